@@ -1,0 +1,81 @@
+# Estafeta.  One Makefile, no recursion, nothing generated; objects in build/<flavour>/.
+#   make                      build build/release/estafeta and the daemons beside it
+#   sudo make demo            the suite on loopback, from nothing to a mail read back
+#   sudo make check           every test
+#   make install DESTDIR= PREFIX=/usr/local
+# Flavours: SAN=address,undefined | SAN=thread | COVERAGE=1
+
+PREFIX    ?= /usr/local
+SYSCONFDIR ?= /etc/estafeta
+SAN       ?=
+COVERAGE  ?=
+FLAVOUR   ?= $(if $(SAN),$(if $(findstring thread,$(SAN)),tsan,asan),$(if $(COVERAGE),coverage,release))
+B         := build/$(FLAVOUR)
+ifeq ($(origin CC),default)
+CC        := gcc
+endif
+AR        := ar
+
+FLAGS.release  := -O2 -g -D_FORTIFY_SOURCE=2
+FLAGS.asan     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS.tsan     := -O1 -g -fsanitize=thread
+FLAGS.coverage := -O0 -g --coverage
+FLAGS.fuzz     := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+HARDEN  := -fPIE -fstack-protector-strong -fcf-protection=full
+CFLAGS  := -std=c11 -D_GNU_SOURCE -pthread $(WARN) $(HARDEN) $(FLAGS.$(FLAVOUR)) $(EXTRA_CFLAGS)
+LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(EXTRA_LDFLAGS)
+LIBS    := -levent_core -lssl -lcrypto -ldb-5.3 -lsasl2 -lunbound -llmdb -lseccomp -lcrypt -lidn2 -ljansson
+
+# Folders whose objects form one library each; a program sees its own and common's, nothing else.
+FOLDERS := master smtpd qmgr delivery pop3d imapd authd edge tools
+built    = $(patsubst %.c,$(B)/%,$(1))
+MAINS   := $(shell find $(FOLDERS) -name '*_main.c')
+# smtpd/smtpd_main.c -> libexec/smtpd, imapd/imapd_login_main.c -> libexec/imapd-login; tools beside them
+program  = $(B)/$(if $(filter tools/%,$(1)),,libexec/)$(subst _,-,$(patsubst %_main.c,%,$(notdir $(1))))
+PROGS   := $(foreach m,$(MAINS),$(call program,$(m)))
+TESTS   := $(call built,$(shell find tests/unit -name '*_test.c'))
+FUZZERS := $(call built,$(shell find tests/fuzz -name '*_fuzz.c'))
+owner    = $(firstword $(subst /, ,$(patsubst tests/unit/%,%,$(patsubst tests/fuzz/%,%,$(1:$(B)/%=%)))))
+
+all: $(PROGS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) -iquote . $(CFLAGS) -MMD -MP -c $< -o $@
+
+define library # a folder without its main files; the directories too, so that a deleted source drops out
+$(B)/lib$(1).a: $(addsuffix .o,$(call built,$(filter-out %_main.c,$(shell find $(1) -name '*.c')))) $(shell find $(1) -type d)
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$(filter %.o,$$^)
+endef
+define link    # $(1) program or test, $(2) its main object, $(3) owning folder, $(4) more flags
+$(1): $(2) $(filter-out $(B)/libcommon.a,$(B)/lib$(3).a) $(B)/libcommon.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$^ $(4) $$(LIBS) -o $$@
+endef
+$(foreach l,common $(FOLDERS),$(eval $(call library,$(l))))
+$(foreach m,$(MAINS),$(eval $(call link,$(call program,$(m)),$(call built,$(m)).o,$(firstword $(subst /, ,$(m))))))
+$(foreach t,$(TESTS),$(eval $(call link,$(t),$(t).o,$(call owner,$(t)),-lcmocka)))
+$(foreach f,$(FUZZERS),$(eval $(call link,$(f),$(f).o,$(call owner,$(f)),-fsanitize=fuzzer)))
+
+.SECONDARY:
+unit: $(TESTS)
+	@for t in $^; do ASAN_OPTIONS=detect_leaks=1 $$t >$$t.log 2>&1 || { cat $$t.log; echo "FAILED $$t"; exit 1; }; echo "ok $$t"; done
+
+# make fuzz FLAVOUR=fuzz CC=clang [RUNS=n]
+fuzz: $(FUZZERS)
+	@for f in $^; do mkdir -p $${f#$(B)/}.corpus; $$f -runs=$(or $(RUNS),10000) -max_len=65536 $${f#$(B)/}.corpus || exit 1; done
+
+# No include crosses a fence; no global symbol exists twice.
+layers: all
+	@for d in common $(FOLDERS); do for o in $(FOLDERS); do [ $$d = $$o ] || \
+	! find $(B)/$$d -name '*.d' 2>/dev/null | xargs -r grep -l " $$o/" || { echo "$$d includes $$o/"; exit 1; }; done; done
+	@! nm -g --defined-only $(B)/lib*.a 2>/dev/null | awk 'NF==3{print $$3}' | sort | uniq -d | grep . || { echo "symbol defined twice"; exit 1; }
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+.PHONY: all unit fuzz layers clean

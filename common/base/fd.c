@@ -1,0 +1,157 @@
+#include "common/base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ALL_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+
+int
+fd_write_all(int fd, const void *p, size_t len, struct err *err)
+{
+	const char *from = p;
+
+	while (len > 0) {
+		ssize_t n = write(fd, from, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, ERR_TEMP, "write");
+		from += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int
+fd_pwrite_all(int fd, const void *p, size_t len, off_t off, struct err *err)
+{
+	const char *from = p;
+
+	while (len > 0) {
+		ssize_t n = pwrite(fd, from, len, off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, ERR_TEMP, "pwrite");
+		from += n;
+		off += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int
+fd_pread_all(int fd, void *p, size_t len, off_t off, struct err *err)
+{
+	char *to = p;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, to, len, off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, ERR_TEMP, "pread");
+		if (n == 0)
+			return err_set(err, ERR_GONE, "pread: the file ends early");
+		to += n;
+		off += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+void
+fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+int
+fd_set_nonblock(int fd, struct err *err)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return err_sys(err, ERR_TEMP, "fcntl O_NONBLOCK");
+	return 0;
+}
+
+int
+fd_set_cloexec(int fd, bool on, struct err *err)
+{
+	if (fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0) < 0)
+		return err_sys(err, ERR_TEMP, "fcntl FD_CLOEXEC");
+	return 0;
+}
+
+int
+memfd_sealed(const char *name, const void *p, size_t len, struct err *err)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return err_sys(err, ERR_TEMP, "memfd_create");
+	if (fd_write_all(fd, p, len, err) < 0 || memfd_seal(fd, err) < 0)
+		fd_close(&fd);
+	return fd;
+}
+
+int
+memfd_seal(int fd, struct err *err)
+{
+	if (fcntl(fd, F_ADD_SEALS, ALL_SEALS) < 0)
+		return err_sys(err, ERR_TEMP, "F_ADD_SEALS");
+	return 0;
+}
+
+int
+memfd_check(int fd, uint64_t max_bytes, uint64_t *size, struct err *err)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & ALL_SEALS) != ALL_SEALS)
+		return err_set(err, ERR_PERM, "descriptor is not a sealed memfd");
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, ERR_TEMP, "fstat");
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size > max_bytes)
+		return err_set(err, ERR_PERM, "memfd of wrong type or size");
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int
+open_beneath(int dirfd, const char *path, int flags, mode_t mode)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = flags & (O_CREAT | O_TMPFILE) & ~O_DIRECTORY ? mode : 0,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+
+	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+}
+
+int
+dir_fsync(int dirfd, const char *path, struct err *err)
+{
+	int fd = open_beneath(dirfd, path, O_RDONLY | O_DIRECTORY, 0);
+	int r = 0;
+
+	if (fd < 0)
+		return err_sys(err, ERR_TEMP, "open directory %s", path);
+	if (fsync(fd) < 0)
+		r = err_sys(err, ERR_TEMP, "fsync directory %s", path);
+	fd_close(&fd);
+	return r;
+}

@@ -1,0 +1,34 @@
+/* fd.h - descriptors: whole reads and writes, sealed memfds, safe opens. */
+#ifndef COMMON_BASE_FD_H
+#define COMMON_BASE_FD_H
+
+#include "common/base/err.h"
+#include "common/base/view.h"
+
+#include <sys/types.h>
+
+/* Retries EINTR and short transfers.  0 done, -1 *err (ERR_TEMP). */
+int fd_write_all(int fd, const void *p, size_t len, struct err *err);
+int fd_pwrite_all(int fd, const void *p, size_t len, off_t off, struct err *err);
+/* Exactly len bytes, or -1: ERR_GONE if the file ends before. */
+int fd_pread_all(int fd, void *p, size_t len, off_t off, struct err *err);
+/* Closes *fd if it is open and stores -1. */
+void fd_close(int *fd);
+int fd_set_nonblock(int fd, struct err *err);
+int fd_set_cloexec(int fd, bool on, struct err *err);
+
+/* A memfd with this content, sealed WRITE|SHRINK|GROW|SEAL; the caller owns the descriptor.  -1 *err. */
+int memfd_sealed(const char *name, const void *p, size_t len, struct err *err);
+/* Seals a memfd that was filled by write(2).  0 or -1. */
+int memfd_seal(int fd, struct err *err);
+/* Is this descriptor a memfd with all four seals and at most max_bytes?  0 and *size, or -1 (ERR_PERM):
+ * what a peer hands over is never trusted to keep still (DESIGN 4). */
+int memfd_check(int fd, uint64_t max_bytes, uint64_t *size, struct err *err);
+
+/* openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS, O_CLOEXEC added.
+ * Returns the descriptor or -1 with errno. */
+int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+/* fsync of a directory by name below dirfd. */
+int dir_fsync(int dirfd, const char *path, struct err *err);
+
+#endif

@@ -1,0 +1,82 @@
+/* conf.h - main.cf: one parameter table, one parser, one set of values (DESIGN 7).
+ *
+ * Every parameter of the suite is a row of conf_params (param_table.c).  Values are strings; the typed
+ * getters parse what conf_check has already found well-formed, so they cannot fail.  Asking for a
+ * parameter that is not in the table, or by the wrong type, is a bug of ours and panics.
+ * Syntax as Postfix: "name = value", continuation lines start with white space, '#' only at line start,
+ * $name ${name} ${name?text} ${name:text} ${name?{a}:{b}}, last definition wins.
+ */
+#ifndef COMMON_CONFIG_CONF_H
+#define COMMON_CONFIG_CONF_H
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/view.h"
+
+enum conf_type {
+	CONF_STR,   /* any text */
+	CONF_BOOL,  /* yes, no */
+	CONF_INT,   /* decimal, min..max */
+	CONF_TIME,  /* seconds by default; suffix s m h d w */
+	CONF_SIZE,  /* bytes; suffix k m g */
+	CONF_LIST,  /* separated by commas and white space */
+	CONF_PATH,  /* absolute path, or empty where the default is empty */
+	CONF_ENUM,  /* one of the words in `words` */
+	CONF_TABLES,/* list of type:name lookup tables */
+};
+
+struct conf_param {
+	const char *name;
+	enum conf_type type;
+	const char *default_value; /* may contain $name */
+	int64_t min, max;          /* CONF_INT, CONF_TIME (seconds), CONF_SIZE */
+	const char *words;         /* CONF_ENUM: allowed words, separated by '|' */
+	const char *readers;       /* roles that read it, separated by spaces; "all" */
+	const char *text;          /* one line for the reference */
+};
+const struct conf_param *conf_params(size_t *count); /* sorted by name within its groups */
+const struct conf_param *conf_param_find(const char *name);
+/* The known name nearest to a misspelt one, NULL if none is near. */
+const char *conf_nearest(const char *name);
+
+/* Settings as written: name -> raw value with its place.  */
+struct conf {
+	struct arena arena;
+	struct map raw;   /* name -> struct conf_setting * in arena */
+	struct map cache; /* name -> expanded value in arena */
+};
+struct conf_setting {
+	const char *value; /* raw, not expanded */
+	const char *file;
+	int line;
+};
+
+void conf_init(struct conf *c);
+void conf_clear(struct conf *c);
+/* Pure parser of one file's text; file is for messages.  -1 (ERR_SYNTAX) "file:line: ...". */
+int conf_parse(struct conf *c, struct view text, const char *file, struct err *err);
+int conf_load(struct conf *c, const char *path, struct err *err);
+int conf_set(struct conf *c, const char *name, const char *value, const char *file, int line, struct err *err);
+/* Every setting known, well-formed, in range; every default too.  Calls report(arg, text) for each fault
+ * ("main.cf:12: unknown parameter \"x\"; did you mean \"y\"?") and returns the number of faults. */
+unsigned conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg);
+/* All parameters with their effective values, "name = value\n" with $names expanded, for a worker. */
+int conf_dump(const struct conf *c, struct buf *out);
+void conf_copy(struct conf *to, const struct conf *from);
+
+/* The typed values, $names expanded.  Strings are borrowed from c. */
+const char *conf_str(const struct conf *c, const char *name);
+bool conf_bool(const struct conf *c, const char *name);
+int64_t conf_int(const struct conf *c, const char *name);
+int64_t conf_seconds(const struct conf *c, const char *name);
+int64_t conf_size(const struct conf *c, const char *name);
+/* Next element of a CONF_LIST/CONF_TABLES value; start with rest = view_of(conf_str(...)).  An element in
+ * braces { ... } is one element, without the braces. */
+bool conf_next(struct view *rest, struct view *item);
+bool conf_is_set(const struct conf *c, const char *name); /* set explicitly, not by default */
+
+/* conf_directory is not in main.cf: the directory main.cf was loaded from, set by the loader. */
+
+#endif

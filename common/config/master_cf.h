@@ -1,0 +1,35 @@
+/* master_cf.h - master.cf: the service table, in Postfix's columns (DESIGN 7). */
+#ifndef COMMON_CONFIG_MASTER_CF_H
+#define COMMON_CONFIG_MASTER_CF_H
+
+#include "common/config/conf.h"
+#include "common/ipc/edges.h"
+
+struct service_option {
+	const char *name, *value;
+};
+struct service {
+	const char *name; /* "127.0.0.1:25", "smtp", "[::1]:25", "qmgr" */
+	bool is_inet;
+	const char *host; /* inet: "" = inet_interfaces */
+	const char *port; /* inet: number or service name */
+	enum role role;   /* from the command column */
+	unsigned maxproc; /* 0: column was "-", the role's own default */
+	const struct service_option *options;
+	size_t noptions;
+	int line;
+};
+struct master_cf {
+	struct arena arena;
+	struct service *services;
+	size_t count;
+};
+void master_cf_clear(struct master_cf *m);
+/* Pure.  -1 (ERR_SYNTAX) with file:line: unknown command (with a suggestion), wrong column, -o of an
+ * unknown parameter, service twice, exclusive service with maxproc > 1, missing required service. */
+int master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err);
+int master_cf_load(struct master_cf *m, const char *path, struct err *err);
+/* base with the service's -o options laid over it. */
+int service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err);
+
+#endif

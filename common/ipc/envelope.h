@@ -1,0 +1,52 @@
+/* envelope.h - a message's envelope, as smtpd commits it and as qmgr keeps it on disk.
+ * Encoded form, versioned: u8 version, fields as in frame.h's letters, then the recipients; pure functions
+ * on (buffer, length).  All strings are UTF-8 or ASCII without NUL, CR or LF: decode refuses the rest. */
+#ifndef COMMON_IPC_ENVELOPE_H
+#define COMMON_IPC_ENVELOPE_H
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+enum transport { TRANSPORT_VIRTUAL = 1, TRANSPORT_SMTP = 2, TRANSPORT_COUNT };
+
+enum envelope_flags {
+	ENVELOPE_8BIT = 1,      /* BODY=8BITMIME (RFC 6152) */
+	ENVELOPE_SMTPUTF8 = 2,  /* RFC 6531 */
+	ENVELOPE_RET_FULL = 4,  /* RFC 3461 4.3 */
+	ENVELOPE_RET_HDRS = 8,
+	ENVELOPE_BOUNCE = 16,   /* made by qmgr itself */
+	ENVELOPE_TLS = 32,      /* came in over TLS */
+};
+enum notify_flags { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+
+struct recipient {
+	const char *address;      /* final, after expansion */
+	const char *orig;         /* as given in RCPT TO; "" when the same */
+	const char *orcpt;        /* RFC 3461 4.2, "" = none */
+	const char *nexthop;      /* "" = the address's domain */
+	uint32_t notify;          /* 0 = default (FAILURE and DELAY) */
+	uint32_t transport;       /* enum transport */
+	uint32_t uid, gid;        /* mailbox owner, TRANSPORT_VIRTUAL only */
+};
+
+struct envelope {
+	const char *sender; /* "" = <> */
+	uint32_t flags;     /* enum envelope_flags */
+	int64_t arrival_ms; /* wall clock */
+	uint64_t size;      /* bytes of the whole message, headers and body */
+	const char *envid;  /* RFC 3461 4.4, "" = none */
+	const char *client_name, *client_address, *helo, *protocol; /* "" = unknown: local submission */
+	const char *sasl_method, *sasl_username;
+	struct recipient *rcpts;
+	size_t nrcpts;
+};
+
+enum { ENVELOPE_MAX_BYTES = 64 << 20, ENVELOPE_MAX_RCPTS = 100000, ENVELOPE_MAX_STRING = 4096 };
+
+/* 0, or -1 when it passes the cap of out. */
+int envelope_encode(const struct envelope *e, struct buf *out);
+/* Everything is copied into the arena.  -1: ERR_SYNTAX, ERR_LIMIT. */
+int envelope_decode(struct view bytes, struct arena *arena, struct envelope *out, struct err *err);
+
+#endif

@@ -1,0 +1,73 @@
+/* authd.h - what the others ask authd. */
+#ifndef COMMON_IPC_MSG_AUTHD_H
+#define COMMON_IPC_MSG_AUTHD_H
+
+enum { TICKET_BYTES = 16, TICKET_LIFE_MS = 30000 };
+
+/* Answer to anything that looks something up. */
+enum authd_status {
+	AUTHD_OK = 0,
+	AUTHD_NO = 1,   /* unknown recipient, wrong password */
+	AUTHD_TEMP = 2, /* database unavailable, try again */
+	AUTHD_FULL = 3, /* mailbox over quota */
+	AUTHD_RELAY_DENIED = 4,
+	AUTHD_BAD = 5,  /* malformed exchange (bad base64 never reaches authd: bytes only) */
+};
+
+/* smtpd, imapd-login, pop3d-login */
+enum {
+	/* A SASL exchange.  sig "ussusssb": session (chosen by the caller, unique on its connection),
+	 * service ("smtp", "imap", "pop3"), mechanism (upper case), flags (AUTHD_*), client ip, server ip,
+	 * server name (myhostname), initial response (see AUTHD_HAS_INITIAL).
+	 * Answer AUTHD_STEP_SIG. */
+	AUTHD_SASL_START = 1,
+	/* sig "ub": session, client's response.  Answer AUTHD_STEP_SIG. */
+	AUTHD_SASL_STEP = 2,
+	/* sig "u": the client gave up, or went.  No answer. */
+	AUTHD_SASL_ABORT = 3,
+	/* Who takes mail for this address?  sig "su": address as in RCPT TO without <>, flags (0).
+	 * Answer AUTHD_RESOLVE_SIG. smtpd, qmgr, and sendmail through qmgr. */
+	AUTHD_RESOLVE = 4,
+};
+enum { AUTHD_HAS_TLS = 1, AUTHD_HAS_INITIAL = 2, AUTHD_WANT_TICKET = 4 };
+/* state, challenge or final server data, account (login name, when done), ticket (TICKET_BYTES or empty),
+ * reason for the log (when failed) */
+#define AUTHD_STEP_SIG "ubsbs"
+enum authd_step { AUTHD_STEP_MORE = 0, AUTHD_STEP_DONE = 1, AUTHD_STEP_FAILED = 2, AUTHD_STEP_TEMP = 3,
+	AUTHD_STEP_NO_MECH = 4 };
+
+/* status (enum authd_status), is_local (1: one of our domains), text for the log, then each final
+ * recipient: transport (enum transport of common/ipc/envelope.h), nexthop ("" = by the domain), address,
+ * mailbox uid, mailbox gid */
+#define AUTHD_RESOLVE_SIG "uus(ussuu)"
+
+/* master */
+enum {
+	/* Whose ticket is this?  sig "bsuu": ticket, service, pid of the front that handed it in, the front's
+	 * session id.  Answer AUTHD_ACCOUNT_SIG.  The ticket stays redeemable once over the edge minted. */
+	AUTHD_ACCOUNT = 20,
+	/* An edge bound to a delivery uid.  sig "u": uid.  Answer "uh". */
+	AUTHD_MINT_DELIVERY = 21,
+};
+/* status, account, uid, gid, home (absolute), minted edge (a closed pair when status is not AUTHD_OK) */
+#define AUTHD_ACCOUNT_SIG "usuush"
+
+/* over a minted edge */
+enum {
+	/* imapd, pop3d.  sig "b": ticket.  Answer "us": authd_status, account.  Each ticket once. */
+	AUTHD_REDEEM = 30,
+	/* delivery: where is this mailbox?  sig "s": address.  Answer "usuus": status, account, uid, gid, home
+	 * relative to virtual_mailbox_base.  AUTHD_NO also when the uid is not the edge's. */
+	AUTHD_MAILBOX = 31,
+};
+
+/* estafeta user ... (control edge; uid 0, or the account itself for PASSWD of its own) */
+enum {
+	AUTHD_USER_ADD = 40,    /* sig "ssuus": address, password, uid, gid, home ("" / 0 = defaults); "us" */
+	AUTHD_USER_PASSWD = 41, /* sig "ss"; "us" */
+	AUTHD_USER_DEL = 42,    /* sig "s"; "us" */
+	AUTHD_USER_LIST = 43,   /* sig "s": after this address ("" = first); answer "u(s)": status, next up to 500 */
+	AUTHD_USER_SHOW = 44,   /* sig "s"; answer "usuuss": status, address, uid, gid, home, mechanisms/hash kinds */
+};
+
+#endif

@@ -1,0 +1,65 @@
+/* master.h - the control channel between master and each worker (descriptor 3 of the worker). */
+#ifndef COMMON_IPC_MSG_MASTER_H
+#define COMMON_IPC_MSG_MASTER_H
+
+/* master -> worker.  "sig" is the frame signature. */
+enum {
+	/* Before START, any number of times: descriptors by name.  sig "sh": name, descriptor.
+	 * names: "log:FILE", "key:FILE", "cert:FILE" (to keyd, for every tls_*_file in use), "table:..." */
+	MASTER_ATTACH = 1,
+	/* sig "sssuuushb(...)": see MASTER_START_SIG.  Sent once. */
+	MASTER_START = 2,
+	/* End after the present work.  sig "" */
+	MASTER_DRAIN = 3,
+	/* A connection to a HANDED or MINTED edge.  sig "uh": enum role of the other side, descriptor.
+	 * To the delivery process: the qmgr's end, or its authd edge; to qmgr it comes as answer to
+	 * MASTER_DELIVERY instead. */
+	MASTER_EDGE = 4,
+	/* To imapd/pop3d: a client that authd has let in.  sig "bushhh": ticket (16 bytes), front's pid,
+	 * front's session id, control socket (SEQPACKET, msg/login.h), byte stream, authd edge bound to the
+	 * account.  The session redeems the ticket over that edge before it answers a byte. */
+	MASTER_LOGIN = 5,
+	/* To imapd: something changed in this account's mailboxes (delivery, POP3).  sig "s": mailbox name,
+	 * "" = any */
+	MASTER_CHANGED = 6,
+	/* To log: one worker's end of its log socket.  sig "sush": service, pid, log tag, descriptor. */
+	MASTER_LOG_SOURCE = 7,
+	/* To log: the log file was renamed and opened anew.  sig "h" */
+	MASTER_LOG_FILE = 8,
+};
+/* service, account, root directory, uid, gid, permissive, configuration directory, effective
+ * configuration (sealed memfd, "name = value\n"), log socket, then for each listener: kind (0 inet,
+ * 1 edge), for an edge the calling role, descriptor. */
+#define MASTER_START_SIG "sssuuushh(uuh)"
+
+/* worker -> master */
+enum {
+	/* The cage is closed and the loop runs.  sig "" */
+	MASTER_READY = 20,
+	/* qmgr only: the delivery process of this mailbox uid.  sig "uu": uid, gid; answer "uh": 0, its
+	 * descriptor, or "u": sysexits-like status when it cannot be had. Answered with type IPC_REPLY:
+	 * MASTER_DELIVERY_REPLY_SIG with a descriptor always present (a closed pair on failure). */
+	MASTER_DELIVERY = 21,
+	/* Login fronts only: hand this client over.  sig "sbuhh": service ("imap", "pop3"), ticket, front's
+	 * session id, control socket, byte stream.  Answer "us": 0 or status (err_kind), text. */
+	MASTER_HANDOVER = 22,
+	/* delivery, imapd, pop3d: this account's mailboxes changed; goes on to its imapd.  sig "ss": account,
+	 * mailbox name.  Of imapd and pop3d the account is the one that master bound, whatever it says. */
+	MASTER_NOTE = 23,
+	/* delivery: its authd edge was lost, a new one please.  sig "u": enum role.  Comes as MASTER_EDGE. */
+	MASTER_WANT_EDGE = 24,
+	/* imapd, pop3d, delivery: idle, would end; master answers with DRAIN unless a hand-over is under way.
+	 * sig "" */
+	MASTER_IDLE = 25,
+};
+#define MASTER_DELIVERY_REPLY_SIG "uh"
+
+/* estafeta -> master (control edge, uid 0 only); answer "us": exit status, text */
+enum {
+	MASTER_CTL_STATUS = 40, /* sig "": text is JSON lines, one a service and one a process */
+	MASTER_CTL_RELOAD = 41, /* sig "" */
+	MASTER_CTL_STOP = 42,   /* sig "": answered when every worker has ended */
+	MASTER_CTL_ROTATE = 43, /* sig "": open the log file anew */
+};
+
+#endif

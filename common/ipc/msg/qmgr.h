@@ -1,0 +1,46 @@
+/* qmgr.h - smtpd (and sendmail through the control edge) to qmgr. */
+#ifndef COMMON_IPC_MSG_QMGR_H
+#define COMMON_IPC_MSG_QMGR_H
+
+/* smtpd -> qmgr */
+enum {
+	/* A new message is coming.  sig "q": announced size (SIZE=, 0 = unknown).
+	 * Answer "uss": enum qmgr_status, queue id, text for the log.  Reserves nothing but the id. */
+	QMGR_BEGIN = 1,
+	/* A file for a large body: sig "sq": queue id, size limit.  Answer QMGR_BODY_SIG "uh" (a closed
+	 * descriptor when status is not QMGR_OK).  The caller writes it with write(2) from offset 0 and closes
+	 * every copy before QMGR_COMMIT. */
+	QMGR_BODY = 2,
+	/* Take responsibility.  sig QMGR_COMMIT_SIG.  Answer "us": status, text.  QMGR_OK: durable. */
+	QMGR_COMMIT = 3,
+	/* Forget an id that was begun.  sig "s".  No answer. */
+	QMGR_ABORT = 4,
+};
+enum qmgr_status {
+	QMGR_OK = 0,
+	QMGR_TEMP = 1,  /* 451: a write failed */
+	QMGR_FULL = 2,  /* 452: no room */
+	QMGR_BAD = 3,   /* descriptors not sealed, sizes wrong, unknown id: 451 and a log line */
+};
+#define QMGR_BODY_SIG "uh"
+/* queue id, envelope (envelope_encode, inline or as descriptor: 0 = inline bytes, 1 = first descriptor),
+ * envelope bytes ("" when it is a descriptor), headers' size, body's size, offset in the body where the message goes on behind
+ * the headers, where the body is (0: descriptor, 1: the file of QMGR_BODY), then the descriptors:
+ * [envelope memfd], headers memfd, [body memfd], each in a group of its own */
+#define QMGR_COMMIT_SIG "subqqqu(h)"
+
+/* estafeta queue, mailq, sendmail: control edge, uid checked */
+enum {
+	QMGR_CTL_LIST = 40,   /* sig "s": after this id ("" = first).  Answer "u(b)": more?, entries as JSON lines
+			       * with postqueue -j's fields */
+	QMGR_CTL_SHOW = 41,   /* sig "s"; answer "usbh": status, text, envelope, content (a sealed memfd or a file) */
+	QMGR_CTL_DELETE = 42, /* sig "s": id or ALL; answer "uus": status, count, text */
+	QMGR_CTL_HOLD = 43, QMGR_CTL_RELEASE = 44, QMGR_CTL_REQUEUE = 45, /* as DELETE */
+	QMGR_CTL_FLUSH = 46,  /* sig "s": domain, "" = all; answer "uus" */
+	QMGR_CTL_SUBMIT = 47, /* sendmail.  sig "susuhh"-like: QMGR_SUBMIT_SIG; answer "uss": status, queue id, text */
+};
+/* sender ("" = <>), flags, full name, headers+body as one sealed memfd, sealed memfd with the recipients
+ * (NUL-separated) */
+#define QMGR_SUBMIT_SIG "sushh"
+
+#endif

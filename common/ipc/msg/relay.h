@@ -1,0 +1,19 @@
+/* relay.h - qmgr to a relay worker.  A worker serves one qmgr connection at a time. */
+#ifndef COMMON_IPC_MSG_RELAY_H
+#define COMMON_IPC_MSG_RELAY_H
+
+enum {
+	/* One message to one nexthop.  sig RELAY_JOB_SIG: job number, queue id, nexthop ("example.com",
+	 * "[host]:port"), sender, flags (enum envelope_flags), DSN ENVID, body size, body offset, arrival (wall ms), headers,
+	 * body, then each recipient: number, address, NOTIFY flags, ORCPT. */
+	RELAY_JOB = 1,
+	/* relay -> qmgr, one a recipient.  sig RELAY_RESULT_SIG: job, recipient number, enum delivery_status,
+	 * enhanced code, text (the remote's reply or our reason, quoted), relay ("host[ip]:port" or "none"),
+	 * remote's reply code (0: none), connection setup ms, transmission ms, connection use count,
+	 * is the destination itself unreachable (1: counts against the nexthop). */
+	RELAY_RESULT = 2,
+};
+#define RELAY_JOB_SIG "usssusqqqhh(usus)"
+#define RELAY_RESULT_SIG "uuusssuuuuu"
+
+#endif

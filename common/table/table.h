@@ -1,0 +1,38 @@
+/* table.h - lookup tables as Postfix has them: "type:name" (DESIGN 7).
+ *
+ * hash: and btree: are Berkeley DB files NAME.db, built by `estafeta map build` to a new file and renamed;
+ * readers open them read-only, without an environment, and never read DB_CONFIG.  texthash: is read whole at
+ * open.  inline:{ {k=v}, {k=v} } and static:VALUE need no file.  Lookups block for file I/O: daemons that
+ * face the network ask authd, whose workers hold the tables.
+ */
+#ifndef COMMON_TABLE_TABLE_H
+#define COMMON_TABLE_TABLE_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+struct table;
+struct table_list; /* an ordered list: first hit wins */
+
+/* spec: "hash:/etc/estafeta/virtual".  -1: unknown type (ERR_SYNTAX), cannot open (ERR_TEMP/ERR_GONE). */
+int table_open(const char *spec, struct table **out, struct err *err);
+void table_close(struct table *t); /* NULL is allowed */
+/* 0 and the value appended to *value, 1 = not found, -1 *err (ERR_TEMP: answer "try again", never "no"). */
+int table_lookup(struct table *t, struct view key, struct buf *value, struct err *err);
+/* Has the file changed on disk since it was opened?  Reopens it; 0 or -1 with the old one kept. */
+int table_refresh(struct table *t, struct err *err);
+
+/* specs: the value of a CONF_TABLES parameter. */
+int table_list_open(const char *specs, struct table_list **out, struct err *err);
+void table_list_close(struct table_list *l);
+int table_list_lookup(struct table_list *l, struct view key, struct buf *value, struct err *err);
+int table_list_refresh(struct table_list *l, struct err *err);
+bool table_list_is_empty(const struct table_list *l);
+
+/* Builds TYPE:FILE from the text FILE ("key value" lines, continuation, '#'); keys are folded to lower case.
+ * Duplicate keys and odd lines are reported with file:line through warn.  The result is complete or absent. */
+int table_build(const char *spec, void (*warn)(void *arg, const char *text), void *arg, struct err *err);
+/* Pure: the next key and value of such a text; 0, 1 = end, -1 (ERR_SYNTAX).  *line counts. */
+int table_text_next(struct view *rest, int *line, struct buf *key, struct buf *value, struct err *err);
+
+#endif
