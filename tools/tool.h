@@ -1,0 +1,41 @@
+/* tool.h - what every verb of estafeta(8) shares.
+ * A verb returns the exit status: 0 done, 1 the thing asked about failed, 64-78 as sysexits.h. */
+#ifndef TOOLS_TOOL_H
+#define TOOLS_TOOL_H
+
+#include "common/config/conf.h"
+#include "common/ipc/conn.h"
+#include "common/ipc/edges.h"
+
+struct tool {
+	const char *config_directory;
+	struct conf conf;   /* loaded main.cf */
+	const char *libexec; /* directory of the daemons, found relative to the command itself */
+};
+
+struct tool_verb {
+	const char *name;
+	const char *usage; /* "queue list [-j] | show ID | ..." */
+	int (*run)(struct tool *t, int argc, char **argv); /* argv[0] is the verb */
+};
+
+/* One file a verb: cmd_<name>.c. */
+int tool_cmd_start(struct tool *t, int argc, char **argv);
+int tool_cmd_stop(struct tool *t, int argc, char **argv);
+int tool_cmd_reload(struct tool *t, int argc, char **argv);
+int tool_cmd_status(struct tool *t, int argc, char **argv);
+int tool_cmd_check(struct tool *t, int argc, char **argv);
+int tool_cmd_config(struct tool *t, int argc, char **argv);
+int tool_cmd_queue(struct tool *t, int argc, char **argv);
+int tool_cmd_map(struct tool *t, int argc, char **argv);
+int tool_cmd_user(struct tool *t, int argc, char **argv);
+
+/* Blocking connection to the control edge of a server (authd, qmgr, master): the socket
+ * $data_directory/control/<server>.  Descriptor, or -1: ERR_GONE when the suite is not running. */
+int tool_connect(const struct tool *t, enum role server, struct err *err);
+/* Prints "estafeta: TEXT" on standard error. */
+void tool_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Reads a password: prompted twice without echo on a terminal, one line from standard input otherwise. */
+int tool_read_password(char *out, size_t size, struct err *err);
+
+#endif
