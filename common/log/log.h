@@ -11,15 +11,29 @@
 #include "common/base/view.h"
 #include "common/event/loop.h"
 
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_FATAL, LOG_LEVEL_PANIC };
+enum log_level {
+	LOG_LEVEL_DEBUG,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_FATAL,
+	LOG_LEVEL_PANIC,
+};
+
+/* One packet to the log process: a level byte, the tag, one NUL, the text. */
+enum { LOG_TAG_MAX = 200, LOG_TEXT_MAX = 4000, LOG_PACKET_MAX = 1 + LOG_TAG_MAX + 1 + LOG_TEXT_MAX };
 
 /* fd: this worker's SEQPACKET socket to the log process (owned from here on), -1 = standard error.
- * tag: what stands before "[pid]", for example "postfix/smtpd"; copied. */
+ * tag: the name Postfix or Dovecot would log under ("smtpd", "imap-login"); copied. */
 void log_open(struct loop *l, int fd, const char *tag);
 void log_set_debug(bool on);
 void log_flush(void); /* waits up to a second for what is buffered: before exit */
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same under another tag than the process's own: qmgr speaks for "smtp" and "virtual", smtpd for
+ * "cleanup", a mailbox session as "imap(user)<pid><session>". */
+void log_as(const char *tag, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)   /* happened */
 #define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)   /* the admin should look */

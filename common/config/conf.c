@@ -1,0 +1,722 @@
+#include "common/config/conf.h"
+#include "common/base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	CONF_BYTES_MAX = 16 << 20, /* one file, and all values together */
+	EXPAND_DEPTH = 20,
+	VALUE_MAX = 1 << 20,
+	NEAR_ENOUGH = 4, /* edits between a misspelt name and the one suggested */
+};
+
+void
+conf_init(struct conf *c)
+{
+	arena_init(&c->arena, CONF_BYTES_MAX);
+	map_init(&c->raw);
+	map_init(&c->cache);
+}
+
+void
+conf_clear(struct conf *c)
+{
+	map_clear(&c->raw);
+	map_clear(&c->cache);
+	arena_clear(&c->arena);
+}
+
+int
+conf_set(struct conf *c, const char *name, const char *value, const char *file, int line,
+    struct err *err)
+{
+	struct conf_setting *s = arena_alloc(&c->arena, sizeof *s);
+
+	if (s == NULL || (s->value = arena_strdup(&c->arena, value)) == NULL ||
+	    (s->file = arena_strdup(&c->arena, file)) == NULL)
+		return err_set(err, ERR_LIMIT, "%s:%d: configuration too large", file, line);
+	s->line = line;
+	map_put(&c->raw, view_of(name), s);
+	/* what was expanded with the old value is stale */
+	map_clear(&c->cache);
+	map_init(&c->cache);
+	return 0;
+}
+
+void
+conf_copy(struct conf *to, const struct conf *from)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	conf_init(to);
+	while ((e = map_next(&from->raw, &w)) != NULL) {
+		const struct conf_setting *s = e->value;
+
+		if (conf_set(to, e->key, s->value, s->file, s->line, NULL) < 0)
+			bug("conf_copy: out of room");
+	}
+}
+
+/* --- parsing ------------------------------------------------------------------------------------ */
+
+static bool
+is_name_byte(char c)
+{
+	return ascii_is_alnum(c) || c == '_';
+}
+
+static int
+parse_setting(struct conf *c, struct view logical, const char *file, int line, struct err *err)
+{
+	struct view name, value;
+	char *n, *v;
+
+	if (!view_cut(logical, '=', &name, &value))
+		return err_set(err, ERR_SYNTAX, "%s:%d: missing '=' after \"%.*s\"", file, line,
+		    (int)(name.len > 60 ? 60 : name.len), name.p);
+	name = view_trim(name);
+	value = view_trim(value);
+	if (name.len == 0)
+		return err_set(err, ERR_SYNTAX, "%s:%d: missing parameter name", file, line);
+	for (size_t i = 0; i < name.len; i++)
+		if (!is_name_byte(name.p[i]))
+			return err_set(err, ERR_SYNTAX, "%s:%d: bad parameter name \"%.*s\"", file, line,
+			    (int)(name.len > 60 ? 60 : name.len), name.p);
+	n = x_strndup(name.p, name.len);
+	v = x_strndup(value.p, value.len);
+	int r = conf_set(c, n, v, file, line, err);
+
+	free(n);
+	free(v);
+	return r;
+}
+
+/* A comment or an empty line may stand between a line and its continuation (postconf(5)). */
+int
+conf_parse(struct conf *c, struct view text, const char *file, struct err *err)
+{
+	struct buf logical;
+	int line = 0, start = 0, r = 0;
+
+	if (text.len > 0 && memchr(text.p, '\0', text.len) != NULL)
+		return err_set(err, ERR_SYNTAX, "%s: contains a NUL byte", file);
+	buf_init(&logical, VALUE_MAX);
+	while (text.len > 0 && r == 0) {
+		struct view l, trimmed;
+
+		view_cut(text, '\n', &l, &text);
+		line++;
+		if (l.len > 0 && l.p[l.len - 1] == '\r')
+			l.len--;
+		trimmed = view_trim(l);
+		if (trimmed.len == 0 || trimmed.p[0] == '#')
+			continue;
+		if (ascii_is_space(l.p[0])) {
+			if (logical.len == 0) {
+				r = err_set(err, ERR_SYNTAX, "%s:%d: continuation of nothing", file, line);
+				break;
+			}
+			if (buf_append_byte(&logical, ' ') < 0 || buf_append_view(&logical, trimmed) < 0)
+				r = err_set(err, ERR_LIMIT, "%s:%d: value too long", file, line);
+			continue;
+		}
+		if (logical.len > 0)
+			r = parse_setting(c, buf_view(&logical), file, start, err);
+		buf_reset(&logical);
+		start = line;
+		if (r == 0 && buf_append_view(&logical, l) < 0)
+			r = err_set(err, ERR_LIMIT, "%s:%d: value too long", file, line);
+	}
+	if (r == 0 && logical.len > 0)
+		r = parse_setting(c, buf_view(&logical), file, start, err);
+	buf_clear(&logical);
+	return r;
+}
+
+static int
+read_file(const char *path, struct buf *out, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", path);
+	do {
+		char *to = buf_reserve(out, 16384);
+
+		if (to == NULL) {
+			r = err_set(err, ERR_LIMIT, "%s: too large", path);
+			break;
+		}
+		n = read(fd, to, 16384);
+		if (n < 0 && errno != EINTR)
+			r = err_sys(err, ERR_TEMP, "read %s", path);
+		if (n > 0)
+			out->len += (size_t)n;
+	} while (r == 0 && n != 0);
+	close(fd);
+	return r;
+}
+
+/* Parameters whose default is a fact about this machine. */
+static int
+set_system_defaults(struct conf *c, const char *path, struct err *err)
+{
+	char host[256] = "localhost", real[PATH_MAX];
+	char *slash;
+	const char *dot;
+
+	if (realpath(path, real) == NULL)
+		return err_sys(err, ERR_TEMP, "%s", path);
+	slash = strrchr(real, '/');
+	*slash = '\0';
+	if (conf_set(c, "config_directory", real[0] ? real : "/", path, 0, err) < 0)
+		return -1;
+	if (!conf_is_set(c, "myhostname")) {
+		if (gethostname(host, sizeof host) < 0)
+			return err_sys(err, ERR_TEMP, "gethostname");
+		host[sizeof host - 1] = '\0';
+		if (conf_set(c, "myhostname", strchr(host, '.') ? host : "localhost.localdomain", path,
+			0, err) < 0)
+			return -1;
+	}
+	if (!conf_is_set(c, "mydomain")) {
+		dot = strchr(conf_str(c, "myhostname"), '.');
+		if (conf_set(c, "mydomain", dot ? dot + 1 : "localdomain", path, 0, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+conf_load(struct conf *c, const char *path, struct err *err)
+{
+	struct buf text;
+	int r;
+
+	buf_init(&text, CONF_BYTES_MAX);
+	r = read_file(path, &text, err);
+	if (r == 0)
+		r = conf_parse(c, buf_view(&text), path, err);
+	if (r == 0)
+		r = set_system_defaults(c, path, err);
+	buf_clear(&text);
+	return r;
+}
+
+bool
+conf_is_set(const struct conf *c, const char *name)
+{
+	return map_get(&c->raw, view_of(name)) != NULL;
+}
+
+/* --- $name expansion ---------------------------------------------------------------------------- */
+
+static int expand(const struct conf *c, struct view in, struct buf *out, int depth, struct err *err);
+
+static const char *
+raw_value(const struct conf *c, const char *name)
+{
+	const struct conf_setting *s = map_get(&c->raw, view_of(name));
+	const struct conf_param *p;
+
+	if (s != NULL)
+		return s->value;
+	p = conf_param_find(name);
+	return p ? p->default_value : NULL;
+}
+
+/* Length of the text from an opening bracket to behind its partner; 0 without one. */
+static size_t
+bracket_span(struct view v)
+{
+	char open = v.p[0], close = open == '{' ? '}' : ')';
+	int depth = 0;
+
+	for (size_t i = 0; i < v.len; i++) {
+		depth += v.p[i] == open;
+		depth -= v.p[i] == close;
+		if (depth == 0)
+			return i + 1;
+	}
+	return 0;
+}
+
+/* "?text", ":text", "?{a}:{b}" behind the name: which text stands for the value? */
+static int
+choose(struct view rest, bool is_set, struct view *chosen, struct err *err)
+{
+	char op = rest.p[0];
+	struct view text = view_make(rest.p + 1, rest.len - 1);
+	struct view trimmed = view_trim(text);
+	struct view yes = text, no = view_make("", 0);
+
+	if (trimmed.len > 0 && trimmed.p[0] == '{') {
+		size_t span = bracket_span(trimmed);
+		struct view after;
+
+		if (span == 0)
+			return err_set(err, ERR_SYNTAX, "missing '}'");
+		yes = view_make(trimmed.p + 1, span - 2);
+		after = view_trim(view_make(trimmed.p + span, trimmed.len - span));
+		if (after.len > 0) {
+			if (op != '?' || after.p[0] != ':')
+				return err_set(err, ERR_SYNTAX, "\"%.*s\" behind ${name?{...}",
+				    (int)(after.len > 40 ? 40 : after.len), after.p);
+			no = view_trim(view_make(after.p + 1, after.len - 1));
+			if (no.len < 2 || no.p[0] != '{' || bracket_span(no) != no.len)
+				return err_set(err, ERR_SYNTAX, "expected {text} behind ':'");
+			no = view_make(no.p + 1, no.len - 2);
+		}
+	}
+	*chosen = (op == '?') == is_set ? yes : no;
+	return 0;
+}
+
+static int
+expand_name(const struct conf *c, struct view inner, struct buf *out, int depth, struct err *err)
+{
+	size_t n = 0;
+	char name[128];
+	const char *value;
+	struct view chosen;
+
+	while (n < inner.len && is_name_byte(inner.p[n]))
+		n++;
+	if (n == 0 || n >= sizeof name)
+		return err_set(err, ERR_SYNTAX, "bad name behind '$'");
+	memcpy(name, inner.p, n);
+	name[n] = '\0';
+	value = raw_value(c, name);
+	if (n == inner.len) {
+		if (value == NULL)
+			return err_set(err, ERR_SYNTAX, "unknown parameter $%s", name);
+		return expand(c, view_of(value), out, depth + 1, err);
+	}
+	if (inner.p[n] != '?' && inner.p[n] != ':')
+		return err_set(err, ERR_SYNTAX, "bad character '%c' behind $%s", inner.p[n], name);
+	if (choose(view_make(inner.p + n, inner.len - n), value != NULL && value[0] != '\0', &chosen,
+		err) < 0)
+		return -1;
+	return expand(c, chosen, out, depth + 1, err);
+}
+
+static int
+expand(const struct conf *c, struct view in, struct buf *out, int depth, struct err *err)
+{
+	if (depth > EXPAND_DEPTH)
+		return err_set(err, ERR_LIMIT, "expansion nested deeper than %d: a loop?", EXPAND_DEPTH);
+	while (in.len > 0) {
+		struct view head, inner;
+		size_t span;
+
+		if (!view_cut(in, '$', &head, &in)) {
+			buf_append_view(out, head);
+			break;
+		}
+		buf_append_view(out, head);
+		if (in.len > 0 && in.p[0] == '$') {
+			buf_append_byte(out, '$');
+			in = view_make(in.p + 1, in.len - 1);
+			continue;
+		}
+		if (in.len > 0 && (in.p[0] == '{' || in.p[0] == '(')) {
+			if ((span = bracket_span(in)) == 0)
+				return err_set(err, ERR_SYNTAX, "missing '%c'", in.p[0] == '{' ? '}' : ')');
+			inner = view_trim(view_make(in.p + 1, span - 2));
+		} else {
+			for (span = 0; span < in.len && is_name_byte(in.p[span]);)
+				span++;
+			inner = view_make(in.p, span);
+		}
+		if (expand_name(c, inner, out, depth, err) < 0)
+			return -1;
+		in = view_make(in.p + span, in.len - span);
+	}
+	return out->failed ? err_set(err, ERR_LIMIT, "value too long") : 0;
+}
+
+static int
+expand_value(const struct conf *c, const char *name, struct buf *out, struct err *err)
+{
+	const char *raw = raw_value(c, name);
+
+	if (raw == NULL)
+		bug("parameter \"%s\" is not in the table", name);
+	return expand(c, view_of(raw), out, 0, err);
+}
+
+/* --- values ------------------------------------------------------------------------------------- */
+
+const char *
+conf_str(const struct conf *c, const char *name)
+{
+	/* the cache is invisible: the value is the same whether it was there or not */
+	struct conf *mut = (struct conf *)(uintptr_t)c;
+	char *value = map_get(&c->cache, view_of(name));
+	struct buf b;
+	struct err e;
+
+	if (value != NULL)
+		return value;
+	buf_init(&b, VALUE_MAX);
+	if (expand_value(c, name, &b, &e) < 0)
+		bug("parameter %s read before it was checked: %s", name, e.text);
+	value = arena_strndup(&mut->arena, b.p ? b.p : "", b.len);
+	if (value == NULL)
+		bug("configuration too large");
+	buf_clear(&b);
+	map_put(&mut->cache, view_of(name), value);
+	return value;
+}
+
+static bool
+parse_bool(struct view v, bool *out)
+{
+	*out = view_case_eq_str(v, "yes");
+	return *out || view_case_eq_str(v, "no");
+}
+
+/* A number with an optional unit letter out of units ("smhdw", "kmg"), times its factor. */
+static bool
+parse_scaled(struct view v, const char *units, const int64_t *factors, int64_t *out)
+{
+	uint64_t n;
+	int64_t factor = 1;
+	const char *u;
+
+	if (v.len > 1 && (u = strchr(units, ascii_lower(v.p[v.len - 1]))) != NULL && *u) {
+		factor = factors[u - units];
+		v.len--;
+	}
+	return view_u64(v, INT64_MAX, &n) && !__builtin_mul_overflow((int64_t)n, factor, out);
+}
+
+static bool
+parse_number(enum conf_type type, struct view v, int64_t *out)
+{
+	static const int64_t time_factors[] = { 1, 60, 3600, 86400, 604800 };
+	static const int64_t size_factors[] = { 1 << 10, 1 << 20, 1 << 30 };
+
+	switch (type) {
+	case CONF_TIME:
+		return parse_scaled(v, "smhdw", time_factors, out);
+	case CONF_SIZE:
+		return parse_scaled(v, "kmg", size_factors, out);
+	default:
+		return parse_scaled(v, "", NULL, out);
+	}
+}
+
+static const struct conf_param *
+param_of_type(const char *name, enum conf_type type)
+{
+	const struct conf_param *p = conf_param_find(name);
+
+	if (p == NULL || p->type != type)
+		bug("parameter \"%s\" is not of type %d", name, (int)type);
+	return p;
+}
+
+bool
+conf_bool(const struct conf *c, const char *name)
+{
+	bool b;
+
+	param_of_type(name, CONF_BOOL);
+	if (!parse_bool(view_of(conf_str(c, name)), &b))
+		bug("parameter %s read before it was checked", name);
+	return b;
+}
+
+static int64_t
+conf_number(const struct conf *c, const char *name, enum conf_type type)
+{
+	int64_t n;
+
+	param_of_type(name, type);
+	if (!parse_number(type, view_of(conf_str(c, name)), &n))
+		bug("parameter %s read before it was checked", name);
+	return n;
+}
+
+int64_t
+conf_int(const struct conf *c, const char *name)
+{
+	return conf_number(c, name, CONF_INT);
+}
+
+int64_t
+conf_seconds(const struct conf *c, const char *name)
+{
+	return conf_number(c, name, CONF_TIME);
+}
+
+int64_t
+conf_size(const struct conf *c, const char *name)
+{
+	return conf_number(c, name, CONF_SIZE);
+}
+
+bool
+conf_next(struct view *rest, struct view *item)
+{
+	size_t i = 0, span;
+
+	while (i < rest->len && (ascii_is_space(rest->p[i]) || rest->p[i] == ',' || rest->p[i] == '\n'))
+		i++;
+	*rest = view_make(rest->p + i, rest->len - i);
+	if (rest->len == 0)
+		return false;
+	if (rest->p[0] == '{' && (span = bracket_span(*rest)) > 0) {
+		*item = view_trim(view_make(rest->p + 1, span - 2));
+		*rest = view_make(rest->p + span, rest->len - span);
+		return true;
+	}
+	/* a brace inside an element ("inline:{ a=b }") keeps the element together */
+	for (i = 0; i < rest->len && !ascii_is_space(rest->p[i]) && rest->p[i] != ',' && rest->p[i] != '\n';) {
+		span = rest->p[i] == '{' ? bracket_span(view_make(rest->p + i, rest->len - i)) : 0;
+		i += span > 0 ? span : 1;
+	}
+	*item = view_make(rest->p, i);
+	*rest = view_make(rest->p + i, rest->len - i);
+	return true;
+}
+
+/* --- checking ----------------------------------------------------------------------------------- */
+
+static int
+check_enum(const struct conf_param *p, struct view v, struct err *err)
+{
+	struct view rest = view_of(p->words), word;
+
+	while (view_token(&rest, "|", &word))
+		if (view_eq(word, v))
+			return 0;
+	if (v.len == 0 && p->default_value[0] == '\0')
+		return 0;
+	return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not one of %s", p->name, VIEW_ARG(v), p->words);
+}
+
+static int
+check_tables(const struct conf_param *p, struct view v, struct err *err)
+{
+	struct view item;
+
+	while (conf_next(&v, &item))
+		if (memchr(item.p, ':', item.len) == NULL)
+			return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not of the form type:name", p->name,
+			    VIEW_ARG(item));
+	return 0;
+}
+
+static int
+check_value(const struct conf_param *p, struct view v, struct err *err)
+{
+	int64_t n;
+	bool b;
+
+	switch (p->type) {
+	case CONF_BOOL:
+		if (!parse_bool(v, &b))
+			return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is neither yes nor no", p->name,
+			    VIEW_ARG(v));
+		return 0;
+	case CONF_INT:
+	case CONF_TIME:
+	case CONF_SIZE:
+		if (!parse_number(p->type, v, &n))
+			return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not a %s", p->name, VIEW_ARG(v),
+			    p->type == CONF_TIME ? "time (number with s, m, h, d or w)" :
+				p->type == CONF_SIZE ? "size (number with k, m or g)" : "number");
+		if (n < p->min || n > p->max)
+			return err_set(err, ERR_LIMIT, "%s: %.*s is not between %lld and %lld", p->name,
+			    VIEW_ARG(v), (long long)p->min, (long long)p->max);
+		return 0;
+	case CONF_PATH:
+		if (v.len > 0 && v.p[0] != '/')
+			return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not an absolute path", p->name,
+			    VIEW_ARG(v));
+		if (v.len == 0 && p->default_value[0] == '/')
+			return err_set(err, ERR_SYNTAX, "%s: must not be empty", p->name);
+		return 0;
+	case CONF_ENUM:
+		return check_enum(p, v, err);
+	case CONF_TABLES:
+		return check_tables(p, v, err);
+	case CONF_STR:
+	case CONF_LIST:
+		return 0;
+	}
+	bug("parameter type %d", (int)p->type);
+}
+
+/* A name that some other value mentions as $name is the admin's own (postconf(5)). */
+static bool
+is_mentioned(const struct conf *c, struct view name)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	while ((e = map_next(&c->raw, &w)) != NULL) {
+		struct view v = view_of(((struct conf_setting *)e->value)->value);
+
+		while (view_cut(v, '$', NULL, &v)) {
+			struct view n = v;
+
+			if (n.len > 0 && (n.p[0] == '{' || n.p[0] == '('))
+				n = view_make(n.p + 1, n.len - 1);
+			if (n.len >= name.len && view_eq(view_make(n.p, name.len), name) &&
+			    (n.len == name.len || !is_name_byte(n.p[name.len])))
+				return true;
+		}
+	}
+	return false;
+}
+
+static int
+check_param(struct conf *c, const struct conf_param *p, struct err *err)
+{
+	struct buf b;
+	int r;
+
+	buf_init(&b, VALUE_MAX);
+	r = expand_value(c, p->name, &b, err);
+	if (r < 0)
+		err_prefix(err, "%s", p->name);
+	else
+		r = check_value(p, view_make(b.p ? b.p : "", b.len), err);
+	buf_clear(&b);
+	return r;
+}
+
+unsigned
+conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+	unsigned faults = 0;
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+	char text[500];
+	struct err err;
+
+	while ((e = map_next(&c->raw, &w)) != NULL) {
+		const struct conf_setting *s = e->value;
+		const char *near;
+
+		if (conf_param_find(e->key) != NULL || is_mentioned(c, view_of(e->key)))
+			continue;
+		near = conf_nearest(e->key);
+		snprintf(text, sizeof text, "%s:%d: unknown parameter \"%s\"%s%s%s", s->file, s->line,
+		    e->key, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+		report(arg, text);
+		faults++;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct conf_setting *s = map_get(&c->raw, view_of(p[i].name));
+
+		if (check_param(c, &p[i], &err) == 0)
+			continue;
+		if (s != NULL)
+			snprintf(text, sizeof text, "%s:%d: %s", s->file, s->line, err.text);
+		else
+			snprintf(text, sizeof text, "%s", err.text);
+		report(arg, text);
+		faults++;
+	}
+	return faults;
+}
+
+int
+conf_dump(const struct conf *c, struct buf *out)
+{
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		buf_printf(out, "%s = ", p[i].name);
+		for (const char *v = conf_str(c, p[i].name); *v; v++) {
+			if (*v == '$')
+				buf_append_byte(out, '$');
+			buf_append_byte(out, *v);
+		}
+		buf_append_byte(out, '\n');
+	}
+	return out->failed ? -1 : 0;
+}
+
+/* --- names -------------------------------------------------------------------------------------- */
+
+const struct conf_param *
+conf_param_find(const char *name)
+{
+	static struct map index;
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+
+	if (index.count == 0) {
+		map_init(&index);
+		for (size_t i = 0; i < count; i++)
+			if (map_put(&index, view_of(p[i].name), (void *)(uintptr_t)&p[i]) != NULL)
+				bug("parameter %s stands twice in the table", p[i].name);
+	}
+	return map_get(&index, view_of(name));
+}
+
+/* Levenshtein distance, given up beyond NEAR_ENOUGH. */
+static unsigned
+edit_distance(const char *a, const char *b)
+{
+	enum { MAX = 80 };
+	unsigned row[MAX + 1], best = 0;
+	size_t la = strlen(a), lb = strlen(b);
+
+	if (la > MAX || lb > MAX || (la > lb ? la - lb : lb - la) > NEAR_ENOUGH)
+		return NEAR_ENOUGH + 1;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = (unsigned)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned diag = row[0];
+
+		row[0] = (unsigned)i;
+		best = row[0];
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned change = diag + (a[i - 1] != b[j - 1]);
+			unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+			diag = row[j];
+			row[j] = change < shift ? change : shift;
+			best = row[j] < best ? row[j] : best;
+		}
+		if (best > NEAR_ENOUGH)
+			return best;
+	}
+	return row[lb];
+}
+
+const char *
+conf_nearest(const char *name)
+{
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+	unsigned best = NEAR_ENOUGH + 1;
+	const char *nearest = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned d = edit_distance(name, p[i].name);
+
+		if (d < best && d * 2 <= strlen(name)) {
+			best = d;
+			nearest = p[i].name;
+		}
+	}
+	return nearest;
+}

@@ -1,0 +1,272 @@
+#include "common/config/master_cf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { MASTER_CF_BYTES = 1 << 20, SERVICES_MAX = 500, OPTIONS_MAX = 200, COLUMNS = 8 };
+
+void
+master_cf_clear(struct master_cf *m)
+{
+	arena_clear(&m->arena);
+	m->services = NULL;
+	m->count = 0;
+}
+
+static char *
+keep(struct master_cf *m, struct view v)
+{
+	return arena_strndup(&m->arena, v.p, v.len);
+}
+
+static int
+parse_inet_name(struct master_cf *m, struct service *s, struct view name, struct err *err)
+{
+	struct view host = view_make("", 0), port = name;
+
+	if (name.len > 0 && name.p[0] == '[') {
+		struct view after;
+
+		if (!view_cut(view_make(name.p + 1, name.len - 1), ']', &host, &after) || after.len < 2 ||
+		    after.p[0] != ':')
+			return err_set(err, ERR_SYNTAX, "bad address \"%.*s\"", VIEW_ARG(name));
+		port = view_make(after.p + 1, after.len - 1);
+	} else if (memchr(name.p, ':', name.len) != NULL)
+		view_cut(name, ':', &host, &port);
+	if (port.len == 0 || memchr(port.p, ':', port.len) != NULL)
+		return err_set(err, ERR_SYNTAX, "bad address \"%.*s\": ADDRESS:PORT or [IPV6]:PORT expected",
+		    VIEW_ARG(name));
+	s->host = keep(m, host);
+	s->port = keep(m, port);
+	return 0;
+}
+
+static int
+parse_command(struct service *s, struct view name, struct err *err)
+{
+	char text[64];
+	int role;
+
+	snprintf(text, sizeof text, "%.*s", VIEW_ARG(name));
+	role = role_by_name(text);
+	if (role < 0 || role == ROLE_MASTER || role == ROLE_TOOL)
+		return err_set(err, ERR_SYNTAX, "unknown command \"%s\"", text);
+	s->role = (enum role)role;
+	return 0;
+}
+
+static int
+parse_maxproc(struct service *s, struct view column, struct err *err)
+{
+	uint64_t n = 0;
+
+	if (!view_eq_str(column, "-") && !view_u64(column, 1000, &n))
+		return err_set(err, ERR_SYNTAX, "bad maxproc \"%.*s\"", VIEW_ARG(column));
+	if (role_row(s->role)->is_exclusive && n > 1)
+		return err_set(err, ERR_SYNTAX, "%s: there can be only one: maxproc must be 1",
+		    role_row(s->role)->name);
+	s->maxproc = (unsigned)n;
+	return 0;
+}
+
+/* "y", "n" or "-" columns have no meaning of their own here: every worker is unprivileged and chrooted. */
+static int
+check_flag(struct view column, const char *what, struct err *err)
+{
+	if (column.len == 1 && strchr("yn-", column.p[0]) != NULL)
+		return 0;
+	return err_set(err, ERR_SYNTAX, "bad %s \"%.*s\": y, n or - expected", what, VIEW_ARG(column));
+}
+
+static int
+parse_option(struct master_cf *m, struct service *s, struct service_option *o, struct view text,
+    struct err *err)
+{
+	struct view name, value;
+	const char *near;
+
+	if (!view_cut(text, '=', &name, &value))
+		return err_set(err, ERR_SYNTAX, "-o %.*s: missing '='", VIEW_ARG(text));
+	o->name = keep(m, view_trim(name));
+	o->value = keep(m, view_trim(value));
+	if (o->name == NULL || o->value == NULL)
+		return err_set(err, ERR_LIMIT, "file too large");
+	if (conf_param_find(o->name) == NULL) {
+		near = conf_nearest(o->name);
+		return err_set(err, ERR_SYNTAX, "unknown parameter \"%s\"%s%s%s", o->name,
+		    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+	}
+	s->noptions++;
+	return 0;
+}
+
+static int
+parse_arguments(struct master_cf *m, struct service *s, struct view rest, struct err *err)
+{
+	struct service_option *list = arena_alloc(&m->arena, OPTIONS_MAX * sizeof *list);
+	struct view word;
+
+	if (list == NULL)
+		return err_set(err, ERR_LIMIT, "file too large");
+	s->options = list;
+	while (conf_next(&rest, &word)) {
+		if (view_eq_str(word, "-v"))
+			continue;
+		if (!view_eq_str(word, "-o"))
+			return err_set(err, ERR_SYNTAX, "unknown argument \"%.*s\"", VIEW_ARG(word));
+		/* a value may hold commas: only white space ends it, but for -o { name = value } */
+		rest = view_trim(rest);
+		if (rest.len > 0 && rest.p[0] == '{')
+			conf_next(&rest, &word);
+		else if (!view_token(&rest, " \t", &word))
+			return err_set(err, ERR_SYNTAX, "-o: missing name=value");
+		if (s->noptions == OPTIONS_MAX)
+			return err_set(err, ERR_LIMIT, "too many -o options");
+		if (parse_option(m, s, &list[s->noptions], word, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+parse_service(struct master_cf *m, struct service *s, struct view rest, struct err *err)
+{
+	static const char *const flags[] = { "private", "unpriv", "chroot" };
+	struct view column[COLUMNS];
+
+	for (int i = 0; i < COLUMNS; i++)
+		if (!view_token(&rest, " \t", &column[i]))
+			return err_set(err, ERR_SYNTAX, "%d columns instead of at least %d", i, COLUMNS);
+	s->name = keep(m, column[0]);
+	s->is_inet = view_eq_str(column[1], "inet");
+	if (!s->is_inet && !view_eq_str(column[1], "unix"))
+		return err_set(err, ERR_SYNTAX, "bad type \"%.*s\": inet or unix expected",
+		    VIEW_ARG(column[1]));
+	for (int i = 0; i < 3; i++)
+		if (check_flag(column[2 + i], flags[i], err) < 0)
+			return -1;
+	if (parse_command(s, column[7], err) < 0 || parse_maxproc(s, column[6], err) < 0 ||
+	    (s->is_inet && parse_inet_name(m, s, column[0], err) < 0))
+		return -1;
+	if (s->is_inet != (s->role == ROLE_SMTPD || s->role == ROLE_IMAPD_LOGIN ||
+			      s->role == ROLE_POP3D_LOGIN))
+		return err_set(err, ERR_SYNTAX, "%s is not a service of type %.*s", role_row(s->role)->name,
+		    VIEW_ARG(column[1]));
+	return parse_arguments(m, s, rest, err);
+}
+
+static int
+add_service(struct master_cf *m, struct view logical, const char *file, int line, struct err *err)
+{
+	struct service *s = &m->services[m->count];
+
+	if (m->count == SERVICES_MAX)
+		return err_set(err, ERR_LIMIT, "%s:%d: too many services", file, line);
+	*s = (struct service){ .line = line };
+	if (parse_service(m, s, logical, err) < 0)
+		return err_prefix(err, "%s:%d", file, line);
+	for (size_t i = 0; i < m->count; i++) {
+		const struct service *o = &m->services[i];
+
+		if (o->is_inet == s->is_inet && strcmp(o->name, s->name) == 0)
+			return err_set(err, ERR_SYNTAX, "%s:%d: service %s stands already in line %d", file,
+			    line, s->name, o->line);
+		if (!s->is_inet && o->role == s->role)
+			return err_set(err, ERR_SYNTAX, "%s:%d: %s stands already in line %d", file, line,
+			    role_row(s->role)->name, o->line);
+	}
+	m->count++;
+	return 0;
+}
+
+static int
+check_complete(const struct master_cf *m, const char *file, struct err *err)
+{
+	for (int r = 0; r < ROLE_COUNT; r++) {
+		bool found = r == ROLE_MASTER || !role_row((enum role)r)->is_required;
+
+		for (size_t i = 0; i < m->count && !found; i++)
+			found = m->services[i].role == (enum role)r;
+		if (!found)
+			return err_set(err, ERR_SYNTAX, "%s: no service runs %s", file,
+			    role_row((enum role)r)->name);
+	}
+	return 0;
+}
+
+int
+master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err)
+{
+	struct buf logical;
+	int line = 0, start = 0, r = 0;
+
+	*m = (struct master_cf){ 0 };
+	arena_init(&m->arena, MASTER_CF_BYTES * 16);
+	m->services = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->services);
+	if (m->services == NULL)
+		return err_set(err, ERR_LIMIT, "%s: out of memory", file);
+	buf_init(&logical, MASTER_CF_BYTES);
+	while (text.len > 0 && r == 0) {
+		struct view l, trimmed;
+
+		view_cut(text, '\n', &l, &text);
+		line++;
+		trimmed = view_trim(l);
+		if (trimmed.len == 0 || trimmed.p[0] == '#')
+			continue;
+		if (!ascii_is_space(l.p[0])) {
+			if (logical.len > 0)
+				r = add_service(m, buf_view(&logical), file, start, err);
+			buf_reset(&logical);
+			start = line;
+		}
+		if (r == 0 && (buf_append_byte(&logical, ' ') < 0 || buf_append_view(&logical, trimmed) < 0))
+			r = err_set(err, ERR_LIMIT, "%s:%d: line too long", file, line);
+	}
+	if (r == 0 && logical.len > 0)
+		r = add_service(m, buf_view(&logical), file, start, err);
+	if (r == 0)
+		r = check_complete(m, file, err);
+	buf_clear(&logical);
+	return r;
+}
+
+int
+master_cf_load(struct master_cf *m, const char *path, struct err *err)
+{
+	struct buf text;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+	ssize_t n = 1;
+
+	*m = (struct master_cf){ 0 };
+	if (fd < 0)
+		return err_sys(err, ERR_GONE, "open %s", path);
+	buf_init(&text, MASTER_CF_BYTES);
+	while (r == 0 && n != 0) {
+		char *to = buf_reserve(&text, 4096);
+
+		if (to == NULL)
+			r = err_set(err, ERR_LIMIT, "%s: too large", path);
+		else if ((n = read(fd, to, 4096)) > 0)
+			text.len += (size_t)n;
+		else if (n < 0 && errno != EINTR)
+			r = err_sys(err, ERR_TEMP, "read %s", path);
+	}
+	close(fd);
+	if (r == 0)
+		r = master_cf_parse(m, buf_view(&text), path, err);
+	buf_clear(&text);
+	return r;
+}
+
+int
+service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err)
+{
+	conf_copy(out, base);
+	for (size_t i = 0; i < s->noptions; i++)
+		if (conf_set(out, s->options[i].name, s->options[i].value, "master.cf", s->line, err) < 0)
+			return -1;
+	return 0;
+}

@@ -1,0 +1,177 @@
+/* Every parameter of the suite: rows without logic (STYLE 3.12).  Names, defaults and meanings are
+ * Postfix's wherever the meaning is the same. */
+#include "common/config/conf.h"
+
+#define SECONDS_MAX (10 * 365 * 86400LL)
+#define BYTES_MAX (1LL << 40)
+#define COUNT_MAX 1000000000LL
+
+#define STR(name, def, readers, text) { name, CONF_STR, def, 0, 0, NULL, readers, text }
+#define BOOL(name, def, readers, text) { name, CONF_BOOL, def, 0, 0, NULL, readers, text }
+#define INT(name, def, min, max, readers, text) { name, CONF_INT, def, min, max, NULL, readers, text }
+#define TIME(name, def, min, readers, text) { name, CONF_TIME, def, min, SECONDS_MAX, NULL, readers, text }
+#define SIZE(name, def, min, readers, text) { name, CONF_SIZE, def, min, BYTES_MAX, NULL, readers, text }
+#define LIST(name, def, readers, text) { name, CONF_LIST, def, 0, 0, NULL, readers, text }
+#define PATH(name, def, readers, text) { name, CONF_PATH, def, 0, 0, NULL, readers, text }
+#define ENUM(name, def, words, readers, text) { name, CONF_ENUM, def, 0, 0, words, readers, text }
+#define TABLES(name, def, readers, text) { name, CONF_TABLES, def, 0, 0, NULL, readers, text }
+
+/* clang-format off */
+static const struct conf_param params[] = {
+	/* --- identity and places ------------------------------------------------------------------ */
+	STR("myhostname", "localhost.localdomain", "all", "The name of this mail system, used in greetings, Received: lines and as default of others; the machine's name when not set."),
+	STR("mydomain", "localdomain", "all", "The domain of this mail system; $myhostname without its first label when not set."),
+	STR("myorigin", "$myhostname", "all", "The domain that is added to addresses without one."),
+	LIST("mydestination", "$myhostname, localhost.$mydomain, localhost", "authd qmgr", "Domains whose mail is for mailboxes of this machine, beside virtual_mailbox_domains."),
+	STR("mail_name", "Estafeta", "all", "The name of the mail system in Received: lines and bounces."),
+	STR("syslog_name", "postfix", "all", "The name before the process name in log lines of the mail transfer daemons."),
+	STR("mailbox_syslog_name", "dovecot", "all", "The name in log lines of the POP3 and IMAP daemons."),
+	PATH("config_directory", "/etc/estafeta", "all", "Where main.cf and master.cf are: set by -c, not in main.cf."),
+	PATH("queue_directory", "/var/spool/estafeta", "master qmgr", "The queue: journal, deferred messages, large bodies."),
+	PATH("data_directory", "/var/lib/estafeta", "all", "State that is not mail: user database, edges, control sockets."),
+	PATH("log_file", "/var/log/estafeta.log", "master log", "The log."),
+	ENUM("sandbox", "enforce", "enforce|permissive", "all", "permissive lets a worker run whose cage cannot be closed, and warns at every start."),
+	LIST("debug_peer_list", "", "all", "Not empty: debug lines are logged."),
+
+	/* --- network ------------------------------------------------------------------------------- */
+	LIST("inet_interfaces", "all", "master relay", "Addresses of listeners that name only a port; also known as our own in loop detection."),
+	LIST("proxy_interfaces", "", "relay", "Further addresses under which mail reaches this machine (NAT, proxies)."),
+	ENUM("inet_protocols", "all", "all|ipv4|ipv6|ipv4, ipv6|ipv6, ipv4", "master relay", "Address families to listen on and to connect from."),
+	LIST("mynetworks", "127.0.0.0/8 [::1]/128", "smtpd", "Trusted clients: addresses and networks, '!' excludes."),
+	LIST("dns_forwarders", "", "dnsd", "Name servers to ask, ADDRESS or ADDRESS@PORT; empty: those of /etc/resolv.conf."),
+	PATH("dns_trust_anchor_file", "", "dnsd", "DNSSEC trust anchors; empty: the system's root key."),
+	TIME("dns_timeout", "10s", 1, "dnsd", "Time for one question, all retries included."),
+	INT("dns_max_queries", "5000", 1, COUNT_MAX, "dnsd", "Questions under way at a time."),
+	SIZE("dns_cache_size", "32m", 1 << 16, "dnsd", "Memory of the resource record cache."),
+
+	/* --- domains and users ---------------------------------------------------------------------- */
+	LIST("virtual_mailbox_domains", "", "authd", "Domains whose addresses are mailboxes in the user database."),
+	TABLES("virtual_alias_maps", "", "authd", "Aliases: address or @domain to one or more addresses, recursively."),
+	PATH("virtual_mailbox_base", "/srv/mail", "all", "Beneath it every mailbox: BASE/DOMAIN/LOCAL/Maildir unless the user's record says otherwise."),
+	STR("mail_owner", "vmail", "all", "The system user who owns mailboxes whose record names no other."),
+	INT("virtual_minimum_uid", "100", 1, COUNT_MAX, "master authd", "No mailbox owner has a lower uid."),
+	INT("virtual_maximum_uid", "4294967294", 1, 4294967294LL, "master authd", "No mailbox owner has a higher uid."),
+	STR("user_database", "btree:$data_directory/users", "authd", "The user database, written by estafeta user."),
+	ENUM("password_scheme", "yescrypt", "yescrypt|bcrypt|sha512-crypt", "authd", "How new passwords are hashed (crypt(5))."),
+	INT("scram_iterations", "4096", 4096, 1000000, "authd", "Iteration count of new SCRAM keys (RFC 7677 4)."),
+	INT("auth_workers", "2", 1, 64, "authd", "Processes that check passwords."),
+	STR("recipient_delimiter", "", "authd", "Characters that separate user from extension in a local part."),
+	BOOL("disable_plaintext_auth", "yes", "authd imapd-login pop3d-login", "No PLAIN, LOGIN, USER/PASS without TLS."),
+
+	/* --- TLS ------------------------------------------------------------------------------------- */
+	PATH("tls_cert_file", "", "all", "Certificate chain in PEM, leaf first, of every listener that has none of its own."),
+	PATH("tls_key_file", "$tls_cert_file", "all", "Its private key, which only keyd reads."),
+	PATH("smtpd_tls_cert_file", "$tls_cert_file", "smtpd", "Certificate chain of the SMTP server."),
+	PATH("smtpd_tls_key_file", "$tls_key_file", "smtpd", "Private key of the SMTP server."),
+	PATH("imap_tls_cert_file", "$tls_cert_file", "imapd-login", "Certificate chain of the IMAP server."),
+	PATH("imap_tls_key_file", "$tls_key_file", "imapd-login", "Private key of the IMAP server."),
+	PATH("pop3_tls_cert_file", "$tls_cert_file", "pop3d-login", "Certificate chain of the POP3 server."),
+	PATH("pop3_tls_key_file", "$tls_key_file", "pop3d-login", "Private key of the POP3 server."),
+	BOOL("tls_wrappermode", "no", "imapd-login pop3d-login", "The listener speaks TLS from the first byte (993, 995)."),
+
+	/* --- SMTP server ------------------------------------------------------------------------------ */
+	STR("smtpd_banner", "$myhostname ESMTP $mail_name", "smtpd", "Text after 220."),
+	BOOL("smtpd_submission", "no", "smtpd", "The listener is for our users: mail only after AUTH (RFC 6409)."),
+	BOOL("smtpd_tls_wrappermode", "no", "smtpd", "The listener speaks TLS from the first byte (465)."),
+	ENUM("smtpd_tls_security_level", "${tls_cert_file?{may}:{none}}", "none|may|encrypt", "smtpd", "STARTTLS: not offered, offered, required."),
+	BOOL("smtpd_tls_auth_only", "yes", "smtpd", "AUTH is offered only under TLS."),
+	BOOL("smtpd_sasl_auth_enable", "$smtpd_submission", "smtpd", "AUTH is offered."),
+	LIST("smtpd_sasl_mechanisms", "PLAIN LOGIN SCRAM-SHA-256", "smtpd imapd-login pop3d-login", "SASL mechanisms offered."),
+	BOOL("smtpd_sasl_authenticated_header", "no", "smtpd", "The Received: line names the login."),
+	SIZE("message_size_limit", "50m", 0, "smtpd qmgr imapd", "Largest message; 0 = no limit."),
+	INT("smtpd_recipient_limit", "1000", 1, 100000, "smtpd", "Recipients of one message (RFC 5321 4.5.3.1.8 asks for at least 100)."),
+	INT("smtpd_hard_error_limit", "20", 1, COUNT_MAX, "smtpd", "Errors after which the session ends."),
+	INT("smtpd_soft_error_limit", "10", 1, COUNT_MAX, "smtpd", "Errors after which replies are delayed."),
+	TIME("smtpd_error_sleep_time", "1s", 0, "smtpd", "That delay."),
+	INT("smtpd_junk_command_limit", "100", 1, COUNT_MAX, "smtpd", "NOOP, VRFY, RSET and such before they count as errors."),
+	INT("smtpd_recipient_overshoot_limit", "1000", 1, COUNT_MAX, "smtpd", "Recipients beyond the limit before they count as errors."),
+	TIME("smtpd_timeout", "300s", 1, "smtpd", "Time for a client to send a command or data."),
+	TIME("smtpd_starttls_timeout", "60s", 1, "smtpd", "Time for a TLS handshake."),
+	SIZE("line_length_limit", "2048", 512, "smtpd", "Longest command line."),
+	SIZE("smtpd_data_line_limit", "1m", 1000, "smtpd", "Longest line of a message (RFC 5321 4.5.3.1.6 asks for at least 1000)."),
+	SIZE("header_size_limit", "102400", 1024, "smtpd", "Longest header field of a message."),
+	INT("hopcount_limit", "50", 1, 1000, "smtpd", "Received: lines of a message before it counts as looping."),
+	BOOL("smtpd_helo_required", "no", "smtpd", "MAIL is refused before EHLO or HELO."),
+	BOOL("smtpd_delay_reject", "yes", "smtpd", "Client, HELO and sender restrictions are answered at RCPT."),
+	BOOL("smtpd_peername_lookup", "yes", "smtpd", "Clients' names are looked up."),
+	BOOL("disable_vrfy_command", "no", "smtpd", "VRFY is refused."),
+	BOOL("strict_rfc821_envelopes", "no", "smtpd", "Addresses in MAIL and RCPT need angle brackets and no more."),
+	INT("smtpd_client_connection_count_limit", "50", 0, COUNT_MAX, "smtpd", "Connections of one client at a time to one process; 0 = no limit."),
+	LIST("smtpd_client_event_limit_exceptions", "$mynetworks", "smtpd", "Clients without such limits."),
+	INT("smtpd_client_limit", "10000", 1, 19000, "smtpd", "Sessions of one process at a time."),
+	LIST("smtpd_client_restrictions", "", "smtpd", "Restrictions at connection."),
+	LIST("smtpd_helo_restrictions", "", "smtpd", "Restrictions at EHLO and HELO."),
+	LIST("smtpd_sender_restrictions", "", "smtpd", "Restrictions at MAIL FROM."),
+	LIST("smtpd_relay_restrictions", "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination", "smtpd", "Who may send where: evaluated at RCPT TO, before smtpd_recipient_restrictions."),
+	LIST("smtpd_recipient_restrictions", "", "smtpd", "Restrictions at RCPT TO."),
+	LIST("smtpd_data_restrictions", "", "smtpd", "Restrictions at DATA."),
+	LIST("smtpd_end_of_data_restrictions", "", "smtpd", "Restrictions at the end of DATA."),
+
+	/* --- queue ------------------------------------------------------------------------------------- */
+	SIZE("queue_segment_size", "16m", 1 << 20, "qmgr", "Size of a journal segment."),
+	SIZE("queue_minfree", "64m", 0, "qmgr", "Room that must stay free for outcomes before new mail is taken."),
+	INT("qmgr_message_active_limit", "20000", 1, COUNT_MAX, "qmgr", "Messages being delivered at a time."),
+	INT("qmgr_memfd_limit", "2000", 16, 15000, "qmgr", "Messages whose content is held open."),
+	TIME("queue_run_delay", "300s", 1, "qmgr", "Time between scans for deferred mail."),
+	TIME("minimal_backoff_time", "300s", 1, "qmgr", "Least time before a deferred message is tried again."),
+	TIME("maximal_backoff_time", "4000s", 1, "qmgr", "Most time before a deferred message is tried again."),
+	TIME("maximal_queue_lifetime", "5d", 0, "qmgr", "Time after which a message that cannot be delivered is returned."),
+	TIME("bounce_queue_lifetime", "5d", 0, "qmgr", "The same for bounces."),
+	TIME("delay_warning_time", "0s", 0, "qmgr", "Time after which the sender is told of a delay; 0 = never."),
+	SIZE("bounce_size_limit", "50000", 0, "qmgr", "Most bytes of the original message in a bounce."),
+	INT("default_destination_concurrency_limit", "20", 1, COUNT_MAX, "qmgr", "Deliveries to one destination at a time."),
+	INT("initial_destination_concurrency", "5", 1, COUNT_MAX, "qmgr", "The same at first contact."),
+	INT("default_destination_recipient_limit", "50", 1, COUNT_MAX, "qmgr", "Recipients of one delivery."),
+	STR("relayhost", "", "qmgr authd", "Where all mail for other domains goes: [HOST]:PORT, or a domain whose MX is asked."),
+	STR("double_bounce_sender", "double-bounce", "qmgr", "Sender local part of notices to the postmaster."),
+
+	/* --- SMTP client --------------------------------------------------------------------------------- */
+	STR("smtp_helo_name", "$myhostname", "relay", "Name in EHLO."),
+	ENUM("smtp_tls_security_level", "may", "none|may|encrypt", "relay", "TLS to other servers: never, when offered, always."),
+	INT("smtp_tcp_port", "25", 1, 65535, "relay", "Port of other servers when the nexthop names none."),
+	TIME("smtp_connect_timeout", "30s", 1, "relay", "Time for a TCP connection."),
+	TIME("smtp_helo_timeout", "300s", 1, "relay", "Time for the greeting and for EHLO."),
+	TIME("smtp_starttls_timeout", "300s", 1, "relay", "Time for STARTTLS and the handshake."),
+	TIME("smtp_mail_timeout", "300s", 1, "relay", "Time for the answer to MAIL FROM."),
+	TIME("smtp_rcpt_timeout", "300s", 1, "relay", "Time for the answer to RCPT TO."),
+	TIME("smtp_data_init_timeout", "120s", 1, "relay", "Time for the answer to DATA."),
+	TIME("smtp_data_xfer_timeout", "180s", 1, "relay", "Time for the peer to take a block of the message."),
+	TIME("smtp_data_done_timeout", "600s", 1, "relay", "Time for the answer to the final dot."),
+	TIME("smtp_quit_timeout", "300s", 1, "relay", "Time for the answer to QUIT."),
+	INT("smtp_mx_address_limit", "5", 1, 100, "relay", "Addresses tried for one delivery."),
+	INT("smtp_mx_session_limit", "2", 1, 100, "relay", "Sessions tried for one delivery."),
+	INT("smtp_connection_limit", "200", 1, 10000, "relay", "Connections of one process at a time."),
+	TIME("smtp_connection_cache_time_limit", "2s", 0, "relay", "Time that a connection is kept for the next message."),
+	SIZE("smtp_line_length_limit", "998", 0, "relay", "Longer lines are broken as Postfix does; 0 = never."),
+
+	/* --- delivery ------------------------------------------------------------------------------------- */
+	TIME("max_idle", "100s", 1, "delivery", "An idle delivery process ends after this time."),
+	INT("delivery_batch_limit", "100", 1, 10000, "delivery", "Messages that share one flush."),
+
+	/* --- POP3 and IMAP --------------------------------------------------------------------------------- */
+	TIME("login_timeout", "180s", 1, "imapd-login pop3d-login", "Time to log in."),
+	INT("login_max_attempts", "3", 1, 100, "imapd-login pop3d-login", "Failed logins of one connection."),
+	TIME("login_failure_delay", "2s", 0, "imapd-login pop3d-login", "Delay of the answer to a failed login."),
+	INT("login_max_bad_commands", "10", 1, 1000, "imapd-login pop3d-login", "Unknown commands before login after which the connection ends."),
+	INT("login_client_limit", "10000", 1, 19000, "imapd-login pop3d-login", "Connections of one process at a time."),
+	INT("mail_max_userip_connections", "100", 0, COUNT_MAX, "imapd-login pop3d-login", "Connections of one address at a time to one process; 0 = no limit."),
+	STR("login_greeting", "$mail_name ready.", "imapd-login pop3d-login", "Text of the greeting."),
+	TIME("imap_idle_poll_interval", "30s", 1, "imapd", "How often an idle mailbox is looked at for changes by foreign programs."),
+	TIME("imap_timeout", "30m", 60, "imapd", "Inactivity after which a session ends (RFC 3501 5.4: at least 30 minutes)."),
+	TIME("pop3_timeout", "10m", 60, "pop3d", "Inactivity after which a session ends (RFC 1939 3: at least 10 minutes)."),
+	TIME("mailbox_process_linger", "5s", 0, "imapd pop3d", "How long an account's process waits for the next login."),
+	INT("mailbox_max_sessions", "50", 1, 10000, "imapd pop3d", "Sessions of one account at a time."),
+	INT("imap_max_bad_commands", "20", 1, 1000, "imapd", "Bad commands in a row after which the session ends."),
+	SIZE("imap_max_line_length", "64k", 1024, "imapd", "Longest command line without its literals."),
+	SIZE("imap_max_literal", "1m", 1024, "imapd", "Largest literal but for APPEND, which message_size_limit bounds."),
+	SIZE("index_map_size", "1g", 1 << 20, "imapd pop3d", "Address space of one account's index."),
+	INT("index_changes_kept", "10000", 100, COUNT_MAX, "imapd pop3d", "Expunges that a mailbox remembers for resynchronizing clients."),
+};
+/* clang-format on */
+
+const struct conf_param *
+conf_params(size_t *count)
+{
+	*count = sizeof params / sizeof params[0];
+	return params;
+}
