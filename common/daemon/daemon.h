@@ -63,7 +63,7 @@ bool daemon_is_draining(const struct daemon *d);
  * loop.  before_loop(arg), if any, runs inside the cage before the first event: threads start here. */
 int daemon_run(struct daemon *d, struct sandbox_plan *plan, void (*before_loop)(void *arg), void *arg);
 
-/* Descriptors that master attached to START by name ("key:PATH", "cert:PATH", "log:PATH"); -1: none.
+/* Descriptors that master attached to START by name (msg/master.h, MASTER_ATTACH); -1: none.
  * The caller owns it.  daemon_next_attachment walks all names with that prefix, starting with *at = 0. */
 int daemon_attachment(struct daemon *d, const char *name);
 const char *daemon_next_attachment(struct daemon *d, const char *prefix, size_t *at);

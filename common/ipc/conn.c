@@ -49,6 +49,8 @@ struct ipc_conn {
 	unsigned state;
 	bool paused;
 	bool dying;      /* on_close is on its way */
+	void (*on_free)(void *arg);
+	void *on_free_arg;
 	bool *gone;      /* set to true when the connection is freed inside a handler */
 	struct err why;
 	struct loop_watch watch;
@@ -201,6 +203,8 @@ conn_free(struct ipc_conn *c)
 		packet_free(p);
 	}
 	fd_close(&c->fd);
+	if (c->on_free != NULL)
+		c->on_free(c->on_free_arg);
 	free(c);
 }
 
@@ -382,6 +386,13 @@ ipc_conn_close(struct ipc_conn *c)
 {
 	if (c != NULL)
 		conn_free(c);
+}
+
+void
+ipc_conn_on_free(struct ipc_conn *c, void (*fn)(void *arg), void *arg)
+{
+	c->on_free = fn;
+	c->on_free_arg = arg;
 }
 
 void

@@ -38,6 +38,8 @@ struct ipc_conn_ops {
 struct ipc_conn *ipc_conn_new(struct loop *l, int fd, const struct ipc_conn_ops *ops, void *arg);
 /* Pending requests get NULL; then it is gone.  NULL is allowed. */
 void ipc_conn_close(struct ipc_conn *c);
+/* fn(arg) when the connection is freed, by whomever. */
+void ipc_conn_on_free(struct ipc_conn *c, void (*fn)(void *arg), void *arg);
 void ipc_conn_set_state(struct ipc_conn *c, unsigned state_bit);
 void ipc_conn_set_arg(struct ipc_conn *c, void *arg);
 void *ipc_conn_arg(const struct ipc_conn *c);

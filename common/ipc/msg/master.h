@@ -5,9 +5,10 @@
 /* master -> worker.  "sig" is the frame signature. */
 enum {
 	/* Before START, any number of times: descriptors by name.  sig "sh": name, descriptor.
-	 * names: "log:FILE", "key:FILE", "cert:FILE" (to keyd, for every tls_*_file in use), "table:..." */
+	 * names: "root" (the directory to become the root, where a path could be swapped), "log:FILE" (to log),
+	 * "key:CERTFILE" and "cert:CERTFILE" (to keyd, for every tls_cert_file in use) */
 	MASTER_ATTACH = 1,
-	/* sig "sssuuushb(...)": see MASTER_START_SIG.  Sent once. */
+	/* sig MASTER_START_SIG.  Sent once. */
 	MASTER_START = 2,
 	/* End after the present work.  sig "" */
 	MASTER_DRAIN = 3,
@@ -22,23 +23,24 @@ enum {
 	/* To imapd: something changed in this account's mailboxes (delivery, POP3).  sig "s": mailbox name,
 	 * "" = any */
 	MASTER_CHANGED = 6,
-	/* To log: one worker's end of its log socket.  sig "sush": service, pid, log tag, descriptor. */
+	/* To log: one worker's end of its log socket.  sig "suuh": syslog name, pid, is it a mailbox daemon
+	 * (Dovecot's form of line), descriptor. */
 	MASTER_LOG_SOURCE = 7,
 	/* To log: the log file was renamed and opened anew.  sig "h" */
 	MASTER_LOG_FILE = 8,
 };
 /* service, account, root directory, uid, gid, permissive, configuration directory, effective
  * configuration (sealed memfd, "name = value\n"), log socket, then for each listener: kind (0 inet,
- * 1 edge), for an edge the calling role, descriptor. */
-#define MASTER_START_SIG "sssuuushh(uuh)"
+ * 1 edge), for an edge the calling role and its uid, descriptor. */
+#define MASTER_START_SIG "sssuuushh(uuuh)"
+enum { MASTER_LISTEN_INET = 0, MASTER_LISTEN_EDGE = 1, MASTER_LISTENERS_MAX = 14 };
 
 /* worker -> master */
 enum {
 	/* The cage is closed and the loop runs.  sig "" */
 	MASTER_READY = 20,
-	/* qmgr only: the delivery process of this mailbox uid.  sig "uu": uid, gid; answer "uh": 0, its
-	 * descriptor, or "u": sysexits-like status when it cannot be had. Answered with type IPC_REPLY:
-	 * MASTER_DELIVERY_REPLY_SIG with a descriptor always present (a closed pair on failure). */
+	/* qmgr only: the delivery process of this mailbox uid.  sig "uu": uid, gid; answer
+	 * MASTER_DELIVERY_REPLY_SIG: 0 and its descriptor, or a status and a descriptor of no use. */
 	MASTER_DELIVERY = 21,
 	/* Login fronts only: hand this client over.  sig "sbuhh": service ("imap", "pop3"), ticket, front's
 	 * session id, control socket, byte stream.  Answer "us": 0 or status (err_kind), text. */
