@@ -38,22 +38,29 @@ TESTS   := $(call built,$(shell find tests/unit -name '*_test.c'))
 FUZZERS := $(call built,$(shell find tests/fuzz -name '*_fuzz.c'))
 owner    = $(firstword $(subst /, ,$(patsubst tests/unit/%,%,$(patsubst tests/fuzz/%,%,$(1:$(B)/%=%)))))
 
+# make V=1 shows the commands
+Q         := $(if $(V),,@)
+say       = @$(if $(V),:,printf '  %-3s %s\n' $(1) $(2))
+
 all: $(PROGS)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) -iquote . $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) -iquote . $(CFLAGS) -MMD -MP -c $< -o $@
 
 define library # a folder without its main files; the directories too, so that a deleted source drops out
 $(B)/lib$(1).a: $(addsuffix .o,$(call built,$(filter-out %_main.c,$(shell find $(1) -name '*.c')))) $(shell find $(1) -type d)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$$(AR) rcs $$@ $$(filter %.o,$$^)
+	$$(call say,AR,$$@)
+	$(Q)$$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 define link    # $(1) program or test, $(2) its main object, $(3) owning folder, $(4) more flags
 $(1): $(2) $(filter-out $(B)/libcommon.a,$(B)/lib$(3).a) $(B)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$^ $(4) $$(LIBS) -o $$@
+	$$(call say,LD,$$@)
+	$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) $$^ $(4) $$(LIBS) -o $$@
 endef
 $(foreach l,common $(FOLDERS),$(eval $(call library,$(l))))
 $(foreach m,$(MAINS),$(eval $(call link,$(call program,$(m)),$(call built,$(m)).o,$(firstword $(subst /, ,$(m))))))

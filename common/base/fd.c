@@ -68,6 +68,42 @@ fd_pread_all(int fd, void *p, size_t len, off_t off, struct err *err)
 	return 0;
 }
 
+int
+fd_read_rest(int fd, struct buf *out, struct err *err)
+{
+	enum { PIECE = 16384 };
+
+	for (;;) {
+		char *to = buf_reserve(out, PIECE);
+		ssize_t n;
+
+		if (to == NULL)
+			return err_set(err, ERR_LIMIT, "larger than %zu bytes", out->max);
+		n = read(fd, to, PIECE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, ERR_TEMP, "read");
+		if (n == 0)
+			return 0;
+		out->len += (size_t)n;
+	}
+}
+
+int
+file_read(const char *path, struct buf *out, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", path);
+	r = fd_read_rest(fd, out, err);
+	if (r < 0)
+		err_prefix(err, "%s", path);
+	close(fd);
+	return r;
+}
+
 void
 fd_close(int *fd)
 {

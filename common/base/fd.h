@@ -2,6 +2,7 @@
 #ifndef COMMON_BASE_FD_H
 #define COMMON_BASE_FD_H
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/view.h"
 
@@ -12,6 +13,10 @@ int fd_write_all(int fd, const void *p, size_t len, struct err *err);
 int fd_pwrite_all(int fd, const void *p, size_t len, off_t off, struct err *err);
 /* Exactly len bytes, or -1: ERR_GONE if the file ends before. */
 int fd_pread_all(int fd, void *p, size_t len, off_t off, struct err *err);
+/* Appends all of the file from its offset on.  -1: ERR_TEMP, ERR_LIMIT (the cap of out). */
+int fd_read_rest(int fd, struct buf *out, struct err *err);
+/* Opens and appends a whole file.  ERR_GONE: there is none. */
+int file_read(const char *path, struct buf *out, struct err *err);
 /* Closes *fd if it is open and stores -1. */
 void fd_close(int *fd);
 int fd_set_nonblock(int fd, struct err *err);

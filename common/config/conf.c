@@ -1,12 +1,10 @@
 #include "common/config/conf.h"
+#include "common/base/fd.h"
 #include "common/base/mem.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -140,31 +138,6 @@ conf_parse(struct conf *c, struct view text, const char *file, struct err *err)
 	return r;
 }
 
-static int
-read_file(const char *path, struct buf *out, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", path);
-	do {
-		char *to = buf_reserve(out, 16384);
-
-		if (to == NULL) {
-			r = err_set(err, ERR_LIMIT, "%s: too large", path);
-			break;
-		}
-		n = read(fd, to, 16384);
-		if (n < 0 && errno != EINTR)
-			r = err_sys(err, ERR_TEMP, "read %s", path);
-		if (n > 0)
-			out->len += (size_t)n;
-	} while (r == 0 && n != 0);
-	close(fd);
-	return r;
-}
-
 /* Parameters whose default is a fact about this machine. */
 static int
 set_system_defaults(struct conf *c, const char *path, struct err *err)
@@ -202,7 +175,7 @@ conf_load(struct conf *c, const char *path, struct err *err)
 	int r;
 
 	buf_init(&text, CONF_BYTES_MAX);
-	r = read_file(path, &text, err);
+	r = file_read(path, &text, err);
 	if (r == 0)
 		r = conf_parse(c, buf_view(&text), path, err);
 	if (r == 0)

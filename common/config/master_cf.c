@@ -1,9 +1,7 @@
 #include "common/config/master_cf.h"
+#include "common/base/fd.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { MASTER_CF_BYTES = 1 << 20, SERVICES_MAX = 500, OPTIONS_MAX = 200, COLUMNS = 8 };
 
@@ -237,24 +235,11 @@ int
 master_cf_load(struct master_cf *m, const char *path, struct err *err)
 {
 	struct buf text;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
-	ssize_t n = 1;
+	int r;
 
 	*m = (struct master_cf){ 0 };
-	if (fd < 0)
-		return err_sys(err, ERR_GONE, "open %s", path);
 	buf_init(&text, MASTER_CF_BYTES);
-	while (r == 0 && n != 0) {
-		char *to = buf_reserve(&text, 4096);
-
-		if (to == NULL)
-			r = err_set(err, ERR_LIMIT, "%s: too large", path);
-		else if ((n = read(fd, to, 4096)) > 0)
-			text.len += (size_t)n;
-		else if (n < 0 && errno != EINTR)
-			r = err_sys(err, ERR_TEMP, "read %s", path);
-	}
-	close(fd);
+	r = file_read(path, &text, err);
 	if (r == 0)
 		r = master_cf_parse(m, buf_view(&text), path, err);
 	buf_clear(&text);

@@ -1,0 +1,265 @@
+#include "common/config/conf.h"
+#include "common/config/master_cf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void
+collect(void *arg, const char *text)
+{
+	char *all = arg;
+	size_t used = strlen(all);
+
+	snprintf(all + used, 2000 - used, "%s\n", text);
+}
+
+static unsigned
+faults_of(const char *text, char all[2000])
+{
+	struct conf c;
+	struct err e;
+	unsigned n;
+
+	conf_init(&c);
+	all[0] = '\0';
+	if (conf_parse(&c, view_of(text), "main.cf", &e) < 0) {
+		snprintf(all, 2000, "%s\n", e.text);
+		n = 1;
+	} else
+		n = conf_check(&c, collect, all);
+	conf_clear(&c);
+	return n;
+}
+
+static void
+values_are_read_as_postfix_reads_them(void **state)
+{
+	struct conf c;
+	struct err e;
+
+	(void)state;
+	conf_init(&c);
+	assert_int_equal(conf_parse(&c,
+			     view_of("# comment\n"
+				     "myhostname = a.example\n"
+				     "mynetworks = 127.0.0.0/8,\n"
+				     "# in between\n"
+				     "\n"
+				     "   [::1]/128\n"
+				     "message_size_limit=20m\r\n"
+				     "maximal_queue_lifetime = 3d\n"
+				     "myorigin = first\n"
+				     "myorigin = $myhostname\n"),
+			     "main.cf", &e),
+	    0);
+	assert_string_equal(conf_str(&c, "mynetworks"), "127.0.0.0/8, [::1]/128");
+	assert_string_equal(conf_str(&c, "myorigin"), "a.example"); /* the last one wins */
+	assert_int_equal(conf_size(&c, "message_size_limit"), 20 << 20);
+	assert_int_equal(conf_seconds(&c, "maximal_queue_lifetime"), 3 * 86400);
+	assert_int_equal(conf_int(&c, "hopcount_limit"), 50); /* default */
+	assert_true(conf_bool(&c, "smtpd_delay_reject"));
+	assert_string_equal(conf_str(&c, "smtpd_banner"), "a.example ESMTP Estafeta");
+	conf_set(&c, "myhostname", "b.example", "test", 1, &e);
+	assert_string_equal(conf_str(&c, "myorigin"), "b.example"); /* no stale value */
+	conf_clear(&c);
+}
+
+static void
+names_expand_in_every_form(void **state)
+{
+	static const struct {
+		const char *value, *expected;
+	} cases[] = {
+		{ "$mydomain", "d" },
+		{ "${mydomain}", "d" },
+		{ "$(mydomain)", "d" },
+		{ "x$mydomain.y", "xd.y" },
+		{ "$$mydomain", "$mydomain" },
+		{ "${mydomain?yes}", "yes" },
+		{ "${mydomain:no}", "" },
+		{ "${relayhost?yes}", "" },
+		{ "${relayhost:no}", "no" },
+		{ "${mydomain?{yes}:{no}}", "yes" },
+		{ "${relayhost?{yes}:{no $mydomain}}", "no d" },
+		{ "${relayhost?{a}:{${mydomain?{b}:{c}}}}", "b" },
+	};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct conf c;
+
+		conf_init(&c);
+		conf_set(&c, "mydomain", "d", "t", 1, &e);
+		conf_set(&c, "login_greeting", cases[i].value, "t", 1, &e);
+		assert_string_equal(conf_str(&c, "login_greeting"), cases[i].expected);
+		conf_clear(&c);
+	}
+}
+
+static void
+faults_name_file_line_and_the_nearest_name(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} cases[] = {
+		{ "mydestinaton = x\n",
+		    "main.cf:1: unknown parameter \"mydestinaton\"; did you mean \"mydestination\"?\n" },
+		{ "\n\nxyzzy = 1\n", "main.cf:3: unknown parameter \"xyzzy\"\n" },
+		{ "hopcount_limit = lots\n", "main.cf:1: hopcount_limit: \"lots\" is not a number\n" },
+		{ "hopcount_limit = 0\n", "main.cf:1: hopcount_limit: 0 is not between 1 and 1000\n" },
+		{ "smtpd_delay_reject = maybe\n",
+		    "main.cf:1: smtpd_delay_reject: \"maybe\" is neither yes nor no\n" },
+		{ "queue_directory = spool\n",
+		    "main.cf:1: queue_directory: \"spool\" is not an absolute path\n" },
+		{ "sandbox = off\n", "main.cf:1: sandbox: \"off\" is not one of enforce|permissive\n" },
+		{ "virtual_alias_maps = /etc/virtual\n",
+		    "main.cf:1: virtual_alias_maps: \"/etc/virtual\" is not of the form type:name\n" },
+		{ "just words\n", "main.cf:1: missing '=' after \"just words\"\n" },
+		{ "  indented = 1\n", "main.cf:1: continuation of nothing\n" },
+		{ "myorigin = $nothing_such\n", "main.cf:1: myorigin: unknown parameter $nothing_such\n" },
+		{ "bounce_queue_lifetime = 5y\n",
+		    "main.cf:1: bounce_queue_lifetime: \"5y\" is not a time (number with s, m, h, d or w)\n" },
+	};
+	char all[2000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		assert_int_equal(faults_of(cases[i].text, all), 1);
+		assert_string_equal(all, cases[i].expected);
+	}
+	/* a loop ends, and every parameter that depends on it is named */
+	assert_true(faults_of("mydomain = $myorigin\nmyorigin = $mydomain\n", all) >= 2);
+	/* an admin's own name, used by another value, is no fault (postconf(5)) */
+	assert_int_equal(faults_of("our_nets = 10.0.0.0/8\nmynetworks = $our_nets\n", all), 0);
+	assert_int_equal(faults_of("", all), 0);
+}
+
+static void
+dump_is_read_back_unchanged(void **state)
+{
+	struct conf a, b;
+	struct buf text, again;
+	struct err e;
+
+	(void)state;
+	conf_init(&a);
+	conf_init(&b);
+	conf_set(&a, "login_greeting", "costs $$5 $mydomain", "t", 1, &e);
+	buf_init(&text, 1 << 20);
+	buf_init(&again, 1 << 20);
+	assert_int_equal(conf_dump(&a, &text), 0);
+	assert_int_equal(conf_parse(&b, buf_view(&text), "dump", &e), 0);
+	assert_string_equal(conf_str(&b, "login_greeting"), "costs $5 localdomain");
+	assert_int_equal(conf_dump(&b, &again), 0);
+	assert_true(view_eq(buf_view(&text), buf_view(&again)));
+	buf_clear(&text);
+	buf_clear(&again);
+	conf_clear(&a);
+	conf_clear(&b);
+}
+
+static void
+lists_keep_braces_together(void **state)
+{
+	struct view rest = view_of("a, b\tc,{ d e } inline:{x=1, y=2} static:z"), item;
+	static const char *const expected[] = { "a", "b", "c", "d e", "inline:{x=1, y=2}", "static:z" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+		assert_true(conf_next(&rest, &item));
+		assert_true(view_eq_str(item, expected[i]));
+	}
+	assert_false(conf_next(&rest, &item));
+}
+
+#define REQUIRED                                                                                          \
+	"log unix y - y - 1 log\nkeyd unix y - y - 1 keyd\ndnsd unix y - y - 1 dnsd\n"                    \
+	"authd unix y - y - - authd\nqmgr unix y - y - 1 qmgr\nrelay unix y - y - 2 relay\n"              \
+	"delivery unix y - y - - delivery\n"
+
+static void
+master_cf_is_read(void **state)
+{
+	struct master_cf m;
+	struct conf base, c;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(
+	    master_cf_parse(&m,
+		view_of("# comment\n"
+			"127.0.0.1:25 inet n - y - 3 smtpd -o smtpd_submission=yes\n"
+			"   -o { login_greeting = two words } -o mynetworks=10.0.0.0/8,192.168.0.0/16\n"
+			"[::1]:993 inet n - y - - imapd-login -o tls_wrappermode=yes\n" REQUIRED),
+		"master.cf", &e),
+	    0);
+	assert_int_equal(m.count, 9);
+	assert_string_equal(m.services[0].host, "127.0.0.1");
+	assert_string_equal(m.services[0].port, "25");
+	assert_int_equal(m.services[0].maxproc, 3);
+	assert_string_equal(m.services[1].host, "::1");
+	assert_int_equal(m.services[1].role, ROLE_IMAPD_LOGIN);
+	conf_init(&base);
+	assert_int_equal(service_conf(&m.services[0], &base, &c, &e), 0);
+	assert_true(conf_bool(&c, "smtpd_submission"));
+	assert_false(conf_bool(&base, "smtpd_submission"));
+	assert_string_equal(conf_str(&c, "login_greeting"), "two words");
+	assert_string_equal(conf_str(&c, "mynetworks"), "10.0.0.0/8,192.168.0.0/16");
+	conf_clear(&base);
+	conf_clear(&c);
+	master_cf_clear(&m);
+}
+
+static void
+master_cf_faults_are_named(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} cases[] = {
+		{ "x inet n - y - -\n", "master.cf:1: 7 columns instead of at least 8" },
+		{ "x inet n - y - - smtp\n", "master.cf:1: unknown command \"smtp\"" },
+		{ "x pipe n - y - - smtpd\n", "master.cf:1: bad type \"pipe\": inet or unix expected" },
+		{ "x inet n - y - 1x smtpd\n", "master.cf:1: bad maxproc \"1x\"" },
+		{ "qmgr unix n - y - 2 qmgr\n",
+		    "master.cf:1: qmgr: there can be only one: maxproc must be 1" },
+		{ "\nx inet n - y - - smtpd -o smtpd_submision=yes\n",
+		    "master.cf:2: unknown parameter \"smtpd_submision\"; did you mean \"smtpd_submission\"?" },
+		{ "x inet n - y - - smtpd -x\n", "master.cf:1: unknown argument \"-x\"" },
+		{ "[::1 inet n - y - - smtpd\n",
+		    "master.cf:1: bad address \"[::1\"" },
+		{ "qmgr inet n - y - - qmgr\n", "master.cf:1: qmgr is not a service of type inet" },
+		{ "25 inet n - y - - smtpd\n25 inet n - y - - smtpd\n" REQUIRED,
+		    "master.cf:2: service 25 stands already in line 1" },
+		{ "25 inet n - y - - smtpd\n", "master.cf: no service runs log" },
+	};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct master_cf m;
+
+		assert_int_equal(master_cf_parse(&m, view_of(cases[i].text), "master.cf", &e), -1);
+		assert_string_equal(e.text, cases[i].expected);
+		master_cf_clear(&m);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(values_are_read_as_postfix_reads_them),
+		cmocka_unit_test(names_expand_in_every_form),
+		cmocka_unit_test(faults_name_file_line_and_the_nearest_name),
+		cmocka_unit_test(dump_is_read_back_unchanged),
+		cmocka_unit_test(lists_keep_braces_together),
+		cmocka_unit_test(master_cf_is_read),
+		cmocka_unit_test(master_cf_faults_are_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
