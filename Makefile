@@ -78,11 +78,45 @@ fuzz: $(FUZZERS)
 # No include crosses a fence; no global symbol exists twice.
 layers: all
 	@for d in common $(FOLDERS); do for o in $(FOLDERS); do [ $$d = $$o ] || \
-	! find $(B)/$$d -name '*.d' 2>/dev/null | xargs -r grep -l " $$o/" || { echo "$$d includes $$o/"; exit 1; }; done; done
+	! grep -rl " $$o/" $(B)/$$d --include='*.d' 2>/dev/null || { echo "$$d includes $$o/"; exit 1; }; done; done
 	@! nm -g --defined-only $(B)/lib*.a 2>/dev/null | awk 'NF==3{print $$3}' | sort | uniq -d | grep . || { echo "symbol defined twice"; exit 1; }
+
+# --- the two commands, and the usual ones ---------------------------------------------------------
+demo: deps
+	$(MAKE) -j$(shell nproc) all
+	DEMO_ONCE=$(DEMO_ONCE) python3 conf/demo.py
+
+check: deps-test
+	$(MAKE) -j$(shell nproc) all unit layers
+	$(MAKE) integration
+
+deps:
+	sh conf/install-deps.sh build
+deps-test:
+	sh conf/install-deps.sh test
+
+PYTEST ?= /usr/bin/python3 -m pytest
+integration: all
+	FLAVOUR=$(FLAVOUR) $(PYTEST) -q -p no:cacheprovider -n $(or $(JOBS),3) tests/integration $(PYTEST_ARGS)
+
+LIBEXECDIR = $(DESTDIR)$(PREFIX)/libexec/estafeta
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(B)/estafeta $(B)/sendmail $(DESTDIR)$(PREFIX)/sbin
+	ln -sf sendmail $(DESTDIR)$(PREFIX)/sbin/mailq
+	ln -sf sendmail $(DESTDIR)$(PREFIX)/sbin/newaliases
+	install -m 755 $(filter $(B)/libexec/%,$(PROGS)) $(LIBEXECDIR)
+	install -m 755 conf/users.sh $(LIBEXECDIR)
+	install -m 644 docs/estafeta.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	for f in main.cf master.cf; do [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 644 conf/$$f $(DESTDIR)$(SYSCONFDIR); done
+	[ -n "$(DESTDIR)" ] || sh conf/users.sh
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/sbin/,estafeta sendmail mailq newaliases) $(DESTDIR)$(PREFIX)/share/man/man8/estafeta.8
+	rm -rf $(LIBEXECDIR)
 
 clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all unit fuzz layers clean
+.PHONY: all unit fuzz layers demo check deps deps-test integration install uninstall clean

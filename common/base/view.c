@@ -114,7 +114,10 @@ view_u64(struct view v, uint64_t max, uint64_t *out)
 const char *
 view_find(struct view haystack, struct view needle)
 {
-	return needle.len == 0 ? haystack.p : memmem(haystack.p, haystack.len, needle.p, needle.len);
+	if (needle.len == 0)
+		return haystack.p;
+	/* an empty haystack may be NULL, which memmem must not be given */
+	return haystack.len < needle.len ? NULL : memmem(haystack.p, haystack.len, needle.p, needle.len);
 }
 
 void

@@ -67,6 +67,9 @@ static const struct conf_param params[] = {
 	PATH("imap_tls_key_file", "$tls_key_file", "imapd-login", "Private key of the IMAP server."),
 	PATH("pop3_tls_cert_file", "$tls_cert_file", "pop3d-login", "Certificate chain of the POP3 server."),
 	PATH("pop3_tls_key_file", "$tls_key_file", "pop3d-login", "Private key of the POP3 server."),
+	STR("tls_high_cipherlist", "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES", "smtpd imapd-login pop3d-login", "Ciphers of our servers up to TLS 1.2 (ciphers(1)); only those with ECDHE are ever used."),
+	STR("tls_eecdh_auto_curves", "X25519:prime256v1:secp384r1:secp521r1", "smtpd relay imapd-login pop3d-login", "Curves of the key exchange, best first."),
+	BOOL("tls_preempt_cipherlist", "no", "smtpd imapd-login pop3d-login", "Our order of ciphers counts, not the client's."),
 	BOOL("tls_wrappermode", "no", "imapd-login pop3d-login", "The listener speaks TLS from the first byte (993, 995)."),
 
 	/* --- SMTP server ------------------------------------------------------------------------------ */

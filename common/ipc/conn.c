@@ -145,6 +145,7 @@ packet_free(struct packet *p)
 {
 	for (unsigned i = 0; i < p->nfds; i++)
 		close(p->fds[i]);
+	mem_wipe(p->data, p->len);
 	free(p);
 }
 
@@ -253,7 +254,7 @@ conn_try_send(struct ipc_conn *c, const void *data, size_t len, const int *fds, 
 		return 0;
 	if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS)
 		return 1;
-	err_sys(&e, ERR_TEMP, "ipc: send");
+	err_sys(&e, errno == EPIPE || errno == ECONNRESET ? ERR_GONE : ERR_TEMP, "ipc: send");
 	conn_die(c, &e);
 	return -1;
 }
@@ -330,7 +331,7 @@ conn_read(struct ipc_conn *c)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0)
-			err_sys(&e, ERR_TEMP, "ipc: receive");
+			err_sys(&e, errno == ECONNRESET ? ERR_GONE : ERR_TEMP, "ipc: receive");
 		if (n == 0)
 			err_set(&e, ERR_GONE, "ipc: closed by peer");
 		if (n <= 0 || ipc_in_parse(&in, packet, (size_t)n, &e) < 0) {
@@ -499,6 +500,7 @@ conn_send_id(struct ipc_conn *c, uint32_t id, struct ipc_out *o)
 		r = STAILQ_EMPTY(&c->backlog) ? conn_try_send(c, packet, len, o->fds, o->nfds) : 1;
 		if (r == 1)
 			r = conn_queue(c, packet, len, o->fds, o->nfds);
+		mem_wipe(packet, len); /* passwords go through here */
 	}
 	ipc_out_clear(o);
 	return r;

@@ -30,7 +30,7 @@ ipc_out_init(struct ipc_out *o, uint16_t type)
 void
 ipc_out_clear(struct ipc_out *o)
 {
-	buf_clear(&o->body);
+	buf_wipe(&o->body); /* it may have carried a password */
 	o->nfds = 0;
 }
 

@@ -30,7 +30,9 @@ struct stream_ops {
 	/* A handshake begun with stream_start_tls ended well.  May be NULL. */
 	void (*on_tls)(void *arg, struct stream *s);
 	/* The peer closed (ERR_GONE), broke (ERR_TEMP), a deadline passed (ERR_TEMP, sys = ETIMEDOUT), TLS
-	 * failed (ERR_SYNTAX).  Input already received can still be read.  The owner frees the stream. */
+	 * failed (ERR_SYNTAX).  Input already received can still be read, and after a clean end output can still
+	 * be sent (stream_finish).  A clean end is not told while the stream is paused: a client that pipelines its
+	 * commands and half-closes gets its answers.  The owner frees the stream. */
 	void (*on_close)(void *arg, struct stream *s, const struct err *why);
 };
 
@@ -53,7 +55,7 @@ void stream_finish(struct stream *s, int64_t timeout_ms);
 
 struct view stream_input(struct stream *s);
 void stream_consume(struct stream *s, size_t len);
-void stream_poke(struct stream *s);             /* on_input again from the loop if there is input */
+void stream_poke(struct stream *s); /* on_input again from the loop if there is input */
 void stream_pause(struct stream *s, bool paused); /* stop and go on reading from the peer */
 int stream_write(struct stream *s, const void *p, size_t len);
 int stream_printf(struct stream *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -74,7 +76,8 @@ int stream_fd(const struct stream *s);
 /* Cuts the first line off input: returns 0 and the line without its CRLF, *used bytes with it; 1 = no
  * complete line yet; -1 (ERR_LIMIT) = more than max bytes without a line end, (ERR_SYNTAX) = a bare CR or a
  * bare LF or NUL (strict: SMTP).  Pure. */
-int line_cut_strict(struct view input, size_t max, struct view *line, size_t *used, struct err *err);
+int line_cut_strict(
+    struct view input, size_t max, struct view *line, size_t *used, struct err *err);
 /* The same, but a bare LF also ends a line (IMAP and POP3 clients in the wild). */
 int line_cut(struct view input, size_t max, struct view *line, size_t *used, struct err *err);
 

@@ -21,6 +21,9 @@ struct call_group {
 
 #define CALL(name) SCMP_SYS(name)
 
+/* libseccomp's SCMP_A* macros leave a field out, which -Wextra does not like */
+#define ARG(index, op, a, b) ((struct scmp_arg_cmp){ (index), (op), (scmp_datum_t)(a), (scmp_datum_t)(b) })
+
 /* clang-format off */
 static const int base_calls[] = {
 	CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(close), CALL(pread64), CALL(preadv), CALL(lseek),
@@ -116,39 +119,38 @@ static void
 allow_bounded(struct filter *f, unsigned calls)
 {
 	/* memory is never made executable once the cage is closed */
-	rule_arg(f, CALL(mmap), SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	rule_arg(f, CALL(mprotect), SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	rule_arg(f, CALL(mmap), ARG(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	rule_arg(f, CALL(mprotect), ARG(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	/* abort() and raise(): signals to itself only */
-	rule_arg(f, CALL(tgkill), SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid()));
-	rule_arg(f, CALL(kill), SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid()));
+	rule_arg(f, CALL(tgkill), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, getpid()));
+	rule_arg(f, CALL(kill), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, getpid()));
 	/* reading limits, never setting them */
-	rule_arg(f, CALL(prlimit64), SCMP_A2_64(SCMP_CMP_EQ, 0));
-	rule_arg(f, CALL(prctl), SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
-	/* anonymous memory gets names from malloc: harmless, and glibc does not mind EPERM */
+	rule_arg(f, CALL(prlimit64), ARG(2, SCMP_CMP_EQ, 0, 0));
+	rule_arg(f, CALL(prctl), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, PR_SET_NAME));
 	for (const int *c = fcntl_commands; *c != -1; c++)
-		rule_arg(f, CALL(fcntl), SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)*c));
+		rule_arg(f, CALL(fcntl), ARG(1, SCMP_CMP_MASKED_EQ, UINT32_MAX, *c));
 	for (const unsigned long *r = ioctl_requests; *r != 0; r++)
-		rule_arg(f, CALL(ioctl), SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)*r));
+		rule_arg(f, CALL(ioctl), ARG(1, SCMP_CMP_MASKED_EQ, UINT32_MAX, *r));
 	if (calls & (CALLS_IPC | CALLS_LOOP)) {
-		rule_arg(f, CALL(socket), SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
-		rule_arg(f, CALL(socketpair), SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
+		rule_arg(f, CALL(socket), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_UNIX));
+		rule_arg(f, CALL(socketpair), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_UNIX));
 	}
 	if (calls & CALLS_NET) {
-		rule_arg(f, CALL(socket), SCMP_A0_32(SCMP_CMP_EQ, AF_INET));
-		rule_arg(f, CALL(socket), SCMP_A0_32(SCMP_CMP_EQ, AF_INET6));
+		rule_arg(f, CALL(socket), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_INET));
+		rule_arg(f, CALL(socket), ARG(0, SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_INET6));
 	}
 	if (calls & CALLS_LOCK)
 		for (const int *c = fcntl_locks; *c != -1; c++)
-			rule_arg(f, CALL(fcntl), SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)*c));
+			rule_arg(f, CALL(fcntl), ARG(1, SCMP_CMP_MASKED_EQ, UINT32_MAX, *c));
 	if (calls & CALLS_WRITE)
 		rule(f, SCMP_ACT_ALLOW, CALL(openat));
 	else if (calls & CALLS_READ)
 		rule_arg(f, CALL(openat),
-		    SCMP_A2_32(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+		    ARG(2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
 	if (calls & CALLS_FORK)
 		rule(f, SCMP_ACT_ALLOW, CALL(clone));
 	else if (calls & CALLS_THREADS)
-		rule_arg(f, CALL(clone), SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+		rule_arg(f, CALL(clone), ARG(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 }
 
 static void

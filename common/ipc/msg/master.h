@@ -43,7 +43,8 @@ enum {
 	 * MASTER_DELIVERY_REPLY_SIG: 0 and its descriptor, or a status and a descriptor of no use. */
 	MASTER_DELIVERY = 21,
 	/* Login fronts only: hand this client over.  sig "sbuhh": service ("imap", "pop3"), ticket, front's
-	 * session id, control socket, byte stream.  Answer "us": 0 or status (err_kind), text. */
+	 * session id, control socket, byte stream.  Answer "us": 0 and the pid of the session process for the log,
+	 * or status (err_kind) and text. */
 	MASTER_HANDOVER = 22,
 	/* delivery, imapd, pop3d: this account's mailboxes changed; goes on to its imapd.  sig "ss": account,
 	 * mailbox name.  Of imapd and pop3d the account is the one that master bound, whatever it says. */

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs what the suite needs on Debian 12: build (default), or build and test.
+# usage: install-deps.sh [build|test]
+set -eu
+build="gcc make libc6-dev libevent-dev libssl-dev libdb5.3-dev libsasl2-dev libsasl2-modules libunbound-dev
+	liblmdb-dev libseccomp-dev libcrypt-dev libidn2-dev libjansson-dev dns-root-data ca-certificates openssl
+	python3 passwd"
+test="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-dnspython nsd ldnsutils swaks curl msmtp isync
+	fetchmail strace e2fsprogs iproute2 procps gdb clang libclang-rt-14-dev valgrind"
+want="$build"
+[ "${1:-build}" = test ] && want="$build $test"
+missing=""
+for p in $want; do
+	dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
+done
+[ -z "$missing" ] && exit 0
+export DEBIAN_FRONTEND=noninteractive
+# services that a test package brings must not start: the tests run their own on loopback
+policy=/usr/sbin/policy-rc.d
+made=""
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+	made=1
+fi
+trap '[ -z "$made" ] || rm -f "$policy"' EXIT
+apt-get -qq update
+# shellcheck disable=SC2086
+apt-get -qq install -y --no-install-recommends $missing

@@ -1,0 +1,178 @@
+/* control.c - what estafeta(8) asks of a running master; root only. */
+#include "master/master.h"
+#include "common/base/clock.h"
+#include "common/base/fd.h"
+#include "common/ipc/msg/master.h"
+#include "common/log/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { STATUS_BYTES = 60000, LISTED_PROCESSES = 64 };
+
+static void
+answer(struct ipc_conn *c, uint32_t id, uint32_t status, struct view text)
+{
+	struct ipc_out o;
+
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, status);
+	ipc_put_view_str(&o, text);
+	if (ipc_conn_reply(c, id, &o) < 0)
+		log_warn("the answer to estafeta was not taken");
+}
+
+static void
+put_json_string(struct buf *out, const char *s)
+{
+	buf_append_byte(out, '"');
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			buf_append_byte(out, '\\');
+		buf_append_byte(out, (unsigned char)*s < ' ' ? '?' : *s);
+	}
+	buf_append_byte(out, '"');
+}
+
+static void
+put_service(struct buf *out, const struct service_state *s)
+{
+	const struct process *p;
+	unsigned count = 0;
+
+	buf_append_str(out, "{\"service\":");
+	put_json_string(out, s->name);
+	buf_printf(out, ",\"program\":\"%s\",\"removed\":%s,\"processes\":[", role_row(s->role)->name,
+	    s->is_removed ? "true" : "false");
+	LIST_FOREACH(p, &s->processes, link)
+	{
+		if (count++ >= LISTED_PROCESSES)
+			continue;
+		buf_printf(out, "%s{\"pid\":%d,\"ready\":%s,\"draining\":%s,\"uid\":%u,\"age\":%lld",
+		    count > 1 ? "," : "", (int)p->pid, p->is_ready ? "true" : "false",
+		    p->is_draining ? "true" : "false", (unsigned)p->uid,
+		    (long long)(clock_mono_ms() - p->started_ms) / 1000);
+		if (p->account[0] != '\0') {
+			buf_append_str(out, ",\"account\":");
+			put_json_string(out, p->account);
+		}
+		buf_append_byte(out, '}');
+	}
+	buf_printf(out, "],\"count\":%u}\n", count);
+}
+
+static void
+on_status(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct master *m = arg;
+	const struct service_state *s;
+	struct buf text;
+
+	buf_init(&text, STATUS_BYTES);
+	LIST_FOREACH(s, &m->services, link)
+	{
+		put_service(&text, s);
+	}
+	answer(c, in->id, text.failed ? EX_SOFTWARE : EX_OK, buf_view(&text));
+	buf_clear(&text);
+}
+
+static void
+on_reload(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct master *m = arg;
+	struct err err;
+
+	if (services_load(m, &err) < 0) {
+		log_error("reload: %s; the old configuration stays in force", err.text);
+		answer(c, in->id, EX_CONFIG, view_of(err.text));
+		return;
+	}
+	log_info("reload -- version 1, configuration %s", m->config_directory);
+	answer(c, in->id, EX_OK, view_make("", 0));
+}
+
+static void
+on_stop(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct master *m = arg;
+
+	m->stop_asker = c;
+	m->stop_request = in->id;
+	master_begin_stop(m);
+}
+
+static void
+on_rotate(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct master *m = arg;
+	struct service_state *log = service_by_role(m, ROLE_LOG);
+	int fd = open(conf_str(&m->conf, "log_file"),
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	struct process *p;
+	struct ipc_out o;
+
+	if (fd < 0) {
+		answer(c, in->id, EX_CANTCREAT, view_of(strerrordesc_np(errno)));
+		return;
+	}
+	fd_close(&m->log_file);
+	m->log_file = fd;
+	if (log != NULL)
+		LIST_FOREACH(p, &log->processes, link)
+		{
+			if (p->conn == NULL)
+				continue;
+			ipc_out_init(&o, MASTER_LOG_FILE);
+			ipc_put_fd(&o, fd);
+			if (ipc_conn_send(p->conn, &o) < 0)
+				log_warn("the log process does not take its new file");
+		}
+	answer(c, in->id, EX_OK, view_make("", 0));
+}
+
+static void
+on_asker_gone(void *arg, struct ipc_conn *c, const struct err *why)
+{
+	struct master *m = arg;
+
+	(void)why;
+	if (m->stop_asker == c)
+		m->stop_asker = NULL;
+}
+
+static const struct ipc_handler handlers[] = {
+	{ MASTER_CTL_STATUS, "", IPC_STATE_ANY, on_status },
+	{ MASTER_CTL_RELOAD, "", IPC_STATE_ANY, on_reload },
+	{ MASTER_CTL_STOP, "", IPC_STATE_ANY, on_stop },
+	{ MASTER_CTL_ROTATE, "", IPC_STATE_ANY, on_rotate },
+	{ 0 },
+};
+
+static void
+on_connect(void *arg, short what)
+{
+	static const struct ipc_conn_ops ops = { handlers, on_asker_gone };
+	struct master *m = arg;
+	int fd = accept4(m->control, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ipc_conn *c;
+	uid_t uid;
+
+	(void)what;
+	if (fd < 0)
+		return;
+	c = ipc_conn_new(m->loop, fd, &ops, m);
+	ipc_conn_peer(c, NULL, &uid, NULL);
+	if (uid != 0)
+		ipc_conn_close(c);
+}
+
+void
+control_start(struct master *m)
+{
+	loop_watch_init(&m->control_watch, m->loop, m->control, on_connect, m);
+	loop_watch_set(&m->control_watch, LOOP_READ);
+}

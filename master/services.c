@@ -1,0 +1,268 @@
+/* services.c - from main.cf and master.cf to running services, at start and at reload. */
+#include "master/master.h"
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct fault {
+	char text[400];
+	unsigned count;
+};
+
+static void
+on_fault(void *arg, const char *text)
+{
+	struct fault *f = arg;
+
+	if (f->count++ == 0)
+		snprintf(f->text, sizeof f->text, "%s", text);
+	log_error("%s", text);
+}
+
+static int
+check_conf(struct conf *c, struct err *err)
+{
+	struct fault first = { 0 };
+
+	if (conf_check(c, on_fault, &first) == 0)
+		return 0;
+	return err_set(err, ERR_SYNTAX, "%s%s", first.text, first.count > 1 ? " (and more)" : "");
+}
+
+static unsigned
+default_maxproc(enum role r)
+{
+	switch (r) {
+	case ROLE_SMTPD:
+	case ROLE_RELAY:
+	case ROLE_IMAPD_LOGIN:
+	case ROLE_POP3D_LOGIN:
+		return 2; /* event-driven: a process a core, not a process a client */
+	default:
+		return 1;
+	}
+}
+
+static bool
+is_on_demand(enum role r)
+{
+	return role_row(r)->user == NULL;
+}
+
+void
+service_free(struct service_state *s)
+{
+	for (size_t i = 0; i < s->nlisteners; i++)
+		listener_clear(&s->listeners[i]);
+	loop_timer_stop(&s->restart);
+	conf_clear(&s->conf);
+	free(s->listeners);
+	free(s->name);
+	free(s);
+}
+
+static void
+on_restart(void *arg)
+{
+	service_keep_running(arg);
+}
+
+static struct service_state *
+find_service(struct service_list *list, const struct service *row)
+{
+	struct service_state *s;
+
+	LIST_FOREACH(s, list, link)
+	{
+		if (s->role == row->role && strcmp(s->name, row->name) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+static int
+build_service(struct master *m, const struct service *row, const struct conf *conf,
+    struct service_list *list, struct err *err)
+{
+	struct service_state *s = x_calloc(1, sizeof *s);
+	const struct role_row *role = role_row(row->role);
+
+	s->master = m;
+	s->name = x_strdup(row->name);
+	s->role = row->role;
+	s->maxproc = is_on_demand(row->role) ? 0 : row->maxproc ? row->maxproc : default_maxproc(row->role);
+	LIST_INIT(&s->processes);
+	loop_timer_init(&s->restart, m->loop, on_restart, s);
+	LIST_INSERT_HEAD(list, s, link);
+	if (service_conf(row, conf, &s->conf, err) < 0 || check_conf(&s->conf, err) < 0)
+		return err_prefix(err, "master.cf:%d", row->line);
+	if (role->user != NULL && setup_user(role->user, &s->uid, &s->gid, err) < 0)
+		return -1;
+	return setup_listeners(s, row, find_service(&m->services, row), err);
+}
+
+static void
+free_services(struct service_list *list)
+{
+	struct service_state *s;
+
+	while ((s = LIST_FIRST(list)) != NULL) {
+		LIST_REMOVE(s, link);
+		service_free(s);
+	}
+}
+
+/* Everything that can fail happens here, before anything of the running suite has changed. */
+static int
+build_all(struct master *m, struct conf *conf, struct service_list *list, struct err *err)
+{
+	struct master_cf table;
+	char *path = x_asprintf("%s/master.cf", m->config_directory);
+	int r = master_cf_load(&table, path, err);
+
+	for (size_t i = 0; i < table.count && r == 0; i++)
+		r = build_service(m, &table.services[i], conf, list, err);
+	master_cf_clear(&table);
+	free(path);
+	return r;
+}
+
+static int
+open_log(struct conf *conf, struct err *err)
+{
+	const char *path = conf_str(conf, "log_file");
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+	if (fd < 0)
+		err_sys(err, ERR_PERM, "open %s", path);
+	return fd;
+}
+
+/* The running processes of the old service go on under the new one. */
+static void
+adopt_processes(struct service_state *s, struct service_state *old)
+{
+	struct process *p;
+
+	while ((p = LIST_FIRST(&old->processes)) != NULL) {
+		LIST_REMOVE(p, link);
+		p->service = s;
+		LIST_INSERT_HEAD(&s->processes, p, link);
+	}
+}
+
+static struct service_state *
+same_service(struct service_list *list, const struct service_state *like)
+{
+	struct service_state *s;
+
+	LIST_FOREACH(s, list, link)
+	{
+		if (s->role == like->role && strcmp(s->name, like->name) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+static void
+drain_old(struct service_state *s)
+{
+	struct process *p, *next;
+
+	for (p = LIST_FIRST(&s->processes); p != NULL; p = next) {
+		next = LIST_NEXT(p, link);
+		/* the log goes on: it has no configuration of its own but its file */
+		if (p->generation != s->master->generation && s->role != ROLE_LOG)
+			process_drain(p);
+	}
+}
+
+static void
+swap_services(struct master *m, struct service_list *fresh)
+{
+	struct service_state *s, *old;
+
+	while ((old = LIST_FIRST(&m->services)) != NULL) {
+		LIST_REMOVE(old, link);
+		s = same_service(fresh, old);
+		if (s != NULL)
+			adopt_processes(s, old);
+		if (LIST_EMPTY(&old->processes)) {
+			service_free(old);
+			continue;
+		}
+		/* taken out of master.cf: it goes with its last process */
+		old->is_removed = true;
+		for (size_t i = 0; i < old->nlisteners; i++)
+			listener_clear(&old->listeners[i]);
+		old->nlisteners = 0;
+		LIST_INSERT_HEAD(fresh, old, link);
+	}
+	LIST_INIT(&m->services);
+	while ((s = LIST_FIRST(fresh)) != NULL) {
+		LIST_REMOVE(s, link);
+		LIST_INSERT_HEAD(&m->services, s, link);
+	}
+}
+
+static void
+start_services(struct master *m)
+{
+	struct service_state *s, *next;
+
+	/* the log first: the others have things to say */
+	if ((s = service_by_role(m, ROLE_LOG)) != NULL)
+		service_keep_running(s);
+	for (s = LIST_FIRST(&m->services); s != NULL; s = next) {
+		next = LIST_NEXT(s, link);
+		if (s->is_removed || role_row(s->role)->is_exclusive || role_row(s->role)->user == NULL)
+			drain_old(s);
+		service_keep_running(s);
+	}
+}
+
+int
+services_load(struct master *m, struct err *err)
+{
+	struct service_list fresh = LIST_HEAD_INITIALIZER(fresh);
+	struct conf conf;
+	char *path = x_asprintf("%s/main.cf", m->config_directory);
+	int log_file = -1, r;
+
+	conf_init(&conf);
+	r = conf_load(&conf, path, err);
+	if (r == 0)
+		r = check_conf(&conf, err);
+	free(path);
+	if (r == 0) {
+		struct conf old = m->conf;
+
+		m->conf = conf;
+		r = setup_directories(m, err);
+		if (r == 0 && (log_file = open_log(&conf, err)) < 0)
+			r = -1;
+		if (r == 0)
+			r = build_all(m, &m->conf, &fresh, err);
+		conf = m->conf;
+		m->conf = old;
+	}
+	if (r < 0) {
+		free_services(&fresh);
+		conf_clear(&conf);
+		fd_close(&log_file);
+		return -1;
+	}
+	conf_clear(&m->conf);
+	m->conf = conf;
+	fd_close(&m->log_file);
+	m->log_file = log_file;
+	m->generation++;
+	swap_services(m, &fresh);
+	start_services(m);
+	return 0;
+}

@@ -1,0 +1,352 @@
+/* setup.c - users, directories, listeners: what must be there before a worker starts. */
+#include "master/master.h"
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/ipc/edges.h"
+#include "common/log/log.h"
+#include "common/net/addr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096 };
+
+int
+setup_user(const char *name, uid_t *uid, gid_t *gid, struct err *err)
+{
+	const struct passwd *pw;
+
+	errno = 0;
+	pw = getpwnam(name);
+	if (pw == NULL)
+		return err_set(err, ERR_PERM, "system user \"%s\" does not exist (run conf/users.sh)", name);
+	if (pw->pw_uid == 0 || pw->pw_gid == 0)
+		return err_set(err, ERR_PERM, "system user \"%s\" must not be root", name);
+	*uid = pw->pw_uid;
+	*gid = pw->pw_gid;
+	return 0;
+}
+
+/* --- directories ------------------------------------------------------------------------------------ */
+
+/* Creates the directory and its missing parents; an existing one gets owner and mode only if fix. */
+static int
+make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, bool fix, struct err *err)
+{
+	char *copy = x_strdup(path);
+	bool is_new = false;
+	struct stat st;
+	int r = 0;
+
+	for (char *p = copy + 1; r == 0; p++) {
+		if (*p != '/' && *p != '\0')
+			continue;
+		char end = *p;
+
+		*p = '\0';
+		if (mkdir(copy, end == '\0' ? mode : 0755) == 0)
+			is_new = end == '\0';
+		else if (errno != EEXIST)
+			r = err_sys(err, ERR_PERM, "mkdir %s", copy);
+		*p = end;
+		if (end == '\0')
+			break;
+	}
+	free(copy);
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return err_sys(err, ERR_PERM, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, ERR_PERM, "%s is not a directory", path);
+	if (!is_new && !fix)
+		return 0;
+	if ((st.st_uid != uid || st.st_gid != gid) && lchown(path, uid, gid) < 0)
+		return err_sys(err, ERR_PERM, "chown %s", path);
+	if ((st.st_mode & 07777) != mode && chmod(path, mode) < 0)
+		return err_sys(err, ERR_PERM, "chmod %s", path);
+	return 0;
+}
+
+/* dir/sub... with owner and mode; sub is a format of one string. */
+static int
+make_below(const char *dir, const char *sub, mode_t mode, uid_t uid, gid_t gid, struct err *err)
+{
+	char *path = x_asprintf("%s/%s", dir, sub);
+	int r = make_directory(path, mode, uid, gid, true, err);
+
+	free(path);
+	return r;
+}
+
+static int
+make_queue(struct master *m, struct err *err)
+{
+	static const char *const subs[] = { "journal", "deferred", "bodies" };
+	const char *queue = conf_str(&m->conf, "queue_directory");
+	uid_t uid;
+	gid_t gid;
+
+	if (setup_user(role_row(ROLE_QMGR)->user, &uid, &gid, err) < 0 ||
+	    make_directory(queue, 0755, 0, 0, true, err) < 0 ||
+	    make_below(queue, "edges", 0755, 0, 0, err) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof subs / sizeof subs[0]; i++)
+		if (make_below(queue, subs[i], 0700, uid, gid, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int
+make_auth(const char *data, struct err *err)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (setup_user(role_row(ROLE_AUTHD)->user, &uid, &gid, err) < 0 ||
+	    make_below(data, "auth", 0750, 0, gid, err) < 0)
+		return -1;
+	return make_below(data, "auth/edges", 0755, 0, 0, err);
+}
+
+int
+setup_directories(struct master *m, struct err *err)
+{
+	const char *data = conf_str(&m->conf, "data_directory");
+
+	if (setup_user(conf_str(&m->conf, "mail_owner"), &m->mail_uid, &m->mail_gid, err) < 0 ||
+	    make_directory(data, 0755, 0, 0, true, err) < 0 ||
+	    make_below(data, "edges", 0755, 0, 0, err) < 0 ||
+	    make_below(data, "control", 0755, 0, 0, err) < 0 || make_auth(data, err) < 0 ||
+	    make_queue(m, err) < 0)
+		return -1;
+	for (int r = 0; r < ROLE_COUNT; r++) {
+		char *sub = x_asprintf("edges/%s", role_row((enum role)r)->name);
+		int made = r == ROLE_TOOL ? 0 : make_below(data, sub, 0755, 0, 0, err);
+
+		free(sub);
+		if (made < 0)
+			return -1;
+	}
+	return make_directory(conf_str(&m->conf, "virtual_mailbox_base"), 0755, m->mail_uid, m->mail_gid,
+	    false, err);
+}
+
+/* --- edges -------------------------------------------------------------------------------------------- */
+
+/* Directory of the caller's edges, as seen from outside its cage. */
+static char *
+edge_directory(struct master *m, enum role caller)
+{
+	const char *data = conf_str(&m->conf, "data_directory");
+
+	switch (role_row(caller)->root) {
+	case ROOT_QUEUE:
+		return x_asprintf("%s/edges", conf_str(&m->conf, "queue_directory"));
+	case ROOT_AUTH:
+		return x_asprintf("%s/auth/edges", data);
+	default:
+		if (caller == ROLE_TOOL)
+			return x_asprintf("%s/control", data);
+		return x_asprintf("%s/edges/%s", data, role_row(caller)->name);
+	}
+}
+
+/* A listening socket at dir/name with this owner and mode.  It is made under another name and renamed, so
+ * that nobody connects before owner and mode are right. */
+static int
+bind_socket(const char *dir, const char *name, uid_t uid, mode_t mode, struct err *err)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	char fresh[80];
+	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+
+	if (dirfd < 0)
+		return err_sys(err, ERR_PERM, "open %s", dir);
+	snprintf(fresh, sizeof fresh, ".%s.new", name);
+	snprintf(sun.sun_path, sizeof sun.sun_path, "/proc/self/fd/%d/%s", dirfd, fresh);
+	unlinkat(dirfd, fresh, 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof sun) < 0 ||
+	    fchownat(dirfd, fresh, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fchmodat(dirfd, fresh, mode, 0) < 0 || listen(fd, BACKLOG) < 0 ||
+	    renameat(dirfd, fresh, dirfd, name) < 0) {
+		err_sys(err, ERR_PERM, "socket %s/%s", dir, name);
+		fd_close(&fd);
+	}
+	close(dirfd);
+	return fd;
+}
+
+static int
+bind_edge(struct service_state *s, const struct edge_row *edge, struct bound_listener *l, struct err *err)
+{
+	const struct role_row *caller = role_row(edge->caller), *server = role_row(edge->server);
+	char *dir = edge_directory(s->master, edge->caller);
+	gid_t gid;
+	int r = 0;
+
+	l->is_edge = true;
+	l->caller = edge->caller;
+	l->caller_uid = 0;
+	if (edge->caller != ROLE_TOOL && edge->caller != ROLE_MASTER)
+		r = setup_user(caller->user, &l->caller_uid, &gid, err);
+	/* sendmail is for everybody: qmgr looks at SO_PEERCRED */
+	if (r == 0 && (l->fd = bind_socket(dir, server->name, l->caller_uid,
+			   edge->caller == ROLE_TOOL && edge->server == ROLE_QMGR ? 0666 : 0600, err)) < 0)
+		r = -1;
+	free(dir);
+	return r;
+}
+
+int
+setup_control(struct master *m, struct err *err)
+{
+	char *dir = edge_directory(m, ROLE_TOOL);
+
+	m->control = bind_socket(dir, role_row(ROLE_MASTER)->name, 0, 0600, err);
+	free(dir);
+	return m->control < 0 ? -1 : 0;
+}
+
+/* --- listeners ------------------------------------------------------------------------------------------ */
+
+static int
+bind_inet(const struct addrinfo *ai, const char *what, struct err *err)
+{
+	int on = 1, fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return err_sys(err, ERR_TEMP, "socket for %s", what);
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+	    (ai->ai_family == AF_INET6 &&
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) ||
+	    bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+		err_sys(err, ERR_PERM, "bind %s", what);
+		fd_close(&fd);
+	}
+	return fd;
+}
+
+static struct bound_listener *
+add_listener(struct service_state *s)
+{
+	s->listeners = x_realloc(s->listeners, s->nlisteners + 1, sizeof *s->listeners);
+	s->listeners[s->nlisteners] = (struct bound_listener){ .fd = -1 };
+	return &s->listeners[s->nlisteners++];
+}
+
+/* The listener of that name moves from the old service to the new; -1 if there is none. */
+static int
+take_over(struct service_state *old, const char *name)
+{
+	for (size_t i = 0; old != NULL && i < old->nlisteners; i++)
+		if (old->listeners[i].fd >= 0 && strcmp(old->listeners[i].name, name) == 0)
+			return fcntl(old->listeners[i].fd, F_DUPFD_CLOEXEC, 3);
+	return -1;
+}
+
+static bool
+family_is_wanted(const struct conf *c, int family)
+{
+	const char *protocols = conf_str(c, "inet_protocols");
+
+	return strcmp(protocols, "all") == 0 ||
+	    strstr(protocols, family == AF_INET6 ? "ipv6" : "ipv4") != NULL;
+}
+
+static int
+listen_on(struct service_state *s, const char *host, const char *port, struct service_state *old,
+    struct err *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
+	int r = getaddrinfo(host, port, &hints, &list);
+
+	if (r != 0)
+		return err_set(err, ERR_SYNTAX, "listener %s:%s: %s", host ? host : "*", port,
+		    gai_strerror(r));
+	r = 0;
+	for (const struct addrinfo *ai = list; ai != NULL && r == 0; ai = ai->ai_next) {
+		struct sockaddr_storage ss = { 0 };
+		char text[ADDR_TEXT];
+		struct bound_listener *l;
+
+		if (!family_is_wanted(&s->conf, ai->ai_family))
+			continue;
+		memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
+		l = add_listener(s);
+		l->name = x_asprintf("%s %u", addr_text(&ss, text), addr_port(&ss));
+		l->fd = take_over(old, l->name);
+		if (l->fd < 0 && (l->fd = bind_inet(ai, l->name, err)) < 0)
+			r = -1;
+	}
+	freeaddrinfo(list);
+	return r;
+}
+
+static int
+listen_inet(struct service_state *s, const struct service *row, struct service_state *old, struct err *err)
+{
+	struct view rest = view_of(conf_str(&s->conf, "inet_interfaces")), item;
+
+	if (row->host[0] != '\0')
+		return listen_on(s, row->host, row->port, old, err);
+	while (conf_next(&rest, &item)) {
+		char *host = x_strndup(item.p, item.len);
+		bool any = strcmp(host, "all") == 0;
+		const char *name = strcmp(host, "loopback-only") == 0 ? "localhost" : host;
+		int r = listen_on(s, any ? NULL : name, row->port, old, err);
+
+		free(host);
+		if (r < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+listen_edges(struct service_state *s, struct service_state *old, struct err *err)
+{
+	size_t count;
+	const struct edge_row *edges = edge_rows(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		struct bound_listener *l;
+
+		if (edges[i].server != s->role || edges[i].kind != EDGE_PATH)
+			continue;
+		l = add_listener(s);
+		l->name = x_asprintf("%s/%s", role_row(edges[i].caller)->name, role_row(s->role)->name);
+		for (size_t k = 0; old != NULL && k < old->nlisteners; k++)
+			if (old->listeners[k].is_edge && old->listeners[k].caller == edges[i].caller) {
+				l->is_edge = true;
+				l->caller = old->listeners[k].caller;
+				l->caller_uid = old->listeners[k].caller_uid;
+			}
+		l->fd = take_over(old, l->name);
+		if (l->fd < 0 && bind_edge(s, &edges[i], l, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+setup_listeners(struct service_state *s, const struct service *row, struct service_state *old,
+    struct err *err)
+{
+	return row->is_inet ? listen_inet(s, row, old, err) : listen_edges(s, old, err);
+}
+
+void
+listener_clear(struct bound_listener *l)
+{
+	fd_close(&l->fd);
+	x_free(&l->name);
+}

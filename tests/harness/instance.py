@@ -1,0 +1,240 @@
+"""A running Estafeta in a directory of its own, on a loopback address of its own."""
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / os.environ.get("FLAVOUR", "release")
+DEADLINE = 30.0 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
+
+MASTER_CF = """\
+# service         type private unpriv chroot wakeup maxproc command + args
+{ip}:2525   inet n       -      y      -      2       smtpd
+{ip}:2587   inet n       -      y      -      2       smtpd -o smtpd_submission=yes
+{ip}:2465   inet n       -      y      -      2       smtpd -o smtpd_submission=yes -o smtpd_tls_wrappermode=yes
+{ip}:2143   inet n       -      y      -      2       imapd-login
+{ip}:2993   inet n       -      y      -      2       imapd-login -o tls_wrappermode=yes
+{ip}:2110   inet n       -      y      -      2       pop3d-login
+{ip}:2995   inet n       -      y      -      2       pop3d-login -o tls_wrappermode=yes
+imapd             unix y       -      y      -      -       imapd
+pop3d             unix y       -      y      -      -       pop3d
+authd             unix y       -      y      -      -       authd
+qmgr              unix y       -      y      -      1       qmgr
+relay             unix y       -      y      -      2       relay
+delivery          unix y       -      y      -      -       delivery
+keyd              unix y       -      y      -      1       keyd
+dnsd              unix y       -      y      -      1       dnsd
+log               unix y       -      y      -      1       log
+"""
+
+MAIN_CF = """\
+myhostname = {hostname}
+mydestination =
+mynetworks = 127.0.0.1/32
+virtual_mailbox_domains = {domain}
+virtual_alias_maps = hash:$config_directory/virtual
+virtual_mailbox_base = {dir}/mail
+user_database = btree:$data_directory/users
+queue_directory = {dir}/queue
+data_directory = {dir}/data
+log_file = {dir}/log
+tls_cert_file = $config_directory/cert.pem
+tls_key_file = $config_directory/key.pem
+dns_forwarders = {dns}
+dns_trust_anchor_file =
+relayhost =
+"""
+
+
+def wait_until(condition, timeout=None, what=""):
+    """Polls until condition() is true and returns its value."""
+    deadline = time.monotonic() + (timeout or DEADLINE)
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError("timed out waiting for " + (what or str(condition)))
+        time.sleep(0.02)
+
+
+class LoopbackAddress:
+    """127.77.x.y, reserved by a lock file for as long as it is in use."""
+
+    def __init__(self):
+        self.lock = None
+        for n in range(1, 250 * 250):
+            ip = "127.77.%d.%d" % (n // 250, n % 250 + 1)
+            path = pathlib.Path(tempfile.gettempdir()) / ("estafeta-test-" + ip)
+            fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                continue
+            self.lock, self.ip, self.path = fd, ip, path
+            return
+        raise RuntimeError("no loopback address left")
+
+    def release(self):
+        if self.lock is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(self.lock)
+            self.lock = None
+
+
+def make_certificate(directory, name, key_type="ec"):
+    """Self-signed certificate and key as cert.pem and key.pem."""
+    newkey = ["-newkey", "rsa:2048"] if key_type == "rsa" else [
+        "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=" + name,
+         "-addext", "subjectAltName=DNS:" + name, "-keyout", directory / "key.pem",
+         "-out", directory / "cert.pem", *newkey],
+        check=True, capture_output=True)
+    os.chmod(directory / "key.pem", 0o600)
+
+
+class Instance:
+    def __init__(self, hostname="mail.example.test", domain="example.test", main_cf="", master_cf=None,
+                 dns="127.0.0.1@5353", virtual="", key_type="ec", directory=None):
+        self.address = LoopbackAddress()
+        self.ip = self.address.ip
+        self.hostname, self.domain = hostname, domain
+        self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="estafeta-test-"))
+        os.chmod(self.dir, 0o755)
+        self.conf = self.dir / "conf"
+        self.conf.mkdir()
+        self.running = False
+        values = dict(hostname=hostname, domain=domain, dir=self.dir, dns=dns, ip=self.ip)
+        (self.conf / "main.cf").write_text(MAIN_CF.format(**values) + main_cf)
+        (self.conf / "master.cf").write_text((master_cf or MASTER_CF).format(**values))
+        (self.conf / "virtual").write_text(virtual)
+        make_certificate(self.conf, hostname, key_type)
+        self.estafeta("map", "build", "hash:%s/virtual" % self.conf)
+
+    # --- commands
+    def estafeta(self, *args, check=True, input=None, timeout=120):
+        r = subprocess.run([BUILD / "estafeta", "-c", self.conf, *args], capture_output=True, text=True,
+                           input=input, timeout=timeout)
+        if check and r.returncode != 0:
+            raise AssertionError("estafeta %s: exit %d\n%s%s\n%s" % (
+                " ".join(map(str, args)), r.returncode, r.stdout, r.stderr, self.log_text()[-4000:]))
+        return r
+
+    def start(self):
+        self.estafeta("start")
+        self.running = True
+        return self
+
+    def stop(self):
+        if self.running:
+            self.estafeta("stop", check=False)
+            self.running = False
+
+    def add_user(self, address, password="secret", *args):
+        self.estafeta("user", "add", address, *args, input=password + "\n")
+
+    def add_users(self, *addresses):
+        for a in addresses:
+            self.add_user(a)
+        return self
+
+    # --- looking inside
+    def log_text(self):
+        with contextlib.suppress(FileNotFoundError):
+            return (self.dir / "log").read_text(errors="replace")
+        return ""
+
+    def wait_log(self, text, timeout=None):
+        wait_until(lambda: text in self.log_text(), timeout, "log line with " + repr(text))
+
+    def master_pid(self):
+        return int((self.dir / "data" / "master.pid").read_text())
+
+    def processes(self, program=None):
+        """[(program, pid)] of the workers."""
+        out = self.estafeta("status", "-j").stdout
+        found = []
+        for line in out.splitlines():
+            s = json.loads(line)
+            for p in s["processes"]:
+                if program in (None, s["program"]):
+                    found.append((s["program"], p["pid"]))
+        return found
+
+    def maildir(self, address):
+        local, domain = address.rsplit("@", 1)
+        return self.dir / "mail" / domain / local / "Maildir"
+
+    def messages(self, address):
+        """Contents of all messages in INBOX, as bytes on disk."""
+        found = []
+        for sub in ("new", "cur"):
+            d = self.maildir(address) / sub
+            with contextlib.suppress(FileNotFoundError):
+                for name in os.listdir(d):
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append((d / name).read_bytes())
+        return found
+
+    def queue(self):
+        out = self.estafeta("queue", "list", "-j").stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    def wait_queue_empty(self, timeout=None):
+        wait_until(lambda: not self.queue(), timeout, "empty queue")
+
+    def port(self, service):
+        return {"smtp": 2525, "submission": 2587, "submissions": 2465, "imap": 2143, "imaps": 2993,
+                "pop3": 2110, "pop3s": 2995}[service]
+
+    def tls(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(self.conf / "cert.pem")
+        return context
+
+    def connect(self, service="smtp"):
+        return socket.create_connection((self.ip, self.port(service)), timeout=DEADLINE)
+
+    # --- the end
+    def kill(self):
+        """Ends everything at once, as a crash of the machine would."""
+        with contextlib.suppress(Exception):
+            workers = [pid for _, pid in self.processes()]
+            os.kill(self.master_pid(), signal.SIGKILL)
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.running = False
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.stop()
+        if self.running:
+            self.kill()
+        self.address.release()
+        if not os.environ.get("KEEP_TEST_DIRS"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+def auth_plain(user, password):
+    return base64.b64encode(b"\0" + user.encode() + b"\0" + password.encode()).decode()

@@ -1,0 +1,236 @@
+/* config: what postconf(1) does for Postfix. */
+#include "tools/tool.h"
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { FILE_MAX_BYTES = 16 << 20 };
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp((*(const struct conf_param *const *)a)->name, (*(const struct conf_param *const *)b)->name);
+}
+
+static void
+print_raw(const struct tool *t, const struct conf_param *p, bool defaults)
+{
+	const struct conf_setting *s = map_get(&t->conf.raw, view_of(p->name));
+
+	printf("%s = %s\n", p->name, s != NULL && !defaults ? s->value : p->default_value);
+}
+
+/* Values as written, names sorted; only_set: those of main.cf. */
+static int
+print_all(const struct tool *t, bool only_set, bool defaults)
+{
+	size_t count, n = 0;
+	const struct conf_param *p = conf_params(&count);
+	const struct conf_param **sorted = x_calloc(count, sizeof(struct conf_param *));
+
+	for (size_t i = 0; i < count; i++) {
+		const struct conf_setting *s = map_get(&t->conf.raw, view_of(p[i].name));
+
+		if (!only_set || (s != NULL && s->line > 0))
+			sorted[n++] = &p[i];
+	}
+	qsort(sorted, n, sizeof(struct conf_param *), compare_names);
+	for (size_t i = 0; i < n; i++)
+		print_raw(t, sorted[i], defaults);
+	free(sorted);
+	return EX_OK;
+}
+
+/* The words of an enumeration, as a cell of a table. */
+static void
+print_words(const char *words)
+{
+	if (words == NULL)
+		return;
+	fputs(" (", stdout);
+	for (; *words; words++)
+		fputs(*words == '|' ? ", " : (char[]){ *words, '\0' }, stdout);
+	putchar(')');
+}
+
+/* docs/parameters.md */
+static int
+print_reference(void)
+{
+	static const char *const types[] = { [CONF_STR] = "text", [CONF_BOOL] = "yes/no", [CONF_INT] = "number",
+		[CONF_TIME] = "time", [CONF_SIZE] = "size", [CONF_LIST] = "list", [CONF_PATH] = "path",
+		[CONF_ENUM] = "word", [CONF_TABLES] = "tables" };
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+
+	puts("# Parameters\n\nMade from the table in `common/config/param_table.c` by `estafeta config -m`.\n"
+	     "Times take s, m, h, d, w; sizes take k, m, g.\n\n"
+	     "| name | type | default | read by | meaning |\n| --- | --- | --- | --- | --- |");
+	for (size_t i = 0; i < count; i++) {
+		printf("| %s | %s", p[i].name, types[p[i].type]);
+		print_words(p[i].words);
+		printf(" | `%s` | %s | %s |\n", p[i].default_value[0] ? p[i].default_value : " ", p[i].readers,
+		    p[i].text);
+	}
+	return EX_OK;
+}
+
+static int
+print_named(const struct tool *t, int count, char **names)
+{
+	int r = EX_OK;
+
+	for (int i = 0; i < count; i++) {
+		const struct conf_param *p = conf_param_find(names[i]);
+		const char *near = conf_nearest(names[i]);
+
+		if (p != NULL) {
+			print_raw(t, p, false);
+			continue;
+		}
+		tool_complain("%s: unknown parameter%s%s%s", names[i], near ? "; did you mean " : "",
+		    near ? near : "", near ? "?" : "");
+		r = 1;
+	}
+	return r;
+}
+
+/* Is this logical line's first physical line a setting of name? */
+static bool
+sets_name(struct view line, const char *name)
+{
+	struct view n;
+
+	return line.len > 0 && !ascii_is_space(line.p[0]) && line.p[0] != '#' && view_cut(line, '=', &n, NULL) &&
+	    view_eq_str(view_trim(n), name);
+}
+
+/* The text with every setting of name replaced by one, comments and the rest kept. */
+static void
+edit_text(struct view text, const char *name, const char *value, struct buf *out)
+{
+	bool written = false, skipping = false;
+
+	while (text.len > 0) {
+		struct view line;
+		bool ended = view_cut(text, '\n', &line, &text);
+
+		if (skipping && line.len > 0 && ascii_is_space(line.p[0]) && view_trim(line).len > 0)
+			continue;
+		skipping = sets_name(line, name);
+		if (skipping && written)
+			continue;
+		if (skipping) {
+			buf_printf(out, "%s = %s\n", name, value);
+			written = true;
+			continue;
+		}
+		buf_append_view(out, line);
+		if (ended || text.len > 0)
+			buf_append_byte(out, '\n');
+	}
+	if (!written)
+		buf_printf(out, "%s%s = %s\n", out->len > 0 && out->p[out->len - 1] != '\n' ? "\n" : "", name,
+		    value);
+}
+
+/* A new file, synced and renamed over the old: never a half-written configuration. */
+static int
+replace_file(const char *path, struct view text, const struct stat *like, struct err *err)
+{
+	char *fresh = x_asprintf("%s.new", path), *slash;
+	int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, like->st_mode & 0777), r = 0;
+
+	if (fd < 0)
+		r = err_sys(err, ERR_PERM, "create %s", fresh);
+	else if (fchown(fd, like->st_uid, like->st_gid) < 0 || fd_write_all(fd, text.p, text.len, err) < 0 ||
+	    fsync(fd) < 0 || rename(fresh, path) < 0) {
+		r = err_sys(err, ERR_TEMP, "write %s", fresh);
+		unlink(fresh);
+	}
+	fd_close(&fd);
+	slash = strrchr(fresh, '/');
+	*slash = '\0';
+	if (r == 0)
+		r = dir_fsync(AT_FDCWD, fresh, err);
+	free(fresh);
+	return r;
+}
+
+static int
+edit_one(struct tool *t, const char *setting, struct err *err)
+{
+	struct view name, value;
+	char *path = x_asprintf("%s/main.cf", t->config_directory), *n = NULL, *v = NULL;
+	struct buf text, edited;
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = -1;
+
+	buf_init(&text, FILE_MAX_BYTES);
+	buf_init(&edited, FILE_MAX_BYTES);
+	if (!view_cut(view_of(setting), '=', &name, &value)) {
+		err_set(err, ERR_SYNTAX, "%s: NAME=VALUE expected", setting);
+		goto out;
+	}
+	name = view_trim(name);
+	value = view_trim(value);
+	n = x_strndup(name.p, name.len);
+	v = x_strndup(value.p, value.len);
+	if (conf_param_find(n) == NULL) {
+		err_set(err, ERR_SYNTAX, "%s: unknown parameter", n);
+		goto out;
+	}
+	if (strchr(v, '\n') != NULL) {
+		err_set(err, ERR_SYNTAX, "%s: a value is one line", n);
+		goto out;
+	}
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		err_sys(err, ERR_PERM, "open %s", path);
+		goto out;
+	}
+	if (fd_read_rest(fd, &text, err) < 0)
+		goto out;
+	edit_text(buf_view(&text), n, v, &edited);
+	r = edited.failed ? err_set(err, ERR_LIMIT, "file too large") :
+			    replace_file(path, buf_view(&edited), &st, err);
+out:
+	fd_close(&fd);
+	buf_clear(&text);
+	buf_clear(&edited);
+	free(path);
+	free(n);
+	free(v);
+	return r;
+}
+
+int
+tool_cmd_config(struct tool *t, int argc, char **argv)
+{
+	struct err err;
+
+	if (argc == 1)
+		return print_all(t, false, false);
+	if (strcmp(argv[1], "-n") == 0)
+		return argc == 2 ? print_all(t, true, false) : EX_USAGE;
+	if (strcmp(argv[1], "-d") == 0)
+		return argc == 2 ? print_all(t, false, true) : EX_USAGE;
+	if (strcmp(argv[1], "-m") == 0)
+		return argc == 2 ? print_reference() : EX_USAGE;
+	if (strcmp(argv[1], "-e") != 0)
+		return argv[1][0] == '-' ? EX_USAGE : print_named(t, argc - 1, argv + 1);
+	if (argc < 3)
+		return EX_USAGE;
+	for (int i = 2; i < argc; i++)
+		if (edit_one(t, argv[i], &err) < 0) {
+			tool_complain("config: %s", err.text);
+			return EX_CONFIG;
+		}
+	return EX_OK;
+}
