@@ -89,7 +89,7 @@ make_below(const char *dir, const char *sub, mode_t mode, uid_t uid, gid_t gid, 
 static int
 make_queue(struct master *m, struct err *err)
 {
-	static const char *const subs[] = { "journal", "deferred", "bodies" };
+	static const char *const subs[] = { "journal", "deferred", "bodies", "corrupt" };
 	const char *queue = conf_str(&m->conf, "queue_directory");
 	uid_t uid;
 	gid_t gid;

@@ -18,6 +18,9 @@ static const struct tool_verb verbs[] = {
 	{ "status", "status [-j]                        services and their processes", tool_cmd_status },
 	{ "check",  "check                              look for faults in the configuration", tool_cmd_check },
 	{ "config", "config [-n | -d | -m | NAME... | -e NAME=VALUE]   show or edit parameters (-m: as a reference)", tool_cmd_config },
+	{ "queue",  "queue list [-j] | show ID | hold ID | release ID | requeue ID | delete ID | flush [DOMAIN]", tool_cmd_queue },
+	{ "map",    "map build TYPE:FILE | query KEY TYPE:FILE", tool_cmd_map },
+	{ "user",   "user add ADDR | passwd ADDR | del ADDR | list | show ADDR", tool_cmd_user },
 };
 /* clang-format on */
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -32,6 +33,28 @@ tool_connect(const struct tool *t, enum role server, struct err *err)
 		err_set(err, ERR_GONE, "the mail system is not running");
 	free(path);
 	return fd;
+}
+
+int
+tool_make_data_directory(const struct tool *t, struct err *err)
+{
+	char *path = x_strdup(conf_str(&t->conf, "data_directory"));
+	int r = 0;
+
+	for (char *p = path + 1; r == 0; p++) {
+		char end = *p;
+
+		if (end != '/' && end != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			r = err_sys(err, ERR_PERM, "mkdir %s", path);
+		*p = end;
+		if (end == '\0')
+			break;
+	}
+	free(path);
+	return r;
 }
 
 static int

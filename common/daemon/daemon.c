@@ -506,6 +506,16 @@ complete_plan(struct daemon *d, struct sandbox_plan *plan)
 		plan->calls |= CALLS_ACCEPT;
 }
 
+void
+daemon_helper_plan(const struct daemon *d, struct sandbox_plan *plan)
+{
+	plan->role = role_row(d->role)->name;
+	plan->root = d->root;
+	plan->uid = d->uid;
+	plan->gid = d->gid;
+	plan->permissive = d->permissive;
+}
+
 int
 daemon_run(struct daemon *d, struct sandbox_plan *plan, void (*before_loop)(void *arg), void *arg)
 {

@@ -63,6 +63,9 @@ bool daemon_is_draining(const struct daemon *d);
  * loop.  before_loop(arg), if any, runs inside the cage before the first event: threads start here. */
 int daemon_run(struct daemon *d, struct sandbox_plan *plan, void (*before_loop)(void *arg), void *arg);
 
+/* For a role that forks helpers before daemon_run: role, uid, gid, root and permissive of the helper's own cage. */
+void daemon_helper_plan(const struct daemon *d, struct sandbox_plan *plan);
+
 /* Descriptors that master attached to START by name (msg/master.h, MASTER_ATTACH); -1: none.
  * The caller owns it.  daemon_next_attachment walks all names with that prefix, starting with *at = 0. */
 int daemon_attachment(struct daemon *d, const char *name);

@@ -20,6 +20,8 @@ void loop_free(struct loop *l);
 void loop_run(struct loop *l);  /* returns after loop_stop */
 void loop_stop(struct loop *l);
 void loop_run_once(struct loop *l, bool block); /* tests and start-up only */
+/* For dnsd only: libunbound wants the base. */
+struct event_base *loop_base(struct loop *l);
 
 struct loop_watch {
 	struct event ev;

@@ -48,7 +48,8 @@ void date_format(int64_t utc, int zone_minutes, char *out, size_t size);
 
 /* --- MIME tree -------------------------------------------------------------------------------------- */
 struct mime_param {
-	const char *name, *value; /* RFC 2231 continuations joined and decoded to UTF-8 where they say so */
+	const char *name, *value; /* name lower case; RFC 2231 continuations joined, decoded to UTF-8 where they say so */
+	const char *extended;     /* charset'language'%XX form of the joined value, for "name*" of BODYSTRUCTURE; NULL: plain */
 	struct mime_param *next;
 };
 struct mime_part {
@@ -66,7 +67,8 @@ struct mime_part {
 	bool is_truncated;             /* bounds reached inside this part */
 };
 enum { MIME_MAX_DEPTH = 100, MIME_MAX_PARTS = 10000 };
-/* Root part of the message; everything in the arena.  NULL only when the arena is full. */
+/* Root part of the message; everything in the arena.  NULL only when the arena is full.  A container beyond the
+ * bounds is shown as application/octet-stream; a multipart without boundary or parts has no first_child. */
 struct mime_part *mime_parse(struct view message, struct arena *a, unsigned max_depth, unsigned max_parts);
 
 /* --- decoding ---------------------------------------------------------------------------------------- */

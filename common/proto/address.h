@@ -5,7 +5,9 @@
 #include "common/base/err.h"
 #include "common/base/view.h"
 
-enum { ADDRESS_MAX = 320, ADDRESS_LOCAL_MAX = 64, ADDRESS_DOMAIN_MAX = 255 };
+/* RFC 5321 4.5.3.1.1 asks for local parts of at least 64 octets; the bounce, SRS and forwarding addresses of
+ * large senders are longer, and refusing them would refuse their mail. */
+enum { ADDRESS_MAX = 320, ADDRESS_LOCAL_MAX = 254, ADDRESS_DOMAIN_MAX = 255 };
 
 enum address_options {
 	ADDRESS_ALLOW_NULL = 1,   /* <> : MAIL FROM */
@@ -32,6 +34,5 @@ int address_local_plain(const struct address *a, char *out, size_t size);
 /* A host name of LDH labels (underscore allowed when lax), or an address literal with brackets. */
 bool hostname_is_valid(struct view name, bool lax);
 bool address_literal_is_valid(struct view literal);
-bool utf8_is_valid(struct view v);
 
 #endif

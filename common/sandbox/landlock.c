@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,6 +38,8 @@ static const uint64_t read_access = FS_READ_FILE | FS_READ_DIR;
 static const uint64_t write_access = FS_READ_FILE | FS_READ_DIR | FS_WRITE_FILE | FS_REMOVE_DIR |
     FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_REFER | FS_TRUNCATE;
 
+static const uint64_t file_access = FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE;
+
 static int
 add_path(int ruleset, const struct sandbox_path *p, uint64_t handled, struct err *err)
 {
@@ -44,10 +47,13 @@ add_path(int ruleset, const struct sandbox_path *p, uint64_t handled, struct err
 		.allowed_access = (p->is_writable ? write_access : read_access) & handled,
 		.parent_fd = open(p->path, O_PATH | O_CLOEXEC),
 	};
+	struct stat st;
 	int r = 0;
 
 	if (rule.parent_fd < 0)
 		return err_sys(err, ERR_PERM, "landlock: open %s", p->path);
+	if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
+		rule.allowed_access &= file_access; /* the kernel refuses directory rights on a file */
 	if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
 		r = err_sys(err, ERR_PERM, "landlock: add %s", p->path);
 	close(rule.parent_fd);

@@ -30,9 +30,9 @@ enum sandbox_calls {
 	CALLS_MMAP_FILE = 1 << 11, /* msync, mremap, fdatasync on mapped files: LMDB, Berkeley DB */
 };
 
-enum { SANDBOX_MAX_PATHS = 4 };
+enum { SANDBOX_MAX_PATHS = 16 };
 struct sandbox_path {
-	const char *path; /* as seen inside the new root; NULL ends the list */
+	const char *path; /* directory or file, as seen inside the new root; NULL ends the list */
 	bool is_writable; /* else read-only */
 };
 

@@ -47,7 +47,8 @@ static const int memfd_calls[] = { CALL(memfd_create), CALL(ftruncate), CALL(pwr
 static const int thread_calls[] = {
 	CALL(set_robust_list), CALL(sched_getaffinity), CALL(sched_getparam), CALL(sched_getscheduler),
 	CALL(membarrier), CALL(rseq), -1 };
-static const int fork_calls[] = { CALL(wait4), CALL(waitid), CALL(set_robust_list), CALL(rseq), CALL(set_tid_address), -1 };
+static const int fork_calls[] = { CALL(wait4), CALL(waitid), CALL(set_robust_list), CALL(rseq), CALL(set_tid_address),
+	CALL(alarm), /* a helper's watchdog over itself */ -1 };
 static const int read_calls[] = {
 	CALL(openat2), CALL(getdents64), CALL(readlinkat), CALL(statx), CALL(faccessat), CALL(faccessat2), CALL(access),
 	CALL(stat), CALL(lstat), CALL(readlink), CALL(statfs), CALL(fstatfs), CALL(fadvise64), CALL(getcwd), -1 };

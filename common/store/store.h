@@ -64,7 +64,8 @@ struct mailbox_status {
 	uint32_t messages, recent, unseen, deleted;
 	uint32_t uidnext, uidvalidity;
 	uint64_t highest_modseq;
-	uint64_t size; /* sum of message sizes with CRLF */
+	uint64_t size; /* sum of message sizes with CRLF, of those whose size is known ... */
+	uint32_t unsized; /* ... this many are not: their names say nothing (no W=); mailbox_measure finds out */
 	char guid[33]; /* 32 hex digits */
 };
 int store_status(struct store *s, const char *name, struct mailbox_status *out, struct err *err);
@@ -89,6 +90,9 @@ int mailbox_get_status(struct mailbox *m, struct mailbox_status *out, struct err
 bool mailbox_is_gone(struct mailbox *m); /* deleted or renamed under us by another session */
 /* Looks for mail added, renamed or removed by others (cheap when nothing changed).  force: a note said so. */
 int mailbox_refresh(struct mailbox *m, bool force, struct err *err);
+
+/* Reads the messages whose sizes are not known yet, so that the status's size is exact: once in a message's life. */
+int mailbox_measure(struct mailbox *m, struct err *err);
 
 /* All UIDs in order, newest state; array in the arena. */
 int mailbox_uids(struct mailbox *m, struct arena *a, uint32_t **uids, size_t *count, struct err *err);
@@ -129,6 +133,9 @@ int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t count, const ch
 /* The message with CRLF line ends, whole; *content is cleared and filled (cap: its own max).  ERR_GONE when another
  * program has removed the file. */
 int mailbox_read(struct mailbox *m, uint32_t uid, struct buf *content, struct err *err);
+/* The message's file, open for reading: any line ends, as it stands on disk; for streaming what is large.  *size is
+ * measured: with CRLF line ends.  Descriptor (the caller's) or -1. */
+int mailbox_open_file(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *err);
 /* The header block only (up to and with the empty line), CRLF. */
 int mailbox_read_header(struct mailbox *m, uint32_t uid, struct buf *content, struct err *err);
 /* A small cache for what is derived from the content: envelope, bodystructure.  Belongs to the GUID; key: one byte.
@@ -156,6 +163,9 @@ int save_finish_many(struct save **v, const struct save_options *o, size_t count
 /* One POP3 session at a time (RFC 1939 8): 0 locked, 1 another has it. */
 int store_pop3_lock(struct store *s, struct err *err);
 void store_pop3_unlock(struct store *s);
+/* UIDs in POP3 order: those with an order number of another server (O of dovecot-uidlist) first, by it, then the rest by
+ * UID. */
+int mailbox_pop3_uids(struct mailbox *m, struct arena *a, uint32_t **uids, size_t *count, struct err *err);
 /* The message's UIDL, stable for its life (P of dovecot-uidlist, else UIDVALIDITY and UID as Dovecot has it). */
 int mailbox_uidl(struct mailbox *m, uint32_t uid, char out[71], struct err *err);
 

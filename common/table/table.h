@@ -28,6 +28,8 @@ void table_list_close(struct table_list *l);
 int table_list_lookup(struct table_list *l, struct view key, struct buf *value, struct err *err);
 int table_list_refresh(struct table_list *l, struct err *err);
 bool table_list_is_empty(const struct table_list *l);
+/* Tells the file behind each table of specs that has one (for a cage).  -1: ERR_SYNTAX. */
+int table_list_files(const char *specs, void (*fn)(void *arg, const char *path), void *arg, struct err *err);
 
 /* Builds TYPE:FILE from the text FILE ("key value" lines, continuation, '#'); keys are folded to lower case.
  * Duplicate keys and odd lines are reported with file:line through warn.  The result is complete or absent. */

@@ -16,7 +16,7 @@ enum {
 	 * To the delivery process: the qmgr's end, or its authd edge; to qmgr it comes as answer to
 	 * MASTER_DELIVERY instead. */
 	MASTER_EDGE = 4,
-	/* To imapd/pop3d: a client that authd has let in.  sig "bushhh": ticket (16 bytes), front's pid,
+	/* To imapd/pop3d: a client that authd has let in.  sig MASTER_LOGIN_SIG: ticket (16 bytes), front's pid,
 	 * front's session id, control socket (SEQPACKET, msg/login.h), byte stream, authd edge bound to the
 	 * account.  The session redeems the ticket over that edge before it answers a byte. */
 	MASTER_LOGIN = 5,
@@ -33,6 +33,7 @@ enum {
  * configuration (sealed memfd, "name = value\n"), log socket, then for each listener: kind (0 inet,
  * 1 edge), for an edge the calling role and its uid, descriptor. */
 #define MASTER_START_SIG "sssuuushh(uuuh)"
+#define MASTER_LOGIN_SIG "buuhhh"
 enum { MASTER_LISTEN_INET = 0, MASTER_LISTEN_EDGE = 1, MASTER_LISTENERS_MAX = 14 };
 
 /* worker -> master */

@@ -1,0 +1,38 @@
+#include "authd/authd_conf.h"
+
+#include <pwd.h>
+
+int
+authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err)
+{
+	const char *owner = conf_str(from, "mail_owner");
+	const struct passwd *pw = getpwnam(owner);
+	int scheme = password_scheme_by_name(conf_str(from, "password_scheme"));
+
+	if (pw == NULL)
+		return err_set(err, ERR_PERM, "mail_owner = %s: no such user", owner);
+	if (pw->pw_uid == 0)
+		return err_set(err, ERR_PERM, "mail_owner = %s: mail is never root's", owner);
+	*out = (struct authd_conf){
+		.user_database = conf_str(from, "user_database"),
+		.alias_maps = conf_str(from, "virtual_alias_maps"),
+		.mailbox_domains = conf_str(from, "virtual_mailbox_domains"),
+		.destination = conf_str(from, "mydestination"),
+		.origin = conf_str(from, "myorigin"),
+		.relayhost = conf_str(from, "relayhost"),
+		.delimiter = conf_str(from, "recipient_delimiter"),
+		.mail_base = conf_str(from, "virtual_mailbox_base"),
+		.owner_uid = pw->pw_uid,
+		.owner_gid = pw->pw_gid,
+		.min_uid = (uint32_t)conf_int(from, "virtual_minimum_uid"),
+		.max_uid = (uint32_t)conf_int(from, "virtual_maximum_uid"),
+		.workers = (unsigned)conf_int(from, "auth_workers"),
+		.plain_needs_tls = conf_bool(from, "disable_plaintext_auth"),
+		.policy = {
+			.scheme = (enum password_scheme)scheme,
+			.cost = (unsigned long)conf_int(from, "password_cost"),
+			.scram_iterations = (unsigned)conf_int(from, "scram_iterations"),
+		},
+	};
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* authd_conf.h - the parameters that authd reads, in its own words.  Strings are borrowed from
+ * the configuration. */
+#ifndef AUTHD_AUTHD_CONF_H
+#define AUTHD_AUTHD_CONF_H
+
+#include "common/config/conf.h"
+#include "common/user/user_password.h"
+
+struct authd_conf {
+	const char *user_database;
+	const char *alias_maps;      /* virtual_alias_maps */
+	const char *mailbox_domains; /* virtual_mailbox_domains */
+	const char *destination;     /* mydestination */
+	const char *origin;          /* myorigin */
+	const char *relayhost;
+	const char *delimiter;         /* recipient_delimiter */
+	const char *mail_base;         /* virtual_mailbox_base */
+	uint32_t owner_uid, owner_gid; /* of mail_owner */
+	uint32_t min_uid, max_uid;
+	unsigned workers;
+	bool plain_needs_tls; /* disable_plaintext_auth */
+	struct password_policy policy;
+};
+
+/* Looks mail_owner up (NSS): before the cage.  -1: no such user. */
+int authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err);
+
+#endif

@@ -1,0 +1,496 @@
+#include "authd/db_worker.h"
+#include "authd/resolve.h"
+#include "authd/worker_msg.h"
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/ipc/conn.h"
+#include "common/ipc/msg/authd.h"
+#include "common/log/log.h"
+#include "common/table/table.h"
+#include "common/user/user_db.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	LOCK_WAIT_MS = 10000,    /* the tool, or a worker that is just being torn down */
+	CHECKPOINT_MS = 1000,    /* after the last change */
+	TABLE_REFRESH_MS = 1000, /* least time between looks at the tables' files */
+	REQUEST_SECONDS = 30,    /* a damaged page can send Berkeley DB round in circles */
+	LIST_ENTRIES = 500,
+	LIST_BYTES = 60000,
+};
+
+struct db_worker {
+	const struct authd_conf *conf;
+	struct loop *loop;
+	struct user_db *db;
+	struct table_list *aliases;
+	struct resolve_conf resolve;
+	struct loop_timer checkpoint;
+	int64_t tables_seen_ms;
+};
+
+/* --- the two sources of resolve.h ------------------------------------------------------------- */
+
+static int
+source_alias(void *arg, struct view key, struct buf *value, struct err *err)
+{
+	struct db_worker *w = arg;
+
+	return table_list_lookup(w->aliases, key, value, err);
+}
+
+static int
+source_user(void *arg, const char *address, struct user_record *out, struct err *err)
+{
+	struct db_worker *w = arg;
+
+	return user_db_get(w->db, address, out, err);
+}
+
+static struct resolve_source
+source_of(struct db_worker *w)
+{
+	return (struct resolve_source){ source_alias, source_user, w };
+}
+
+/* The clock stops a request that does not end. */
+static void
+request_begin(void)
+{
+	alarm(REQUEST_SECONDS);
+}
+
+/* A database that needs recovery gets it from the next worker. */
+static void
+request_end(struct db_worker *w)
+{
+	alarm(0);
+	if (user_db_is_broken(w->db))
+		loop_stop(w->loop);
+}
+
+static void
+tables_refresh(struct db_worker *w)
+{
+	int64_t now = clock_mono_ms();
+	struct err e;
+
+	if (now - w->tables_seen_ms < TABLE_REFRESH_MS)
+		return;
+	w->tables_seen_ms = now;
+	if (table_list_refresh(w->aliases, &e) < 0)
+		log_warn("%s; the old version stays in use", e.text);
+}
+
+/* --- recipients ------------------------------------------------------------------------------- */
+
+static void
+put_resolution(struct ipc_out *o, const struct resolution *r)
+{
+	ipc_put_u32(o, r->is_known ? AUTHD_OK : AUTHD_NO);
+	ipc_put_u32(o, r->is_local);
+	ipc_put_str(o, r->is_known ? "" : "User unknown in virtual mailbox table");
+	for (size_t i = 0; i < r->count; i++) {
+		ipc_put_u32(o, r->results[i].transport);
+		ipc_put_str(o, r->results[i].nexthop);
+		ipc_put_str(o, r->results[i].address);
+		ipc_put_u32(o, r->results[i].uid);
+		ipc_put_u32(o, r->results[i].gid);
+	}
+}
+
+static void
+put_resolve_failure(struct ipc_out *o, const struct err *e)
+{
+	ipc_out_clear(o);
+	ipc_reply_init(o);
+	ipc_put_u32(o, e->kind == ERR_SYNTAX ? AUTHD_NO : AUTHD_TEMP);
+	ipc_put_u32(o, 0);
+	ipc_put_str(o, e->text);
+}
+
+static void
+on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	struct resolve_source source = source_of(w);
+	const char *address = ipc_get_str(in);
+	struct resolution r;
+	struct ipc_out o;
+	struct err e;
+
+	request_begin();
+	tables_refresh(w);
+	ipc_reply_init(&o);
+	if (resolve_address(&w->resolve, &source, address, &r, &e) == 0) {
+		put_resolution(&o, &r);
+		resolution_clear(&r);
+		if (o.failed) {
+			err_set(&e, ERR_TEMP, "more recipients than fit one answer");
+			o.failed = false;
+			put_resolve_failure(&o, &e);
+		}
+	} else {
+		put_resolve_failure(&o, &e);
+	}
+	ipc_conn_reply(c, in->id, &o);
+	request_end(w);
+}
+
+/* --- accounts --------------------------------------------------------------------------------- */
+
+static void
+reply_account(struct ipc_conn *c, struct ipc_in *in, unsigned status, const char *account,
+    const struct user_record *user, const char *home)
+{
+	struct ipc_out o;
+
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, status);
+	ipc_put_str(&o, status == AUTHD_OK ? account : "");
+	ipc_put_u32(&o, status == AUTHD_OK ? user->uid : 0);
+	ipc_put_u32(&o, status == AUTHD_OK ? user->gid : 0);
+	ipc_put_str(&o, status == AUTHD_OK ? home : "");
+	ipc_conn_reply(c, in->id, &o);
+}
+
+/* Which account, and where: r as user_db_get gives it. */
+static void
+answer_account(struct db_worker *w, struct ipc_conn *c, struct ipc_in *in, int r,
+    const char *account, struct user_record *user, struct err *e)
+{
+	char home[USER_HOME_MAX] = "";
+
+	if (r == 0 && user->uid == 0)
+		user->uid = w->conf->owner_uid;
+	if (r == 0 && user->gid == 0)
+		user->gid = w->conf->owner_gid;
+	if (r == 0)
+		r = user_home_path(user, w->conf->mail_base, account, home, e);
+	if (r < 0)
+		log_error("%s", lqs(e->text));
+	reply_account(c, in,
+	    r == 0   ? AUTHD_OK
+	    : r == 1 ? AUTHD_NO
+		     : AUTHD_TEMP,
+	    account, user, home);
+	mem_wipe(user, sizeof *user);
+}
+
+static void
+on_account(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	const char *account = ipc_get_str(in);
+	struct user_record user;
+	struct err e;
+
+	request_begin();
+	answer_account(w, c, in, user_db_get(w->db, account, &user, &e), account, &user, &e);
+	request_end(w);
+}
+
+static void
+on_mailbox(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	struct resolve_source source = source_of(w);
+	char account[USER_ADDRESS_MAX + 1] = "";
+	const char *address = ipc_get_str(in);
+	struct user_record user;
+	struct err e;
+
+	request_begin();
+	answer_account(w, c, in, resolve_mailbox(&w->resolve, &source, address, account, &user, &e),
+	    account, &user, &e);
+	request_end(w);
+}
+
+/* As the record says, without the defaults: what `estafeta user show` prints. */
+static void
+on_show(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	const char *address = ipc_get_str(in);
+	struct user_record user = { 0 };
+	char kinds[64] = "";
+	struct ipc_out o;
+	struct err e;
+	int r;
+
+	request_begin();
+	r = user_db_get(w->db, address, &user, &e);
+	if (r < 0)
+		log_error("%s", lqs(e.text));
+	if (r == 0)
+		snprintf(kinds, sizeof kinds, "%s%s", user_password_kind(user.crypt),
+		    user.scram[0] == '\0' ? "" : " SCRAM-SHA-256");
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, r == 0 ? AUTHD_OK : r == 1 ? AUTHD_NO : AUTHD_TEMP);
+	ipc_put_str(&o, address);
+	ipc_put_u32(&o, user.uid);
+	ipc_put_u32(&o, user.gid);
+	ipc_put_str(&o, user.home);
+	ipc_put_str(&o, kinds);
+	ipc_conn_reply(c, in->id, &o);
+	mem_wipe(&user, sizeof user);
+	request_end(w);
+}
+
+struct listing {
+	struct ipc_out *o;
+	unsigned count;
+};
+
+static bool
+list_one(void *arg, const char *address)
+{
+	struct listing *l = arg;
+
+	ipc_put_str(l->o, address);
+	return ++l->count < LIST_ENTRIES && l->o->body.len < LIST_BYTES;
+}
+
+static void
+on_list(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	struct ipc_out o;
+	struct listing l = { &o, 0 };
+	const char *after = ipc_get_str(in);
+	struct err e;
+
+	request_begin();
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, AUTHD_OK);
+	if (user_db_list(w->db, after, list_one, &l, &e) < 0) {
+		log_error("%s", lqs(e.text));
+		ipc_out_clear(&o);
+		ipc_reply_init(&o);
+		ipc_put_u32(&o, AUTHD_TEMP);
+	}
+	ipc_conn_reply(c, in->id, &o);
+	request_end(w);
+}
+
+/* --- changes ---------------------------------------------------------------------------------- */
+
+/* r: 0 done, 1 refused because of `no`, -1 *e. */
+static void
+answer_change(struct db_worker *w, struct ipc_conn *c, struct ipc_in *in, int r, const char *no,
+    const struct err *e)
+{
+	struct ipc_out o;
+
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, r == 0                  ? AUTHD_OK
+			: r == 1                ? AUTHD_NO
+			: e->kind == ERR_SYNTAX ? AUTHD_BAD
+						: AUTHD_TEMP);
+	ipc_put_str(&o, r == 0 ? "" : r == 1 ? no : e->text);
+	ipc_conn_reply(c, in->id, &o);
+	if (r == 0)
+		loop_timer_start(&w->checkpoint, CHECKPOINT_MS);
+	request_end(w);
+}
+
+static int
+copy_field(char *to, size_t size, const char *from, struct err *err)
+{
+	if (strlen(from) >= size)
+		return err_set(err, ERR_SYNTAX, "a field is too long");
+	memcpy(to, from, strlen(from) + 1);
+	return 0;
+}
+
+static void
+on_add(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	const char *address = ipc_get_str(in);
+	struct user_record user = { .uid = ipc_get_u32(in) };
+	char home[USER_HOME_MAX];
+	struct err e;
+	int r;
+
+	request_begin();
+	user.gid = ipc_get_u32(in);
+	r = copy_field(user.home, sizeof user.home, ipc_get_str(in), &e);
+	if (r == 0)
+		r = copy_field(user.crypt, sizeof user.crypt, ipc_get_str(in), &e);
+	if (r == 0)
+		r = copy_field(user.scram, sizeof user.scram, ipc_get_str(in), &e);
+	if (r == 0)
+		r = user_home_path(&user, w->conf->mail_base, address, home, &e);
+	if (r == 0)
+		r = user_db_put(w->db, address, &user, USER_DB_NEW, &e);
+	answer_change(w, c, in, r, "the account exists already", &e);
+	mem_wipe(&user, sizeof user);
+}
+
+static void
+on_passwd(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	const char *address = ipc_get_str(in);
+	struct user_record user;
+	struct err e;
+	int r;
+
+	request_begin();
+	r = user_db_get(w->db, address, &user, &e);
+	if (r == 0)
+		r = copy_field(user.crypt, sizeof user.crypt, ipc_get_str(in), &e);
+	if (r == 0)
+		r = copy_field(user.scram, sizeof user.scram, ipc_get_str(in), &e);
+	if (r == 0)
+		r = user_db_put(w->db, address, &user, USER_DB_REPLACE, &e);
+	answer_change(w, c, in, r, "no such account", &e);
+	mem_wipe(&user, sizeof user);
+}
+
+static void
+on_del(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	const char *address = ipc_get_str(in);
+	struct err e;
+
+	request_begin();
+	answer_change(w, c, in, user_db_del(w->db, address, &e), "no such account", &e);
+}
+
+static void
+on_checkpoint(void *arg)
+{
+	struct db_worker *w = arg;
+	struct err e;
+
+	request_begin();
+	if (user_db_checkpoint(w->db, &e) < 0)
+		log_error("%s", e.text);
+	request_end(w);
+}
+
+/* --- the SASL workers' links ------------------------------------------------------------------ */
+
+static void
+on_keys(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	const char *address = ipc_get_str(in);
+	struct user_record user = { 0 };
+	struct ipc_out o;
+	struct err e;
+	int r;
+
+	request_begin();
+	r = user_db_get(w->db, address, &user, &e);
+	if (r < 0)
+		log_error("%s", lqs(e.text));
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, r == 0 ? AUTHD_OK : r == 1 ? AUTHD_NO : AUTHD_TEMP);
+	ipc_put_str(&o, user.crypt);
+	ipc_put_str(&o, user.scram);
+	ipc_conn_reply(c, in->id, &o);
+	mem_wipe(&user, sizeof user);
+	request_end(w);
+}
+
+static void
+on_secret(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	uint8_t secret[USER_SECRET_BYTES] = { 0 };
+	struct ipc_out o;
+	struct err e;
+	int r = user_db_secret(w->db, secret, &e);
+
+	if (r < 0)
+		log_error("%s", e.text);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, r == 0 ? AUTHD_OK : AUTHD_TEMP);
+	ipc_put_bytes(&o, secret, sizeof secret);
+	ipc_conn_reply(c, in->id, &o);
+	mem_wipe(secret, sizeof secret);
+}
+
+static const struct ipc_handler from_sasl[] = {
+	{ DB_KEYS, "s", IPC_STATE_ANY, on_keys },
+	{ DB_SECRET, "", IPC_STATE_ANY, on_secret },
+	{ 0 },
+};
+
+static void
+on_link(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	static const struct ipc_conn_ops ops = { .handlers = from_sasl };
+	struct db_worker *w = arg;
+
+	(void)c;
+	ipc_conn_new(w->loop, ipc_get_fd(in), &ops, w); /* frees itself when the SASL worker goes */
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static const struct ipc_handler from_loop[] = {
+	{ WORKER_LINK, "h", IPC_STATE_ANY, on_link },
+	{ DB_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ DB_ACCOUNT, "s", IPC_STATE_ANY, on_account },
+	{ DB_MAILBOX, "s", IPC_STATE_ANY, on_mailbox },
+	{ DB_SHOW, "s", IPC_STATE_ANY, on_show },
+	{ DB_LIST, "s", IPC_STATE_ANY, on_list },
+	{ DB_ADD, "suusss", IPC_STATE_ANY, on_add },
+	{ DB_PASSWD, "sss", IPC_STATE_ANY, on_passwd },
+	{ DB_DEL, "s", IPC_STATE_ANY, on_del },
+	{ 0 },
+};
+
+static void
+on_loop_gone(void *arg, struct ipc_conn *c, const struct err *why)
+{
+	struct db_worker *w = arg;
+
+	(void)c, (void)why;
+	loop_stop(w->loop);
+}
+
+static int
+worker_open(struct db_worker *w, struct err *err)
+{
+	const struct authd_conf *conf = w->conf;
+
+	resolve_conf_init(&w->resolve, conf->mailbox_domains, conf->destination);
+	w->resolve.origin = conf->origin;
+	w->resolve.relayhost = conf->relayhost;
+	w->resolve.delimiter = conf->delimiter;
+	w->resolve.owner_uid = conf->owner_uid;
+	w->resolve.owner_gid = conf->owner_gid;
+	if (table_list_open(conf->alias_maps, &w->aliases, err) < 0)
+		return -1;
+	return user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, err);
+}
+
+_Noreturn void
+db_worker_run(const struct authd_conf *conf, int fd)
+{
+	static const struct ipc_conn_ops ops = { .handlers = from_loop, .on_close = on_loop_gone };
+	struct db_worker w = { .conf = conf, .loop = loop_new() };
+	struct ipc_conn *c = ipc_conn_new(w.loop, fd, &ops, &w);
+	struct ipc_out hello;
+	struct err e = { 0 };
+	int r;
+
+	loop_timer_init(&w.checkpoint, w.loop, on_checkpoint, &w);
+	r = worker_open(&w, &e);
+	ipc_out_init(&hello, WORKER_HELLO);
+	ipc_put_u32(&hello, r < 0);
+	ipc_put_str(&hello, e.text);
+	if (ipc_conn_send(c, &hello) == 0 && r == 0)
+		loop_run(w.loop);
+	user_db_close(w.db);
+	_exit(r < 0);
+}

@@ -1,0 +1,11 @@
+/* db_worker.h - the one process that opens the user database and the lookup tables. */
+#ifndef AUTHD_DB_WORKER_H
+#define AUTHD_DB_WORKER_H
+
+#include "authd/authd_conf.h"
+
+/* Runs until fd, the socket to authd's loop, is closed.  Inside the cage; never returns.  Opens
+ * and recovers the database, then sends WORKER_HELLO. */
+_Noreturn void db_worker_run(const struct authd_conf *conf, int fd);
+
+#endif

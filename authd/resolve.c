@@ -1,0 +1,351 @@
+#include "authd/resolve.h"
+
+#include "common/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* One address being expanded; the chain back to the recipient shows loops. */
+struct step {
+	const struct step *parent;
+	const char *address;
+	unsigned depth;
+};
+
+struct walk {
+	const struct resolve_conf *conf;
+	const struct resolve_source *source;
+	struct resolution *out;
+	struct map done; /* addresses expanded or delivered to */
+	struct buf value;
+	size_t expanded;
+};
+
+static void
+add_domains(struct map *m, const char *list)
+{
+	struct view rest = view_of(list), item;
+
+	map_init(m);
+	while (view_token(&rest, ", \t\r\n", &item)) {
+		char *name = x_strndup(item.p, item.len);
+
+		ascii_lower_str(name);
+		map_put(m, view_of(name), m);
+		free(name);
+	}
+}
+
+void
+resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const char *destination)
+{
+	*c = (struct resolve_conf){ .origin = "", .relayhost = "", .delimiter = "" };
+	add_domains(&c->mailbox_domains, mailbox_domains);
+	add_domains(&c->local_domains, destination);
+}
+
+void
+resolve_conf_clear(struct resolve_conf *c)
+{
+	map_clear(&c->mailbox_domains);
+	map_clear(&c->local_domains);
+}
+
+void
+resolution_clear(struct resolution *r)
+{
+	free(r->results);
+	arena_clear(&r->arena);
+	*r = (struct resolution){ 0 };
+}
+
+static const char *
+domain_of(const char *address)
+{
+	const char *at = strrchr(address, '@');
+
+	return at == NULL ? "" : at + 1;
+}
+
+static bool
+is_ours(const struct resolve_conf *c, const char *address)
+{
+	struct view domain = view_of(domain_of(address));
+
+	return map_get(&c->mailbox_domains, domain) != NULL ||
+	       map_get(&c->local_domains, domain) != NULL;
+}
+
+/* Does the bare name stand for this address too (virtual(5): "user")? */
+static bool
+is_of_this_machine(const struct resolve_conf *c, const char *address)
+{
+	struct view domain = view_of(domain_of(address));
+
+	return view_case_eq_str(domain, c->origin) || map_get(&c->local_domains, domain) != NULL;
+}
+
+/* Lower case, origin added to a bare name, quotes dropped where they are not needed. */
+static char *
+normalize(struct arena *a, const struct resolve_conf *c, struct view text, struct err *err)
+{
+	const char *at = text.len == 0 ? NULL : memrchr(text.p, '@', text.len);
+	struct view local = at == NULL ? text : view_make(text.p, (size_t)(at - text.p));
+	struct view domain =
+	    at == NULL ? view_of(c->origin) : view_make(at + 1, text.len - local.len - 1);
+	char *out;
+
+	if (local.len >= 2 && local.p[0] == '"' && local.p[local.len - 1] == '"' &&
+	    memchr(local.p, '\\', local.len) == NULL)
+		local = view_make(local.p + 1, local.len - 2);
+	if (local.len == 0 || domain.len == 0 || local.len + domain.len + 1 > USER_ADDRESS_MAX) {
+		err_set(err, ERR_SYNTAX, "not an address");
+		return NULL;
+	}
+	out = arena_printf(a, "%.*s@%.*s", VIEW_ARG(local), VIEW_ARG(domain));
+	if (out == NULL) {
+		err_set(err, ERR_TEMP, "too many aliases");
+		return NULL;
+	}
+	ascii_lower_str(out);
+	return out;
+}
+
+/* Bytes of the local part before its extension; the whole when it has none. */
+static size_t
+base_length(const struct resolve_conf *c, const char *address)
+{
+	size_t local = strlen(address) - strlen(domain_of(address)) - 1;
+	size_t base = 1;
+
+	/* a delimiter in first place separates nothing */
+	while (base < local && strchr(c->delimiter, address[base]) == NULL)
+		base++;
+	return base < local && base > 0 ? base : local;
+}
+
+/* --- aliases ---------------------------------------------------------------------------------- */
+
+static int
+ask(struct walk *w, const char *key, int len, struct err *err)
+{
+	buf_reset(&w->value);
+	return w->source->alias(w->source->arg, view_make(key, (size_t)len), &w->value, err);
+}
+
+/* 0 and w->value, 1 = none; *extension = what the key left out of the local part. */
+static int
+find_alias(struct walk *w, const char *address, struct view *extension, struct err *err)
+{
+	const char *domain = domain_of(address);
+	size_t local = (size_t)(domain - address) - 1, base = base_length(w->conf, address);
+	char short_form[USER_ADDRESS_MAX + 1];
+	int r, n;
+
+	*extension = (struct view){ NULL, 0 };
+	r = ask(w, address, (int)strlen(address), err);
+	if (r == 1 && base < local) {
+		n = snprintf(short_form, sizeof short_form, "%.*s@%s", (int)base, address, domain);
+		r = ask(w, short_form, n, err);
+		if (r == 0)
+			*extension = view_make(address + base, local - base);
+	}
+	if (r == 1 && is_of_this_machine(w->conf, address)) {
+		r = ask(w, address, (int)local, err);
+		if (r == 1 && base < local) {
+			r = ask(w, address, (int)base, err);
+			if (r == 0)
+				*extension = view_make(address + base, local - base);
+		}
+	}
+	if (r == 1)
+		r = ask(w, address + local, (int)strlen(address + local), err);
+	return r;
+}
+
+/* What one word of an alias stands for: @domain keeps the user, a missing extension is passed
+ * on. */
+static char *
+target_address(
+    struct walk *w, const char *from, struct view word, struct view extension, struct err *err)
+{
+	struct arena *a = &w->out->arena;
+	const char *at = memrchr(word.p, '@', word.len);
+	size_t local = (size_t)(domain_of(from) - from) - 1;
+	char *text = NULL;
+
+	if (word.p[0] == '@')
+		text = arena_printf(a, "%.*s%.*s", (int)local, from, VIEW_ARG(word));
+	else if (extension.len > 0 && at != NULL)
+		text = arena_printf(a, "%.*s%.*s%.*s", (int)(at - word.p), word.p,
+		    VIEW_ARG(extension), (int)(word.len - (size_t)(at - word.p)), at);
+	else if (extension.len > 0)
+		text = arena_printf(a, "%.*s%.*s", VIEW_ARG(word), VIEW_ARG(extension));
+	else
+		text = arena_strndup(a, word.p, word.len);
+	if (text == NULL) {
+		err_set(err, ERR_TEMP, "too many aliases");
+		return NULL;
+	}
+	return normalize(a, w->conf, view_of(text), err);
+}
+
+/* --- mailboxes -------------------------------------------------------------------------------- */
+
+int
+resolve_mailbox(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
+    char account[USER_ADDRESS_MAX + 1], struct user_record *out, struct err *err)
+{
+	const char *domain = domain_of(address);
+	size_t local = strlen(address) - strlen(domain) - 1, base;
+	int r;
+
+	if (domain[0] == '\0' || strlen(address) > USER_ADDRESS_MAX)
+		return 1;
+	snprintf(account, USER_ADDRESS_MAX + 1, "%s", address);
+	ascii_lower_str(account);
+	r = s->user(s->arg, account, out, err);
+	base = base_length(c, address);
+	if (r == 1 && base < local) {
+		snprintf(account, USER_ADDRESS_MAX + 1, "%.*s@%s", (int)base, address, domain);
+		ascii_lower_str(account);
+		r = s->user(s->arg, account, out, err);
+	}
+	if (r == 0 && out->uid == 0)
+		out->uid = c->owner_uid;
+	if (r == 0 && out->gid == 0)
+		out->gid = c->owner_gid;
+	return r;
+}
+
+static int
+add_result(struct walk *w, struct resolved result, struct err *err)
+{
+	struct resolution *out = w->out;
+
+	for (size_t i = 0; i < out->count; i++)
+		if (strcmp(out->results[i].address, result.address) == 0)
+			return 0;
+	if (out->count == RESOLVE_RESULTS_MAX)
+		return err_set(err, ERR_TEMP, "more than %d recipients", RESOLVE_RESULTS_MAX);
+	out->results = x_realloc(out->results, out->count + 1, sizeof *out->results);
+	out->results[out->count++] = result;
+	return 0;
+}
+
+/* An address that is no alias.  An unknown mailbox behind an alias is handed to the delivery
+ * agent all the same: its bounce tells the sender that not all of the list was reached. */
+static int
+deliver_to(struct walk *w, const char *address, struct err *err)
+{
+	const struct resolve_conf *c = w->conf;
+	struct resolved result = { .nexthop = "", .address = address };
+	char account[USER_ADDRESS_MAX + 1];
+	struct user_record user;
+	int r;
+
+	if (!is_ours(c, address)) {
+		result.transport = TRANSPORT_SMTP;
+		result.nexthop = c->relayhost;
+		w->out->is_known = true;
+		return add_result(w, result, err);
+	}
+	r = resolve_mailbox(c, w->source, address, account, &user, err);
+	if (r < 0)
+		return -1;
+	result.transport = TRANSPORT_VIRTUAL;
+	result.uid = r == 0 ? user.uid : c->owner_uid;
+	result.gid = r == 0 ? user.gid : c->owner_gid;
+	w->out->is_known |= r == 0;
+	return add_result(w, result, err);
+}
+
+static bool
+is_above(const struct step *s, const char *address)
+{
+	for (; s != NULL; s = s->parent)
+		if (strcmp(s->address, address) == 0)
+			return true;
+	return false;
+}
+
+static int expand(struct walk *w, const struct step *at, struct err *err);
+
+static int
+expand_word(struct walk *w, const struct step *from, struct view word, struct view extension,
+    struct err *err)
+{
+	struct step next = { from, target_address(w, from->address, word, extension, err),
+		from->depth + 1 };
+
+	if (next.address == NULL)
+		return -1;
+	if (strcmp(next.address, from->address) == 0)
+		return deliver_to(w, next.address, err); /* an address that gives itself is final */
+	if (is_above(from, next.address))
+		return err_set(err, ERR_TEMP, "alias loop at %s", next.address);
+	return expand(w, &next, err);
+}
+
+static int
+expand_words(
+    struct walk *w, const struct step *at, struct view rest, struct view extension, struct err *err)
+{
+	struct view word;
+	int r = 0;
+
+	while (r == 0 && view_token(&rest, ", \t\r\n", &word))
+		r = expand_word(w, at, word, extension, err);
+	return r;
+}
+
+static int
+expand(struct walk *w, const struct step *at, struct err *err)
+{
+	struct view extension;
+	char *words;
+	int r;
+
+	if (map_put(&w->done, view_of(at->address), w) != NULL)
+		return 0; /* reached another way already */
+	if (at->depth > RESOLVE_DEPTH_MAX || ++w->expanded > RESOLVE_RESULTS_MAX)
+		return err_set(err, ERR_TEMP, "unreasonable alias nesting or expansion");
+	r = find_alias(w, at->address, &extension, err);
+	if (r < 0)
+		return -1;
+	if (r == 1)
+		return deliver_to(w, at->address, err);
+	words = arena_strndup(&w->out->arena, w->value.p, w->value.len);
+	if (words == NULL)
+		return err_set(err, ERR_TEMP, "too many aliases");
+	return expand_words(w, at, view_of(words), extension, err);
+}
+
+int
+resolve_address(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
+    struct resolution *out, struct err *err)
+{
+	struct walk w = { .conf = c, .source = s, .out = out };
+	struct step first = { 0 };
+	int r = -1;
+
+	*out = (struct resolution){ 0 };
+	arena_init(&out->arena, 4 * RESOLVE_ALIAS_BYTES);
+	map_init(&w.done);
+	buf_init(&w.value, RESOLVE_ALIAS_BYTES);
+	first.address = normalize(&out->arena, c, view_of(address), err);
+	if (first.address == NULL)
+		goto out;
+	out->is_local = is_ours(c, first.address);
+	r = out->is_local ? expand(&w, &first, err) : deliver_to(&w, first.address, err);
+	if (r == 0 && !out->is_known)
+		out->count = 0;
+out:
+	map_clear(&w.done);
+	buf_clear(&w.value);
+	if (r < 0) {
+		err_prefix(err, "%s", address);
+		resolution_clear(out);
+	}
+	return r;
+}

@@ -1,0 +1,161 @@
+/* A full walk over an index whose last user did not end well.  LMDB trusts its file: a wrong page number makes it
+ * read outside the map.  So the walk runs under handlers that turn a crash into "damaged"; the environment is then
+ * abandoned, not closed, since its state is unknown. */
+#include "common/store/index.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+
+static sigjmp_buf crash_point;
+static const int crash_signals[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE };
+enum { NSIGNALS = sizeof crash_signals / sizeof crash_signals[0] };
+
+static void
+on_crash(int signo)
+{
+	siglongjmp(crash_point, signo);
+}
+
+static void
+on_assert(MDB_env *env, const char *text)
+{
+	(void)env;
+	(void)text;
+	abort();
+}
+
+struct walk {
+	struct index *x;
+	MDB_txn *txn;
+	uint64_t limit; /* entries that fit into the file at most */
+};
+
+static int
+check_messages(struct walk *w, const struct box *b, struct err *err)
+{
+	unsigned char prefix[BOX_KEY];
+	struct index_cursor c;
+	struct message m;
+	struct view key, value;
+	uint32_t n = 0, last = 0, uid;
+	int r;
+
+	key_u32(prefix, b->id);
+	if (cursor_open(w->x, w->txn, DB_MESSAGES, view_make(prefix, sizeof prefix), &c, err) < 0)
+		return -1;
+	for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &value, err); r == 0;
+	     r = cursor_next(&c, &key, &value, err), n++) {
+		uid = key.len == MESSAGE_KEY ? key_get_u32((const unsigned char *)key.p + 4) : 0;
+		if (uid <= last || uid >= b->r.uidnext || n >= b->r.messages)
+			r = err_set(err, ERR_TEMP, "index: messages of mailbox %u are damaged", b->id);
+		if (r < 0 || (r = message_decode(b->id, uid, value, &m, err)) < 0)
+			break;
+		last = uid;
+		if (message_by_base(w->x, w->txn, b->id, message_base(&m), &uid, err) != 0 || uid != last) {
+			r = err_set(err, ERR_TEMP, "index: base names of mailbox %u are damaged", b->id);
+			break;
+		}
+	}
+	cursor_close(&c);
+	if (r >= 0 && n != b->r.messages)
+		r = err_set(err, ERR_TEMP, "index: mailbox %u has %u messages, %u counted", b->id, n, b->r.messages);
+	return r < 0 ? -1 : 0;
+}
+
+static int
+check_boxes(struct walk *w, struct err *err)
+{
+	struct index_cursor c;
+	struct view key, value;
+	struct box b;
+	int r;
+
+	if (cursor_open(w->x, w->txn, DB_BOXES, view_make("", 0), &c, err) < 0)
+		return -1;
+	for (r = cursor_seek(&c, view_make("\0", 1), &key, &value, err); r == 0;
+	     r = cursor_next(&c, &key, &value, err)) {
+		if (key.len != BOX_KEY)
+			r = err_set(err, ERR_TEMP, "index: damaged mailbox key");
+		else
+			r = box_decode(key_get_u32((const unsigned char *)key.p), value, &b, err);
+		if (r == 0)
+			r = check_messages(w, &b, err);
+		if (r < 0)
+			break;
+	}
+	cursor_close(&c);
+	return r < 0 ? -1 : 0;
+}
+
+/* Entries of the other databases are only read: their pages must be there and in order. */
+static int
+check_pages(struct walk *w, enum index_db db, struct err *err)
+{
+	struct index_cursor c;
+	struct view key, value;
+	unsigned char last[512];
+	size_t last_len = 0;
+	uint64_t n = 0;
+	int r;
+
+	if (cursor_open(w->x, w->txn, db, view_make("", 0), &c, err) < 0)
+		return -1;
+	for (r = cursor_seek(&c, view_make("\0", 1), &key, &value, err); r == 0;
+	     r = cursor_next(&c, &key, &value, err)) {
+		size_t least = key.len < last_len ? key.len : last_len;
+		int order = memcmp(last, key.p, least);
+
+		if (key.len > sizeof last || ++n > w->limit || order > 0 || (order == 0 && n > 1 && key.len <= last_len)) {
+			r = err_set(err, ERR_TEMP, "index: database %d is out of order", (int)db);
+			break;
+		}
+		memcpy(last, key.p, key.len);
+		last_len = key.len;
+	}
+	cursor_close(&c);
+	return r < 0 ? -1 : 0;
+}
+
+static int
+walk_all(struct index *x, struct err *err)
+{
+	struct walk w = { .x = x };
+	MDB_envinfo info;
+	int r = 0;
+
+	mdb_env_info(x->env, &info);
+	w.limit = info.me_mapsize / 8;
+	if (index_read(x, &w.txn, err) < 0)
+		return -1;
+	for (int db = 0; db < DB_COUNT && r == 0; db++)
+		r = check_pages(&w, (enum index_db)db, err);
+	if (r == 0)
+		r = check_boxes(&w, err);
+	index_read_end(x);
+	return r;
+}
+
+int
+index_verify(struct index *x, struct err *err)
+{
+	struct sigaction old[NSIGNALS], sa = { .sa_handler = on_crash };
+	int r, signo;
+
+	sigemptyset(&sa.sa_mask);
+	mdb_env_set_assert(x->env, on_assert);
+	for (int i = 0; i < NSIGNALS; i++)
+		sigaction(crash_signals[i], &sa, &old[i]);
+	signo = sigsetjmp(crash_point, 1);
+	if (signo == 0) {
+		r = walk_all(x, err);
+	} else {
+		x->env = NULL;
+		x->reader = NULL;
+		x->is_reading = false;
+		r = err_set(err, ERR_TEMP, "index: reading it ends in signal %d", signo);
+	}
+	for (int i = 0; i < NSIGNALS; i++)
+		sigaction(crash_signals[i], &old[i], NULL);
+	return r;
+}

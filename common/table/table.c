@@ -1,0 +1,337 @@
+#include "common/table/table.h"
+#include "common/table/table_driver.h"
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/base/random.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct table_driver *const drivers[] = {
+	&table_hash,
+	&table_btree,
+	&table_texthash,
+	&table_inline,
+	&table_static,
+};
+
+/* What tells one version of a file from the next. */
+struct file_mark {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec mtime;
+};
+
+struct table {
+	const struct table_driver *driver;
+	char *name, *path; /* owned; path is NULL when the type has no file */
+	void *state;       /* owned by the driver */
+	struct file_mark mark;
+};
+
+struct table_list {
+	struct table **tables; /* owned */
+	size_t count;
+};
+
+/* Driver of "type:name", and name. */
+static const struct table_driver *
+driver_find(const char *spec, const char **name, struct err *err)
+{
+	struct view type, rest;
+
+	if (!view_cut(view_of(spec), ':', &type, &rest)) {
+		err_set(err, ERR_SYNTAX, "table \"%s\": expected type:name", spec);
+		return NULL;
+	}
+	*name = spec + type.len + 1;
+	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
+		if (view_eq_str(type, drivers[i]->type))
+			return drivers[i];
+	err_set(err, ERR_SYNTAX, "unsupported table type: \"%.*s\"", VIEW_ARG(type));
+	return NULL;
+}
+
+/* Taken before the file is opened: if it is replaced in between, the next refresh sees a
+ * difference. */
+static int
+mark_take(const char *path, struct file_mark *mark, struct err *err)
+{
+	struct stat st;
+
+	*mark = (struct file_mark){ 0 };
+	if (path == NULL)
+		return 0;
+	if (stat(path, &st) < 0)
+		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", path);
+	*mark = (struct file_mark){ st.st_dev, st.st_ino, st.st_size, st.st_mtim };
+	return 0;
+}
+
+static bool
+mark_equal(const struct file_mark *a, const struct file_mark *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	       a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
+}
+
+int
+table_open(const char *spec, struct table **out, struct err *err)
+{
+	const char *name;
+	const struct table_driver *driver = driver_find(spec, &name, err);
+	struct table *t;
+
+	*out = NULL;
+	if (driver == NULL)
+		return -1;
+	if (name[0] == '\0')
+		return err_set(err, ERR_SYNTAX, "table \"%s\": no name", spec);
+	t = x_calloc(1, sizeof *t);
+	t->driver = driver;
+	t->name = x_strdup(name);
+	t->path = driver->suffix == NULL ? NULL : x_asprintf("%s%s", name, driver->suffix);
+	if (mark_take(t->path, &t->mark, err) < 0 ||
+	    driver->open(name, t->path, &t->state, err) < 0) {
+		table_close(t);
+		return -1;
+	}
+	*out = t;
+	return 0;
+}
+
+void
+table_close(struct table *t)
+{
+	if (t == NULL)
+		return;
+	if (t->state != NULL)
+		t->driver->close(t->state);
+	free(t->name);
+	free(t->path);
+	free(t);
+}
+
+int
+table_lookup(struct table *t, struct view key, struct buf *value, struct err *err)
+{
+	char folded[TABLE_KEY_MAX];
+	int r;
+
+	if (key.len == 0 || key.len > sizeof folded)
+		return 1;
+	memcpy(folded, key.p, key.len);
+	table_fold(folded, key.len);
+	r = t->driver->lookup(t->state, view_make(folded, key.len), value, err);
+	if (r < 0)
+		err_prefix(err, "table %s:%s", t->driver->type, t->name);
+	return r;
+}
+
+int
+table_refresh(struct table *t, struct err *err)
+{
+	struct file_mark now;
+	void *state;
+
+	if (t->path == NULL)
+		return 0;
+	if (mark_take(t->path, &now, err) < 0)
+		return -1;
+	if (mark_equal(&now, &t->mark))
+		return 0;
+	if (t->driver->open(t->name, t->path, &state, err) < 0)
+		return -1;
+	t->driver->close(t->state);
+	t->state = state;
+	t->mark = now;
+	return 0;
+}
+
+/* Elements are separated by white space and commas outside braces. */
+static bool
+specs_next(struct view *rest, struct view *item)
+{
+	int depth = 0;
+	size_t i;
+
+	while (rest->len > 0 && (rest->p[0] == ',' || rest->p[0] == ' ' || rest->p[0] == '\t' ||
+				    rest->p[0] == '\n' || rest->p[0] == '\r'))
+		rest->p++, rest->len--;
+	for (i = 0; i < rest->len; i++) {
+		char c = rest->p[i];
+
+		if (c == '{')
+			depth++;
+		else if (c == '}')
+			depth--;
+		else if (depth <= 0 &&
+			 (c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r'))
+			break;
+	}
+	*item = (struct view){ rest->p, i };
+	rest->p += i, rest->len -= i;
+	return i > 0;
+}
+
+int
+table_list_open(const char *specs, struct table_list **out, struct err *err)
+{
+	struct table_list *l = x_calloc(1, sizeof *l);
+	struct view rest = view_of(specs), item;
+	int r = 0;
+
+	while (r == 0 && specs_next(&rest, &item)) {
+		char *spec = x_strndup(item.p, item.len);
+
+		l->tables = x_realloc(l->tables, l->count + 1, sizeof *l->tables);
+		r = table_open(spec, &l->tables[l->count], err);
+		l->count += r == 0;
+		free(spec);
+	}
+	if (r < 0) {
+		table_list_close(l);
+		l = NULL;
+	}
+	*out = l;
+	return r;
+}
+
+int
+table_list_files(
+    const char *specs, void (*fn)(void *arg, const char *path), void *arg, struct err *err)
+{
+	struct view rest = view_of(specs), item;
+	int r = 0;
+
+	while (r == 0 && specs_next(&rest, &item)) {
+		char *spec = x_strndup(item.p, item.len);
+		const char *name;
+		const struct table_driver *driver = driver_find(spec, &name, err);
+
+		if (driver == NULL)
+			r = -1;
+		else if (driver->suffix != NULL) {
+			char *path = x_asprintf("%s%s", name, driver->suffix);
+
+			fn(arg, path);
+			free(path);
+		}
+		free(spec);
+	}
+	return r;
+}
+
+void
+table_list_close(struct table_list *l)
+{
+	if (l == NULL)
+		return;
+	for (size_t i = 0; i < l->count; i++)
+		table_close(l->tables[i]);
+	free(l->tables);
+	free(l);
+}
+
+int
+table_list_lookup(struct table_list *l, struct view key, struct buf *value, struct err *err)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		int r = table_lookup(l->tables[i], key, value, err);
+
+		if (r != 1)
+			return r; /* a table that cannot answer hides the ones behind it */
+	}
+	return 1;
+}
+
+int
+table_list_refresh(struct table_list *l, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < l->count; i++)
+		if (table_refresh(l->tables[i], err) < 0)
+			r = -1;
+	return r;
+}
+
+bool
+table_list_is_empty(const struct table_list *l)
+{
+	return l->count == 0;
+}
+
+/* The new file becomes durable under its temporary name, gets its source's readers, then its
+ * name. */
+static int
+file_publish(const char *tmp, const char *path, mode_t mode, struct err *err)
+{
+	char *copy = x_strdup(path);
+	int fd = open(tmp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), dirfd = -1, r = -1;
+
+	if (fd < 0)
+		err_sys(err, ERR_TEMP, "open %s", tmp);
+	else if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+		err_sys(err, ERR_TEMP, "fsync %s", tmp);
+	else if ((dirfd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		err_sys(err, ERR_TEMP, "open directory of %s", path);
+	else if (rename(tmp, path) < 0)
+		err_sys(err, ERR_TEMP, "rename %s to %s", tmp, path);
+	else if (fsync(dirfd) < 0)
+		err_sys(err, ERR_TEMP, "fsync directory of %s", path);
+	else
+		r = 0;
+	fd_close(&fd);
+	fd_close(&dirfd);
+	free(copy);
+	return r;
+}
+
+static int
+build_from_text(const struct table_driver *driver, const char *name, struct view text, mode_t mode,
+    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	char *path = x_asprintf("%s%s", name, driver->suffix);
+	char *tmp =
+	    x_asprintf("%s.%08x%08x.tmp", path, random_below(UINT32_MAX), random_below(UINT32_MAX));
+	int r = driver->build(tmp, name, text, warn, arg, err);
+
+	if (r == 0)
+		r = file_publish(tmp, path, mode, err);
+	if (r < 0 && unlink(tmp) < 0 && errno != ENOENT && warn != NULL)
+		warn(arg, "a temporary file could not be removed");
+	free(tmp);
+	free(path);
+	return r;
+}
+
+int
+table_build(const char *spec, void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	const char *name;
+	const struct table_driver *driver = driver_find(spec, &name, err);
+	struct buf text;
+	struct stat st;
+	int r = -1;
+
+	if (driver == NULL)
+		return -1;
+	if (driver->build == NULL)
+		return err_set(err, ERR_SYNTAX, "tables of type %s are not built", driver->type);
+	buf_init(&text, TABLE_TEXT_MAX);
+	if (stat(name, &st) < 0)
+		err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", name);
+	else if (table_read_file(name, &text, err) == 0)
+		/* readable by those who may read the source, as with postmap(1) */
+		r = build_from_text(
+		    driver, name, buf_view(&text), st.st_mode & 0666, warn, arg, err);
+	buf_clear(&text);
+	return r;
+}

@@ -1,0 +1,225 @@
+/* hash:FILE and btree:FILE - Berkeley DB files FILE.db, as postmap(1) makes and reads them.
+ *
+ * The handle has no environment: no region, no lock, no DB_CONFIG (with a NULL environment
+ * Debian's 5.3.28 reads none, CVE-2017-10140).  A map is never written in place: see
+ * table_build.  Keys and values end in a NUL byte, as Postfix's own on Linux; maps without are
+ * understood too. */
+#include "common/table/table_driver.h"
+
+#include <db.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/fd.h"
+
+enum { READ_CACHE = 1 << 20, BUILD_CACHE = 16 << 20 };
+
+static void
+bdb_quiet(const DB_ENV *env, const char *prefix, const char *text)
+{
+	(void)env, (void)prefix, (void)text; /* the caller says it in its own words */
+}
+
+static int
+bdb_failed(struct err *err, int code, const char *what, const char *path)
+{
+	return err_set(
+	    err, code == ENOENT ? ERR_GONE : ERR_TEMP, "%s %s: %s", what, path, db_strerror(code));
+}
+
+static int
+bdb_new(DB **db, unsigned cache, const char *path, struct err *err)
+{
+	int code = db_create(db, NULL, 0);
+
+	if (code != 0)
+		return bdb_failed(err, code, "db_create", path);
+	(*db)->set_errcall(*db, bdb_quiet);
+	code = (*db)->set_cachesize(*db, 0, cache, 1);
+	if (code != 0) {
+		(*db)->close(*db, 0);
+		return bdb_failed(err, code, "set_cachesize", path);
+	}
+	return 0;
+}
+
+/* Berkeley DB would wait for ever on a FIFO and take a directory for a broken map. */
+static int
+bdb_check_file(const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_sys(
+		    err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open database %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_PERM, "open database %s: not a regular file", path);
+	return 0;
+}
+
+static int
+bdb_open(const char *path, DBTYPE type, void **state, struct err *err)
+{
+	DB *db;
+	int code;
+
+	if (bdb_check_file(path, err) < 0 || bdb_new(&db, READ_CACHE, path, err) < 0)
+		return -1;
+	code = db->open(db, NULL, path, NULL, type, DB_RDONLY, 0);
+	if (code != 0) {
+		db->close(db, 0);
+		return bdb_failed(err, code, "open database", path);
+	}
+	*state = db;
+	return 0;
+}
+
+static int
+hash_open(const char *name, const char *path, void **state, struct err *err)
+{
+	(void)name;
+	return bdb_open(path, DB_HASH, state, err);
+}
+
+static int
+btree_open(const char *name, const char *path, void **state, struct err *err)
+{
+	(void)name;
+	return bdb_open(path, DB_BTREE, state, err);
+}
+
+static void
+bdb_close(void *state)
+{
+	DB *db = state;
+
+	db->close(db, DB_NOSYNC);
+}
+
+static int
+bdb_get(DB *db, const char *key, size_t len, struct buf *value, struct err *err)
+{
+	DBT k = { .data = (void *)(uintptr_t)key, .size = (u_int32_t)len }, v = { 0 };
+	int code = db->get(db, NULL, &k, &v, 0);
+
+	if (code == DB_NOTFOUND)
+		return 1;
+	if (code != 0)
+		return err_set(err, ERR_TEMP, "read database: %s", db_strerror(code));
+	if (v.size > 0 && ((const char *)v.data)[v.size - 1] == '\0')
+		v.size--;
+	if (buf_append(value, v.data, v.size) < 0)
+		return err_set(err, ERR_LIMIT, "value too long");
+	return 0;
+}
+
+static int
+bdb_lookup(void *state, struct view key, struct buf *value, struct err *err)
+{
+	char with_nul[TABLE_KEY_MAX + 1];
+	int r;
+
+	memcpy(with_nul, key.p, key.len);
+	with_nul[key.len] = '\0';
+	r = bdb_get(state, with_nul, key.len + 1, value, err);
+	if (r == 1)
+		r = bdb_get(state, with_nul, key.len, value, err);
+	return r;
+}
+
+static int
+bdb_put(DB *db, struct buf *key, struct buf *value, const char *source, int line,
+    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	char text[512];
+	DBT k, v;
+	int code;
+
+	if (buf_cstr(key) == NULL || buf_cstr(value) == NULL)
+		return err_set(err, ERR_TEMP, "%s: no memory", source);
+	k = (DBT){ .data = key->p, .size = (u_int32_t)key->len + 1 };
+	v = (DBT){ .data = value->p, .size = (u_int32_t)value->len + 1 };
+	code = db->put(db, NULL, &k, &v, DB_NOOVERWRITE);
+	if (code == DB_KEYEXIST) {
+		snprintf(text, sizeof text, "%s, line %d: duplicate entry: \"%s\"", source, line,
+		    key->p);
+		if (warn != NULL)
+			warn(arg, text);
+		return 0;
+	}
+	if (code != 0)
+		return bdb_failed(err, code, "write database for", source);
+	return 0;
+}
+
+static int
+bdb_fill(DB *db, const char *source, struct view text, void (*warn)(void *arg, const char *text),
+    void *arg, struct err *err)
+{
+	struct buf key, value;
+	int line = 0, r = 0;
+
+	buf_init(&key, TABLE_KEY_MAX);
+	buf_init(&value, TABLE_VALUE_MAX);
+	while (r == 0 && table_text_record(&text, &line, source, &key, &value, warn, arg) == 0)
+		r = bdb_put(db, &key, &value, source, line, warn, arg, err);
+	buf_clear(&key);
+	buf_clear(&value);
+	return r;
+}
+
+static int
+bdb_build(const char *path, DBTYPE type, const char *source, struct view text,
+    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	DB *db;
+	int code, r;
+
+	if (bdb_new(&db, BUILD_CACHE, path, err) < 0)
+		return -1;
+	code = db->open(db, NULL, path, NULL, type, DB_CREATE | DB_EXCL, 0600);
+	if (code != 0) {
+		db->close(db, 0);
+		return bdb_failed(err, code, "create database", path);
+	}
+	r = bdb_fill(db, source, text, warn, arg, err);
+	code = db->close(db, 0);
+	if (r == 0 && code != 0)
+		r = bdb_failed(err, code, "write database", path);
+	return r;
+}
+
+static int
+hash_build(const char *path, const char *source, struct view text,
+    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	return bdb_build(path, DB_HASH, source, text, warn, arg, err);
+}
+
+static int
+btree_build(const char *path, const char *source, struct view text,
+    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	return bdb_build(path, DB_BTREE, source, text, warn, arg, err);
+}
+
+const struct table_driver table_hash = {
+	.type = "hash",
+	.suffix = ".db",
+	.open = hash_open,
+	.close = bdb_close,
+	.lookup = bdb_lookup,
+	.build = hash_build,
+};
+
+const struct table_driver table_btree = {
+	.type = "btree",
+	.suffix = ".db",
+	.open = btree_open,
+	.close = bdb_close,
+	.lookup = bdb_lookup,
+	.build = btree_build,
+};

@@ -1,0 +1,41 @@
+/* box.h - a Maildir as delivery sees it: tmp/ to write in, new/ to put things into, cur/ to look for things that
+ * were read already (DESIGN 5.7, 6).
+ *
+ * Every way into it goes beneath a directory descriptor without following links, and every directory must be one
+ * of our own uid: what a user has put in its place leads nowhere (hostile.md 58).  All of this blocks. */
+#ifndef DELIVERY_BOX_H
+#define DELIVERY_BOX_H
+
+#include "common/base/err.h"
+#include "delivery/box_quota.h"
+#include "delivery/outcome.h"
+
+#include <sys/types.h>
+
+enum { BOX_NAME_MAX = 200 };
+
+struct box {
+	int maildir_fd, tmp_fd, new_fd, cur_fd; /* owned; cur_fd: see box_open_cur */
+	dev_t device;
+	struct box_quota quota;
+};
+
+/* Opens HOME/Maildir below base_fd and makes (durably) what is missing of it.  -1: *why is filled, nothing is open. */
+int box_open(int base_fd, const char *home, struct box *out, struct outcome *why);
+int box_open_cur(struct box *b, struct outcome *why);
+void box_close(struct box *b);
+bool box_home_is_valid(const char *home);
+
+/* "<seconds>.Q<queue id>R<number>.<host>": the identity of one recipient's copy, the same at every attempt. */
+void box_base_name(char out[BOX_NAME_MAX], int64_t arrival_ms, const char *queue_id,
+    uint32_t number, const char *host);
+/* Length of the identity in a file name: up to the first ',' or ':'. */
+size_t box_base_length(const char *name);
+/* Calls fn for every name in the directory; fn returns false to stop.  -1 with errno. */
+int box_each_name(int dir_fd, bool (*fn)(void *arg, int dir_fd, const char *name), void *arg);
+/* Moves tmp/from to new/to and never replaces what is there: -1 with EEXIST. */
+int box_publish(const struct box *b, const char *from, const char *to);
+/* Removes what was left in tmp/ longer than 36 hours ago. */
+void box_clean_tmp(const struct box *b, int64_t now_seconds);
+
+#endif

@@ -1,0 +1,525 @@
+#include "qmgr/intake.h"
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+enum {
+	BEGUN_MAX = 20000,        /* ids of one connection that are neither committed nor aborted */
+	COMMITS_MAX = 1000,       /* under way; beyond it smtpd waits */
+	HEADERS_MAX = 64 << 20,
+	INLINE_AT_ONCE = 256 << 10, /* a larger memfd is looked at in a thread */
+	SIZE_SLACK = 1 << 20,     /* what smtpd may add to a message of the largest size */
+};
+
+struct intake {
+	struct queue *q;
+	struct intake_conf conf;
+	LIST_HEAD(, intake_conn) conns;
+	size_t begun, commits;
+	bool is_draining;
+};
+
+struct intake_conn {
+	LIST_ENTRY(intake_conn) link;
+	struct intake *in;
+	struct ipc_conn *c;
+	struct map begun;    /* id's key -> struct begun */
+	LIST_HEAD(, commit) commits;
+};
+
+/* An id that was given out. */
+struct begun {
+	struct queue_id id;
+	bool has_file;
+};
+
+/* A COMMIT under way. */
+struct commit {
+	LIST_ENTRY(commit) link; /* while the connection lives */
+	struct intake *in;
+	struct intake_conn *conn; /* NULL: it has gone */
+	uint32_t request;
+	struct fresh *f;  /* owned until it is handed to the journal */
+	int envelope_fd;  /* owned; -1: it came inline */
+	uint64_t envelope_len;
+	struct err err;
+	int result;
+};
+
+static void
+reply_us(struct ipc_conn *c, uint32_t request, enum qmgr_status status, const char *text)
+{
+	struct ipc_out o;
+
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, status);
+	ipc_put_str(&o, text);
+	ipc_conn_reply(c, request, &o);
+}
+
+/* --- the last step: through the journal --------------------------------------------------------------------- */
+struct commit_op {
+	struct journal_entry entry;
+	struct queue *q;
+	struct fresh *f;
+	void (*fn)(void *arg, enum qmgr_status status);
+	void *arg;
+};
+
+static void
+on_commit_logged(void *arg, struct journal_entry *e)
+{
+	struct commit_op *op = arg;
+	struct queue *q = op->q;
+	struct message *m = NULL;
+
+	q->operations--;
+	if (e->status == QMGR_OK)
+		m = queue_adopt(q, op->f, e->segment, e->records[0].offset);
+	else
+		queue_refuse(q, op->f);
+	op->fn(op->arg, e->status); /* the answer first: the client is waiting */
+	if (m != NULL)
+		queue_begin(q, m);
+	free(op);
+}
+
+void
+intake_commit(struct queue *q, struct fresh *f, void (*fn)(void *arg, enum qmgr_status status), void *arg)
+{
+	struct commit_op *op = x_calloc(1, sizeof *op);
+
+	op->q = q;
+	op->f = f;
+	op->fn = fn;
+	op->arg = arg;
+	op->entry.nrecords = 1;
+	op->entry.done = on_commit_logged;
+	op->entry.arg = op;
+	fresh_record(f, &op->entry.records[0]);
+	q->operations++;
+	journal_append(q->journal, &op->entry, false);
+}
+
+/* --- COMMIT --------------------------------------------------------------------------------------------------- */
+static const char *
+status_text(enum qmgr_status status)
+{
+	switch (status) {
+	case QMGR_OK:
+		return "queued";
+	case QMGR_FULL:
+		return "insufficient queue space";
+	case QMGR_TEMP:
+		return "queue file write error";
+	case QMGR_BAD:
+		break;
+	}
+	return "malformed message";
+}
+
+static void
+update_pause(struct intake *in)
+{
+	struct intake_conn *ic;
+
+	LIST_FOREACH(ic, &in->conns, link)
+	ipc_conn_pause(ic->c, in->commits >= COMMITS_MAX);
+}
+
+static void
+commit_end(struct commit *x, enum qmgr_status status, const char *text)
+{
+	struct intake *in = x->in;
+
+	if (x->conn != NULL) {
+		LIST_REMOVE(x, link);
+		reply_us(x->conn->c, x->request, status, text);
+	}
+	queue_refuse(in->q, x->f);
+	fd_close(&x->envelope_fd);
+	if (in->commits-- >= COMMITS_MAX)
+		update_pause(in);
+	free(x);
+}
+
+static void
+on_committed(void *arg, enum qmgr_status status)
+{
+	commit_end(arg, status, status_text(status));
+}
+
+static void
+commit_bad(struct commit *x, const struct err *err)
+{
+	char id[QUEUE_ID_TEXT];
+
+	queue_id_format(x->f->id, id);
+	log_error("%s: commit refused: %s", id, err->text);
+	commit_end(x, err->kind == ERR_TEMP ? QMGR_TEMP : QMGR_BAD, err->text);
+}
+
+/* Everything is checked and at hand. */
+static void
+commit_append(struct commit *x)
+{
+	struct fresh *f = x->f;
+	uint64_t size = f->content.headers_len + f->content.body_len - f->content.body_off;
+	struct err err;
+
+	if (f->env.size != size || (f->env.flags & ENVELOPE_BOUNCE) != 0) {
+		err_set(&err, ERR_PERM, "the envelope does not belong to this content");
+		commit_bad(x, &err);
+		return;
+	}
+	if (queue_admit(x->in->q, f) != QMGR_OK) {
+		commit_end(x, QMGR_FULL, status_text(QMGR_FULL));
+		return;
+	}
+	x->f = NULL;
+	intake_commit(x->in->q, f, on_committed, x);
+}
+
+/* In a thread: what would block the loop. */
+static int
+read_envelope(struct commit *x)
+{
+	struct fresh *f = x->f;
+	char *p = buf_reserve(&f->encoded, x->envelope_len);
+
+	if (p == NULL)
+		return err_set(&x->err, ERR_LIMIT, "the envelope is too large");
+	if (fd_pread_all(x->envelope_fd, p, x->envelope_len, 0, &x->err) < 0)
+		return -1;
+	f->encoded.len = x->envelope_len;
+	return envelope_decode(buf_view(&f->encoded), &f->arena, &f->env, &x->err);
+}
+
+static void
+commit_run(void *arg)
+{
+	struct commit *x = arg;
+	struct fresh *f = x->f;
+
+	x->result = x->envelope_fd >= 0 ? read_envelope(x) : 0;
+	if (x->result == 0 && f->has_file)
+		x->result = body_settle(x->in->q->root_fd, f->id, f->content.body_len,
+		    &f->content.body_fd, &x->err);
+	else if (x->result == 0)
+		x->result = fresh_fit(x->in->q, f, &x->err);
+}
+
+static void
+commit_ready(void *arg)
+{
+	struct commit *x = arg;
+
+	x->in->q->operations--;
+	if (x->result < 0)
+		commit_bad(x, &x->err);
+	else
+		commit_append(x);
+}
+
+/* Checks what can be checked without blocking.  -1: *err. */
+static int
+commit_check(struct commit *x, uint64_t headers_len, uint64_t body_len, uint64_t body_off, struct err *err)
+{
+	const struct intake *in = x->in;
+	struct content *c = &x->f->content;
+	uint64_t size, limit = in->conf.message_size_limit;
+
+	c->headers_len = headers_len;
+	c->body_len = body_len;
+	c->body_off = body_off;
+	if (body_off > body_len)
+		return err_set(err, ERR_PERM, "body offset beyond its end");
+	if (limit != 0 && (body_len > limit + SIZE_SLACK || headers_len > limit + SIZE_SLACK))
+		return err_set(err, ERR_PERM, "message larger than the limit");
+	if (memfd_check(c->headers_fd, HEADERS_MAX, &size, err) < 0 || size != headers_len)
+		return err_set(err, ERR_PERM, "headers: no sealed memfd of this size");
+	if (!x->f->has_file &&
+	    (memfd_check(c->body_fd, INT64_MAX, &size, err) < 0 || size != body_len))
+		return err_set(err, ERR_PERM, "body: no sealed memfd of this size");
+	if (x->envelope_fd >= 0 &&
+	    memfd_check(x->envelope_fd, ENVELOPE_MAX_BYTES, &x->envelope_len, err) < 0)
+		return err_set(err, ERR_PERM, "envelope: no sealed memfd");
+	return 0;
+}
+
+static struct begun *
+begun_take(struct intake_conn *ic, const char *text)
+{
+	char key[QUEUE_ID_KEY];
+	struct queue_id id;
+	struct begun *b;
+
+	if (!queue_id_parse(view_of(text), &id))
+		return NULL;
+	queue_id_key(id, key);
+	b = map_remove(&ic->begun, view_make(key, sizeof key));
+	if (b != NULL)
+		ic->in->begun--;
+	return b;
+}
+
+static struct begun *
+begun_find(struct intake_conn *ic, const char *text)
+{
+	char key[QUEUE_ID_KEY];
+	struct queue_id id;
+
+	if (!queue_id_parse(view_of(text), &id))
+		return NULL;
+	queue_id_key(id, key);
+	return map_get(&ic->begun, view_make(key, sizeof key));
+}
+
+static struct commit *
+commit_new(struct intake_conn *ic, uint32_t request, const struct begun *b, bool has_file)
+{
+	struct commit *x = x_calloc(1, sizeof *x);
+
+	x->in = ic->in;
+	x->conn = ic;
+	x->request = request;
+	x->envelope_fd = -1;
+	x->f = fresh_new(b->id);
+	x->f->has_file = has_file;
+	LIST_INSERT_HEAD(&ic->commits, x, link);
+	if (++ic->in->commits == COMMITS_MAX)
+		update_pause(ic->in);
+	return x;
+}
+
+static void
+commit_go(struct commit *x)
+{
+	struct queue *q = x->in->q;
+	bool blocks = x->envelope_fd >= 0 || x->f->has_file || x->f->content.body_len > INLINE_AT_ONCE;
+
+	if (blocks) {
+		q->operations++;
+		work_submit(q->pool, commit_run, commit_ready, x);
+	} else {
+		commit_append(x);
+	}
+}
+
+static void
+on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct intake_conn *ic = arg;
+	const char *id = ipc_get_str(in);
+	bool envelope_is_fd = ipc_get_u32(in) != 0;
+	struct view envelope = ipc_get_bytes(in);
+	uint64_t headers_len = ipc_get_u64(in), body_len = ipc_get_u64(in), body_off = ipc_get_u64(in);
+	bool has_file = ipc_get_u32(in) != 0;
+	unsigned want_fds = 1u + envelope_is_fd + !has_file;
+	struct begun *b = begun_take(ic, id);
+	struct commit *x;
+	struct err err;
+
+	if (b == NULL || in->nfds != want_fds || (has_file && !b->has_file)) {
+		log_error("%s: commit refused: %s", lqs(id), b == NULL ? "unknown id" : "wrong descriptors");
+		reply_us(c, in->id, QMGR_BAD, "malformed commit");
+		if (b != NULL && b->has_file)
+			queue_forget_body(ic->in->q, b->id);
+		free(b);
+		return;
+	}
+	x = commit_new(ic, in->id, b, has_file);
+	if (b->has_file && !has_file)
+		queue_forget_body(ic->in->q, b->id);
+	free(b);
+	if (envelope_is_fd)
+		x->envelope_fd = ipc_get_fd(in);
+	x->f->content.headers_fd = ipc_get_fd(in);
+	if (!has_file)
+		x->f->content.body_fd = ipc_get_fd(in);
+	if (commit_check(x, headers_len, body_len, body_off, &err) < 0) {
+		commit_bad(x, &err);
+		return;
+	}
+	if (!envelope_is_fd &&
+	    (buf_append_view(&x->f->encoded, envelope) < 0 ||
+		envelope_decode(buf_view(&x->f->encoded), &x->f->arena, &x->f->env, &err) < 0)) {
+		commit_bad(x, &err);
+		return;
+	}
+	commit_go(x);
+}
+
+/* --- BEGIN, BODY, ABORT ------------------------------------------------------------------------------------------ */
+static void
+on_begin(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct intake_conn *ic = arg;
+	struct intake *t = ic->in;
+	uint64_t announced = ipc_get_u64(in);
+	char text[QUEUE_ID_TEXT] = "", key[QUEUE_ID_KEY];
+	enum qmgr_status status = QMGR_OK;
+	struct ipc_out o;
+
+	if (t->is_draining)
+		status = QMGR_TEMP;
+	else if (ic->begun.count >= BEGUN_MAX)
+		status = QMGR_BAD;
+	else
+		status = queue_has_room(t->q, announced);
+	if (status == QMGR_OK) {
+		struct begun *b = x_calloc(1, sizeof *b);
+
+		b->id = queue_new_id(t->q);
+		queue_id_key(b->id, key);
+		map_put(&ic->begun, view_make(key, sizeof key), b);
+		queue_id_format(b->id, text);
+		t->begun++;
+	}
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, status);
+	ipc_put_str(&o, text);
+	ipc_put_str(&o, status == QMGR_OK ? "" : status_text(status));
+	ipc_conn_reply(c, in->id, &o);
+}
+
+static void
+on_body(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct intake_conn *ic = arg;
+	struct begun *b = begun_find(ic, ipc_get_str(in));
+	uint64_t limit = ipc_get_u64(in);
+	enum qmgr_status status = QMGR_BAD;
+	struct ipc_out o;
+	struct err err;
+	int fd = -1;
+
+	if (b != NULL && !b->has_file && queue_has_room(ic->in->q, limit) != QMGR_OK)
+		status = QMGR_FULL;
+	else if (b != NULL && !b->has_file) {
+		fd = body_create(ic->in->q->root_fd, b->id, &err);
+		status = fd >= 0 ? QMGR_OK : err.sys == ENOSPC || err.sys == EDQUOT ? QMGR_FULL : QMGR_TEMP;
+		if (fd < 0)
+			log_error("%s", err.text);
+		b->has_file = fd >= 0;
+	}
+	if (fd < 0)
+		fd = memfd_sealed("nothing", "", 0, NULL); /* the answer has a descriptor in any case */
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, status);
+	ipc_put_fd(&o, fd);
+	ipc_conn_reply(c, in->id, &o);
+	fd_close(&fd);
+}
+
+static void
+on_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct intake_conn *ic = arg;
+	struct begun *b = begun_take(ic, ipc_get_str(in));
+
+	(void)c;
+	if (b != NULL && b->has_file)
+		queue_forget_body(ic->in->q, b->id);
+	free(b);
+}
+
+/* --- connections ---------------------------------------------------------------------------------------------------- */
+static void
+conn_end(struct intake_conn *ic)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+	struct commit *x;
+
+	while ((x = LIST_FIRST(&ic->commits)) != NULL) {
+		LIST_REMOVE(x, link);
+		x->conn = NULL;
+	}
+	while ((e = map_next(&ic->begun, &w)) != NULL) {
+		struct begun *b = e->value;
+
+		if (b->has_file)
+			queue_forget_body(ic->in->q, b->id);
+		ic->in->begun--;
+		free(b);
+	}
+	map_clear(&ic->begun);
+	LIST_REMOVE(ic, link);
+	free(ic);
+}
+
+static void
+on_close(void *arg, struct ipc_conn *c, const struct err *why)
+{
+	(void)c;
+	if (why->kind != ERR_GONE)
+		log_warn("connection of smtpd ended: %s", why->text);
+	conn_end(arg);
+}
+
+/* clang-format off */
+static const struct ipc_handler rows[] = {
+	{ QMGR_BEGIN,  "q",             IPC_STATE_ANY, on_begin },
+	{ QMGR_BODY,   "sq",            IPC_STATE_ANY, on_body },
+	{ QMGR_COMMIT, QMGR_COMMIT_SIG, IPC_STATE_ANY, on_commit },
+	{ QMGR_ABORT,  "s",             IPC_STATE_ANY, on_abort },
+	{ 0, NULL, 0, NULL },
+};
+/* clang-format on */
+const struct ipc_conn_ops intake_ops = { rows, on_close };
+
+void
+intake_open(struct intake *in, struct ipc_conn *c)
+{
+	struct intake_conn *ic = x_calloc(1, sizeof *ic);
+
+	ic->in = in;
+	ic->c = c;
+	map_init(&ic->begun);
+	LIST_INIT(&ic->commits);
+	LIST_INSERT_HEAD(&in->conns, ic, link);
+	ipc_conn_set_arg(c, ic);
+	ipc_conn_pause(c, in->commits >= COMMITS_MAX);
+}
+
+struct intake *
+intake_new(struct queue *q, const struct intake_conf *conf)
+{
+	struct intake *in = x_calloc(1, sizeof *in);
+
+	in->q = q;
+	in->conf = *conf;
+	LIST_INIT(&in->conns);
+	return in;
+}
+
+void
+intake_free(struct intake *in)
+{
+	struct intake_conn *ic;
+
+	if (in == NULL)
+		return;
+	while ((ic = LIST_FIRST(&in->conns)) != NULL) {
+		ipc_conn_close(ic->c);
+		conn_end(ic);
+	}
+	free(in);
+}
+
+void
+intake_drain(struct intake *in)
+{
+	in->is_draining = true;
+}
+
+size_t
+intake_begun(const struct intake *in)
+{
+	return in->begun + in->commits;
+}

@@ -1,0 +1,217 @@
+/* qmgr - the durable queue: takes messages, schedules their delivery, returns what cannot be delivered. */
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/daemon/daemon.h"
+#include "common/ipc/msg/master.h"
+#include "qmgr/control.h"
+#include "qmgr/intake.h"
+#include "qmgr/notices.h"
+#include "qmgr/schedule.h"
+#include "qmgr/submit.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+enum {
+	DELIVERY_TIMEOUT_MS = 30000, /* for master to find or start a delivery process */
+	DRAIN_MS = 10000,            /* deliveries under way at a reload may end within this time */
+	DRAIN_POLL_MS = 50,
+	RELAYS_MAX = 6,              /* daemon.h bounds the edges of a process */
+};
+
+struct qmgr {
+	struct daemon *d;
+	struct queue *queue;
+	struct schedule *schedule;
+	struct notices *notices;
+	struct intake *intake;
+	struct submit *submit;
+	struct control *control;
+	struct ipc_edge *authd;
+	struct peer *relays[RELAYS_MAX];
+	unsigned nrelays;
+	struct loop_timer drain_timer;
+	int64_t drain_until_ms;
+};
+
+/* --- between the queue and those who do its wishes ------------------------------------------------------- */
+static void
+on_start(void *arg, struct message *m)
+{
+	schedule_start(((struct qmgr *)arg)->schedule, m);
+}
+
+static void
+on_stop(void *arg, struct message *m)
+{
+	schedule_stop(((struct qmgr *)arg)->schedule, m);
+}
+
+static void
+on_content(void *arg, struct message *m)
+{
+	schedule_content(((struct qmgr *)arg)->schedule, m);
+}
+
+static void
+on_notify(void *arg, struct message *m, enum notice_kind kind)
+{
+	notices_notify(((struct qmgr *)arg)->notices, m, kind);
+}
+
+/* --- delivery processes, from master -------------------------------------------------------------------------- */
+struct wish {
+	struct qmgr *g;
+	uint32_t uid;
+};
+
+static void
+on_delivery(void *arg, struct ipc_in *in)
+{
+	struct wish *w = arg;
+	bool ok = in != NULL && ipc_get_u32(in) == 0;
+
+	schedule_delivery(w->g->schedule, w->uid, ok ? ipc_get_fd(in) : -1);
+	free(w);
+}
+
+static void
+want_delivery(void *arg, uint32_t uid, uint32_t gid)
+{
+	struct qmgr *g = arg;
+	struct wish *w = x_calloc(1, sizeof *w);
+	struct ipc_out o;
+
+	w->g = g;
+	w->uid = uid;
+	ipc_out_init(&o, MASTER_DELIVERY);
+	ipc_put_u32(&o, uid);
+	ipc_put_u32(&o, gid);
+	ipc_conn_call(daemon_master(g->d), &o, MASTER_DELIVERY_REPLY_SIG, DELIVERY_TIMEOUT_MS, on_delivery, w);
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------ */
+static void
+on_drain_poll(void *arg)
+{
+	struct qmgr *g = arg;
+	bool idle = queue_is_quiet(g->queue) && schedule_flying(g->schedule) == 0 &&
+	    intake_begun(g->intake) == 0;
+
+	/* at any moment kill -9 would do no harm either: what is waited for are second copies */
+	if (idle || clock_mono_ms() >= g->drain_until_ms)
+		daemon_exit(g->d, 0);
+	else
+		loop_timer_start(&g->drain_timer, DRAIN_POLL_MS);
+}
+
+static void
+on_drain(void *arg)
+{
+	struct qmgr *g = arg;
+
+	queue_drain(g->queue);
+	schedule_drain(g->schedule);
+	intake_drain(g->intake);
+	g->drain_until_ms = clock_mono_ms() + DRAIN_MS;
+	on_drain_poll(g);
+}
+
+/* --- the beginning -------------------------------------------------------------------------------------------------- */
+static void
+on_smtpd(void *arg, struct ipc_conn *c)
+{
+	intake_open(((struct qmgr *)arg)->intake, c);
+}
+
+static void
+on_tool(void *arg, struct ipc_conn *c)
+{
+	control_open(((struct qmgr *)arg)->control, c);
+}
+
+static struct queue *
+open_queue(struct daemon *d)
+{
+	const struct conf *c = daemon_conf(d);
+	int64_t run_delay_ms = conf_seconds(c, "queue_run_delay") * 1000;
+	struct queue_conf qc = { .segment_size = (uint64_t)conf_size(c, "queue_segment_size"),
+		.minfree = (uint64_t)conf_size(c, "queue_minfree"),
+		.active_limit = (unsigned)conf_int(c, "qmgr_message_active_limit"),
+		.content_limit = (unsigned)conf_int(c, "qmgr_memfd_limit"),
+		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
+		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000,
+		.lifetime_ms = conf_seconds(c, "maximal_queue_lifetime") * 1000,
+		.bounce_lifetime_ms = conf_seconds(c, "bounce_queue_lifetime") * 1000,
+		.delay_warning_ms = conf_seconds(c, "delay_warning_time") * 1000 };
+	struct queue *q;
+	struct err err;
+	int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* Postfix looks at deferred mail once in queue_run_delay: nothing is retried sooner */
+	if (qc.min_backoff_ms < run_delay_ms)
+		qc.min_backoff_ms = run_delay_ms;
+	if (qc.max_backoff_ms < qc.min_backoff_ms)
+		qc.max_backoff_ms = qc.min_backoff_ms;
+	if (root < 0)
+		log_fatal("the queue directory cannot be opened");
+	q = queue_open(daemon_loop(d), root, &qc, NULL, &err);
+	if (q == NULL)
+		log_fatal("%s", err.text);
+	return q;
+}
+
+/* Inside the cage: the queue directory is the root, and threads may start. */
+static void
+begin(void *arg)
+{
+	struct qmgr *g = arg;
+	const struct conf *c = daemon_conf(g->d);
+	const struct schedule_conf sc = {
+		.concurrency_limit = (unsigned)conf_int(c, "default_destination_concurrency_limit"),
+		.initial_concurrency = (unsigned)conf_int(c, "initial_destination_concurrency"),
+		.recipient_limit = (unsigned)conf_int(c, "default_destination_recipient_limit"),
+		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
+		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000,
+		.relayhost = conf_str(c, "relayhost") };
+	const struct notices_conf nc = { .myhostname = conf_str(c, "myhostname"),
+		.mail_name = conf_str(c, "mail_name"),
+		.bounce_size_limit = (uint64_t)conf_size(c, "bounce_size_limit") };
+	const struct submit_conf uc = { .myhostname = nc.myhostname, .mail_name = nc.mail_name,
+		.myorigin = conf_str(c, "myorigin"),
+		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit") };
+	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
+	const struct queue_ops ops = { on_start, on_stop, on_content, on_notify };
+
+	g->queue = open_queue(g->d);
+	g->schedule = schedule_new(daemon_loop(g->d), g->queue, &sc, want_delivery, g);
+	for (unsigned i = 0; i < g->nrelays; i++) {
+		struct peer *p = schedule_relay_new(g->schedule);
+
+		schedule_relay_attach(p, daemon_edge(g->d, ROLE_RELAY, &schedule_relay_ops, p));
+	}
+	g->notices = notices_new(g->queue, g->authd, &nc);
+	g->intake = intake_new(g->queue, &ic);
+	g->submit = submit_new(g->queue, g->authd, &uc);
+	g->control = control_new(g->queue, g->schedule, g->submit);
+	queue_set_ops(g->queue, &ops, g);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct qmgr g = { .d = daemon_start(argc, argv, ROLE_QMGR) };
+	struct sandbox_plan plan = {
+		.calls = CALLS_MEMFD | CALLS_THREADS | CALLS_READ | CALLS_WRITE | CALLS_LOCK,
+		.paths = { { "/", true } },
+		.max_files = 20000,
+	};
+
+	g.nrelays = (unsigned)conf_int(daemon_conf(g.d), "relay_connections");
+	g.authd = daemon_edge(g.d, ROLE_AUTHD, NULL, NULL);
+	loop_timer_init(&g.drain_timer, daemon_loop(g.d), on_drain_poll, &g);
+	daemon_serve(g.d, ROLE_SMTPD, &intake_ops, on_smtpd, &g, 0);
+	daemon_serve(g.d, ROLE_TOOL, &control_ops, on_tool, &g, 100);
+	daemon_on_drain(g.d, on_drain, &g);
+	return daemon_run(g.d, &plan, begin, &g);
+}

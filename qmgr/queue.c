@@ -1,0 +1,811 @@
+#include "qmgr/queue.h"
+#include "common/base/clock.h"
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+#include "qmgr/deferred.h"
+#include "qmgr/queue_private.h"
+#include "qmgr/report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+enum {
+	POOL_THREADS = 4,
+	ENVELOPE_ARENA = 256 << 20, /* decoded, an envelope is a few times its encoded size */
+	BUSY_MS = 1000, /* until one that is due while an operation is under way is looked at again */
+	INLINE_MAX = 1 << 20, /* a larger body does not go through the journal */
+	RECORD_SLACK = 4096,        /* what a record has beside headers and body */
+};
+
+/* --- messages --------------------------------------------------------------------------------------- */
+struct view
+message_key(const struct message *m, char key[QUEUE_ID_KEY])
+{
+	queue_id_key(m->id, key);
+	return view_make(key, QUEUE_ID_KEY);
+}
+
+struct message *
+queue_find(struct queue *q, struct queue_id id)
+{
+	char key[QUEUE_ID_KEY];
+
+	queue_id_key(id, key);
+	return map_get(&q->messages, view_make(key, QUEUE_ID_KEY));
+}
+
+size_t
+queue_count(const struct queue *q)
+{
+	return q->messages.count;
+}
+
+struct queue_id
+queue_new_id(struct queue *q)
+{
+	struct queue_id id = queue_id_next(&q->ids, clock_wall_us());
+
+	journal_note_id(q->journal, id.us);
+	return id;
+}
+
+struct message *
+message_new(struct queue *q, struct queue_id id)
+{
+	struct message *m = x_calloc(1, sizeof *m);
+	char key[QUEUE_ID_KEY];
+
+	m->id = id;
+	TAILQ_INIT(&m->jobs);
+	if (map_put(&q->messages, message_key(m, key), m) != NULL)
+		bug("queue: two messages with one id");
+	return m;
+}
+
+static struct message_list *
+ready_list(struct queue *q, const struct message *m)
+{
+	return &q->ready[m->is_from_past || m->attempts > 0 ? 1 : 0];
+}
+
+/* What outcomes, `done` and `moved` of a message may need in the journal. */
+int64_t
+message_reserve_of(size_t nrcpts)
+{
+	return (int64_t)(4 * RECORD_HEADER + 64 + OUTCOME_BYTES * nrcpts);
+}
+
+void
+message_leave_journal(struct queue *q, struct message *m)
+{
+	if (m->segment != NULL)
+		journal_drop(q->journal, m->segment);
+	m->segment = NULL;
+	journal_reserve(q->journal, -m->reserved);
+	m->reserved = 0;
+}
+
+void
+message_tell_waiters(struct message *m, bool ok)
+{
+	struct waiter *w;
+
+	while ((w = m->waiters) != NULL) {
+		m->waiters = w->next;
+		w->fn(w->arg, ok);
+		free(w);
+	}
+}
+
+static void
+content_drop(struct queue *q, struct active *a)
+{
+	if (content_is_open(&a->content))
+		q->contents--;
+	content_close(&a->content);
+}
+
+static void
+free_active(struct active *a)
+{
+	if (a == NULL)
+		return;
+	content_close(&a->content);
+	for (size_t i = 0; i < a->env.nrcpts; i++) {
+		free(a->rcpts[i].reason);
+		free(a->rcpts[i].remote);
+	}
+	for (int i = 0; i < NOTICE_KINDS; i++)
+		fresh_free(a->notices[i]);
+	free(a->rcpts);
+	arena_clear(&a->arena);
+	free(a);
+}
+
+void
+message_free_active(struct queue *q, struct message *m)
+{
+	if (m->active == NULL)
+		return;
+	content_drop(q, m->active);
+	for (int i = 0; i < NOTICE_KINDS; i++) {
+		queue_refuse(q, m->active->notices[i]);
+		m->active->notices[i] = NULL;
+	}
+	free_active(m->active);
+	m->active = NULL;
+}
+
+static void
+pump_soon(struct queue *q)
+{
+	if (!loop_timer_running(&q->pump_timer))
+		loop_timer_soon(&q->pump_timer);
+}
+
+/* Leaves the active ones; its memory goes with it. */
+void
+message_unload(struct queue *q, struct message *m)
+{
+	message_free_active(q, m);
+	if (m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING)
+		q->active--;
+	m->state = MESSAGE_WAITING;
+	pump_soon(q);
+}
+
+static void
+due_timer_set(struct queue *q)
+{
+	struct heap_node *n = heap_first(&q->due);
+
+	if (n != NULL && !q->is_draining)
+		loop_timer_start(&q->due_timer, n->key - clock_mono_ms());
+}
+
+/* WAITING for delay_ms; a held message waits without end.  What is still loaded stays so, but is no longer
+ * counted as active. */
+void
+message_wait(struct queue *q, struct message *m, int64_t delay_ms)
+{
+	if (m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING)
+		q->active--;
+	if (m->state == MESSAGE_READY)
+		TAILQ_REMOVE(ready_list(q, m), m, link);
+	m->state = MESSAGE_WAITING;
+	heap_remove(&q->due, &m->due);
+	if (!m->is_held) {
+		heap_insert(&q->due, &m->due, clock_mono_ms() + delay_ms);
+		due_timer_set(q);
+	}
+	pump_soon(q);
+}
+
+struct body_op {
+	struct queue *q;
+	struct queue_id id;
+	struct err err;
+	int result;
+};
+
+static void
+body_op_run(void *arg)
+{
+	struct body_op *op = arg;
+
+	op->result = body_remove(op->q->root_fd, op->id, &op->err);
+}
+
+static void
+body_op_done(void *arg)
+{
+	struct body_op *op = arg;
+
+	if (op->result < 0)
+		log_warn("%s", op->err.text); /* the next start removes it */
+	op->q->operations--;
+	free(op);
+}
+
+void
+queue_forget_body(struct queue *q, struct queue_id id)
+{
+	struct body_op *op = x_calloc(1, sizeof *op);
+
+	op->q = q;
+	op->id = id;
+	q->operations++;
+	work_submit(q->pool, body_op_run, body_op_done, op);
+}
+
+void
+message_gone(struct queue *q, struct message *m)
+{
+	char key[QUEUE_ID_KEY];
+
+	if (m->state == MESSAGE_READY)
+		TAILQ_REMOVE(ready_list(q, m), m, link);
+	if (m->is_settling)
+		TAILQ_REMOVE(&q->settling, m, link);
+	message_unload(q, m);
+	heap_remove(&q->due, &m->due);
+	map_remove(&q->messages, message_key(m, key));
+	message_leave_journal(q, m);
+	message_tell_waiters(m, true);
+	if (m->has_file && q->pool != NULL)
+		queue_forget_body(q, m->id); /* at replay the sweep does it */
+	free(m->finished);
+	free(m);
+}
+
+/* --- from READY to ACTIVE ------------------------------------------------------------------------------ */
+void
+message_start_round(struct queue *q, struct message *m)
+{
+	struct active *a = m->active;
+
+	m->state = MESSAGE_ACTIVE;
+	a->begun_ms = clock_mono_ms();
+	a->delay_ms = 0;
+	for (size_t i = 0; i < a->env.nrcpts; i++) {
+		a->rcpts[i].phase = PHASE_IDLE;
+		if (a->rcpts[i].status == RCPT_PENDING)
+			a->rcpts[i].noticed = 0;
+	}
+	if (!m->is_held && m->wants == 0 && !q->is_draining) {
+		report_active(m);
+		q->ops.start(q->ops_arg, m);
+	}
+	if (a->open == 0)
+		message_settle_soon(q, m);
+}
+
+void
+message_make_ready(struct queue *q, struct message *m)
+{
+	heap_remove(&q->due, &m->due);
+	m->state = MESSAGE_READY;
+	TAILQ_INSERT_TAIL(ready_list(q, m), m, link);
+	pump_soon(q);
+}
+
+/* New mail and mail that waited take turns: neither a flood nor a backlog starves the other. */
+static struct message *
+next_ready(struct queue *q)
+{
+	struct message *m;
+
+	q->next_ready ^= 1;
+	m = TAILQ_FIRST(&q->ready[q->next_ready]);
+	if (m == NULL)
+		m = TAILQ_FIRST(&q->ready[q->next_ready ^ 1]);
+	return m;
+}
+
+static void
+on_pump(void *arg)
+{
+	struct queue *q = arg;
+	struct message *m;
+
+	while (!q->is_draining && q->active < q->conf.active_limit && (m = next_ready(q)) != NULL) {
+		TAILQ_REMOVE(ready_list(q, m), m, link);
+		q->active++;
+		m->state = MESSAGE_LOADING;
+		if (m->active != NULL)
+			message_start_round(q, m);
+		else
+			message_load(q, m);
+	}
+}
+
+static void
+on_due(void *arg)
+{
+	struct queue *q = arg;
+	int64_t now = clock_mono_ms();
+	struct heap_node *n;
+
+	while ((n = heap_first(&q->due)) != NULL && n->key <= now && !q->is_draining) {
+		struct message *m = HEAP_ENTRY(n, struct message, due);
+
+		heap_remove(&q->due, n);
+		if (m->state == MESSAGE_WAITING && m->is_busy)
+			heap_insert(&q->due, n, now + BUSY_MS);
+		else if (m->state == MESSAGE_WAITING)
+			message_make_ready(q, m);
+		else /* its outcomes could not be written, or its notice not made */
+			message_settle_soon(q, m);
+	}
+	due_timer_set(q);
+}
+
+void
+queue_flush(struct queue *q, struct message *m)
+{
+	if (m->state == MESSAGE_WAITING && !m->is_held && !m->is_busy && !m->is_deleted)
+		message_make_ready(q, m);
+}
+
+/* --- settling: from the loop, so that nobody's message goes away under his feet ------------------------- */
+void
+message_settle_soon(struct queue *q, struct message *m)
+{
+	if (m->is_settling || m->state == MESSAGE_READY)
+		return; /* READY: it is settled after it was loaded */
+	m->is_settling = true;
+	TAILQ_INSERT_TAIL(&q->settling, m, link);
+	if (!loop_timer_running(&q->settle_timer))
+		loop_timer_soon(&q->settle_timer);
+}
+
+static void
+on_settle(void *arg)
+{
+	struct queue *q = arg;
+	struct message *m;
+
+	while ((m = TAILQ_FIRST(&q->settling)) != NULL) {
+		TAILQ_REMOVE(&q->settling, m, link);
+		m->is_settling = false;
+		message_settle(q, m);
+	}
+}
+
+void
+queue_want(struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok), void *arg)
+{
+	if (fn != NULL) {
+		struct waiter *w = x_calloc(1, sizeof *w);
+
+		*w = (struct waiter){ .next = m->waiters, .fn = fn, .arg = arg };
+		m->waiters = w;
+	}
+	if (wants & WANT_HOLD)
+		m->wants &= ~(unsigned)(WANT_RELEASE | WANT_REQUEUE);
+	if (wants & (WANT_RELEASE | WANT_REQUEUE))
+		m->wants &= ~(unsigned)WANT_HOLD;
+	m->wants |= wants;
+	if (m->state == MESSAGE_READY)
+		message_wait(q, m, 0);
+	message_settle_soon(q, m);
+}
+
+/* --- fresh messages ---------------------------------------------------------------------------------------- */
+struct fresh *
+fresh_new(struct queue_id id)
+{
+	struct fresh *f = x_calloc(1, sizeof *f);
+
+	f->id = id;
+	f->content = CONTENT_NONE;
+	arena_init(&f->arena, ENVELOPE_ARENA);
+	buf_init(&f->encoded, ENVELOPE_MAX_BYTES);
+	return f;
+}
+
+void
+fresh_free(struct fresh *f)
+{
+	if (f == NULL)
+		return;
+	content_close(&f->content);
+	buf_clear(&f->encoded);
+	arena_clear(&f->arena);
+	free(f);
+}
+
+void
+fresh_record(struct fresh *f, struct journal_record *r)
+{
+	struct message_head h = { .has_file = f->has_file, .envelope_len = f->encoded.len,
+		.headers_len = f->content.headers_len };
+	uint64_t rest = f->content.body_len - f->content.body_off;
+
+	/* of a body that goes into the record, what its headers were is left out */
+	h.body_len = f->has_file ? f->content.body_len : rest;
+	h.body_off = f->has_file ? f->content.body_off : 0;
+	message_head_encode(&h, f->head);
+	*r = (struct journal_record){ .type = RECORD_MESSAGE, .id = f->id, .npieces = 3,
+		.pieces = { { .p = f->head, .len = MESSAGE_HEAD },
+		    { .p = f->encoded.p, .len = f->encoded.len },
+		    { .fd = f->content.headers_fd, .len = f->content.headers_len } } };
+	if (!f->has_file)
+		r->pieces[r->npieces++] = (struct journal_piece){ .fd = f->content.body_fd,
+			.off = f->content.body_off, .len = rest };
+}
+
+static uint64_t
+inline_max(const struct queue *q)
+{
+	return q->conf.segment_size / 8 < INLINE_MAX ? q->conf.segment_size / 8 : INLINE_MAX;
+}
+
+/* Bodies that become files need room in the file system; the rest goes to segments, which have theirs. */
+enum qmgr_status
+queue_has_room(struct queue *q, uint64_t size)
+{
+	struct statvfs v;
+
+	if (journal_admits(q->journal, size < inline_max(q) ? size : RECORD_SLACK) != QMGR_OK)
+		return QMGR_FULL;
+	if (size <= inline_max(q))
+		return QMGR_OK;
+	if (fstatvfs(q->root_fd, &v) < 0)
+		return QMGR_FULL;
+	return (uint64_t)v.f_bavail * v.f_frsize < size + q->conf.minfree ? QMGR_FULL : QMGR_OK;
+}
+
+int
+fresh_fit(const struct queue *q, struct fresh *f, struct err *err)
+{
+	int fd;
+
+	if (f->has_file || f->content.body_len <= inline_max(q))
+		return 0;
+	if (body_copy_in(q->root_fd, f->id, f->content.body_fd, f->content.body_len, &fd, err) < 0)
+		return -1;
+	fd_close(&f->content.body_fd);
+	f->content.body_fd = fd;
+	f->has_file = true;
+	return 0;
+}
+
+enum qmgr_status
+queue_admit(struct queue *q, struct fresh *f)
+{
+	uint64_t bytes = f->encoded.len + f->content.headers_len + RECORD_SLACK;
+
+	if (!f->has_file)
+		bytes += f->content.body_len - f->content.body_off;
+	if (bytes > journal_max_entry(q->journal))
+		return QMGR_FULL;
+	f->reserved = message_reserve_of(f->env.nrcpts);
+	if (journal_admits(q->journal, bytes + (uint64_t)f->reserved) != QMGR_OK) {
+		f->reserved = 0;
+		return QMGR_FULL;
+	}
+	journal_reserve(q->journal, f->reserved);
+	return QMGR_OK;
+}
+
+void
+queue_refuse(struct queue *q, struct fresh *f)
+{
+	if (f == NULL)
+		return;
+	journal_reserve(q->journal, -f->reserved);
+	if (f->has_file)
+		queue_forget_body(q, f->id);
+	fresh_free(f);
+}
+
+struct message *
+queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_t offset)
+{
+	struct message *m = message_new(q, f->id);
+	struct active *a = x_calloc(1, sizeof *a);
+	int64_t age = clock_wall_ms() - f->env.arrival_ms;
+
+	journal_hold(s);
+	m->segment = s;
+	m->offset = offset;
+	m->reserved = f->reserved;
+	m->nrcpts = m->left = (uint32_t)f->env.nrcpts;
+	m->size = f->env.size;
+	m->arrival_ms = f->env.arrival_ms;
+	/* smtpd's word on the time before the commit, as far as that can be */
+	m->born_ms = clock_mono_ms() - (age > 0 && age < 3600 * 1000 ? age : 0);
+	m->is_bounce = (f->env.flags & ENVELOPE_BOUNCE) != 0;
+	m->has_file = f->has_file;
+	a->arena = f->arena;
+	a->env = f->env;
+	a->content = f->content;
+	q->contents++;
+	m->active = a;
+	active_init_rcpts(m, a);
+	buf_clear(&f->encoded);
+	free(f);
+	return m;
+}
+
+void
+queue_begin(struct queue *q, struct message *m)
+{
+	if (q->contents > q->conf.content_limit)
+		content_drop(q, m->active);
+	if (q->active >= q->conf.active_limit || q->is_draining)
+		message_free_active(q, m); /* read again when its turn comes */
+	message_make_ready(q, m);
+}
+
+/* --- recipients' states -------------------------------------------------------------------------------------- */
+void
+queue_rcpt_queued(struct message *m, size_t rcpt)
+{
+	m->active->rcpts[rcpt].phase = PHASE_QUEUED;
+	m->active->open++;
+}
+
+void
+queue_rcpt_taken_back(struct queue *q, struct message *m, size_t rcpt)
+{
+	m->active->rcpts[rcpt].phase = PHASE_IDLE;
+	if (--m->active->open == 0)
+		message_settle_soon(q, m);
+}
+
+void
+queue_rcpt_flying(struct message *m, size_t rcpt)
+{
+	m->active->rcpts[rcpt].phase = PHASE_FLYING;
+	m->active->flying++;
+}
+
+void
+queue_rcpt_returned(struct message *m, size_t rcpt)
+{
+	m->active->rcpts[rcpt].phase = PHASE_QUEUED;
+	m->active->rcpts[rcpt].maybe_done = true;
+	m->active->flying--;
+}
+
+/* A peer's code counts only if it is one, and of the class its verdict is (RFC 3463 2). */
+static void
+set_dsn(struct rcpt_state *r, const struct attempt *a)
+{
+	static const char *const by_status[] = { "2.0.0", "4.0.0", "5.0.0" };
+	const char *def = by_status[a->status];
+	unsigned x, y, z;
+	int used = 0;
+
+	if (a->dsn != NULL && sscanf(a->dsn, "%1u.%3u.%3u%n", &x, &y, &z, &used) == 3 &&
+	    a->dsn[used] == '\0' && x == (unsigned)(def[0] - '0'))
+		snprintf(r->dsn, sizeof r->dsn, "%u.%u.%u", x % 10, y % 1000, z % 1000);
+	else
+		snprintf(r->dsn, sizeof r->dsn, "%s", def);
+}
+
+void
+queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struct attempt *a)
+{
+	struct rcpt_state *r = &m->active->rcpts[rcpt];
+	char reason[DEFERRED_REASON];
+
+	if (r->phase == PHASE_FLYING)
+		m->active->flying--;
+	m->active->open--;
+	r->phase = PHASE_ANSWERED;
+	r->maybe_done = false;
+	r->attempts++;
+	r->last_ms = clock_wall_ms();
+	r->code = a->code;
+	r->is_relayed = a->is_relayed;
+	set_dsn(r, a);
+	log_quote(reason, sizeof reason, view_of(a->text));
+	free(r->reason);
+	r->reason = x_strdup(reason);
+	free(r->remote);
+	r->remote = a->code != 0 ? x_strdup(a->relay) : NULL;
+	if (m->is_deleted) {
+		message_settle_soon(q, m);
+		return;
+	}
+	report_attempt(m, rcpt, a, clock_mono_ms());
+	if (a->status != DELIVERY_DEFERRED) {
+		r->status = a->status == DELIVERY_SENT ? RCPT_SENT : RCPT_FAILED;
+		r->is_dirty = true;
+		m->left--;
+	}
+	if (m->active->open == 0 || a->status == DELIVERY_SENT)
+		message_settle_soon(q, m);
+}
+
+/* --- content -------------------------------------------------------------------------------------------------- */
+struct content_op {
+	struct queue *q;
+	struct queue_id id;
+	bool in_journal;
+	struct segment_header seg;
+	uint32_t offset;
+	struct content content;
+	struct err err;
+	int result;
+};
+
+static void
+content_op_run(void *arg)
+{
+	struct content_op *op = arg;
+	struct message_bytes bytes;
+	struct deferred_file f;
+	int root = op->q->root_fd;
+
+	op->content = CONTENT_NONE;
+	if (op->in_journal) {
+		op->result = message_bytes_from_journal(root, &op->seg, op->offset, op->id, &bytes,
+		    &op->err);
+		if (op->result == 0)
+			op->result = content_make(root, op->id, &bytes, &op->content, &op->err);
+		message_bytes_clear(&bytes);
+	} else {
+		op->result = deferred_load(root, op->id, &f, &op->err);
+		if (op->result == 0)
+			op->result = content_make(root, op->id, &f.bytes, &op->content, &op->err);
+		deferred_file_clear(&f);
+	}
+}
+
+static void
+content_op_done(void *arg)
+{
+	struct content_op *op = arg;
+	struct queue *q = op->q;
+	struct message *m = queue_find(q, op->id); /* it may have been deleted meanwhile */
+	char text[QUEUE_ID_TEXT];
+
+	q->operations--;
+	if (m != NULL && m->active != NULL && m->active->is_opening) {
+		m->active->is_opening = false;
+		m->active->is_unreadable = op->result < 0;
+		if (op->result == 0) {
+			m->active->content = op->content;
+			op->content = CONTENT_NONE;
+			q->contents++;
+		} else {
+			queue_id_format(op->id, text);
+			log_error("%s: its content cannot be read: %s", text, op->err.text);
+		}
+		q->ops.content(q->ops_arg, m);
+	}
+	content_close(&op->content);
+	free(op);
+}
+
+void
+queue_content_open(struct queue *q, struct message *m)
+{
+	struct content_op *op;
+
+	if (m->active->is_opening)
+		return;
+	op = x_calloc(1, sizeof *op);
+	op->q = q;
+	op->id = m->id;
+	op->in_journal = m->segment != NULL;
+	if (m->segment != NULL)
+		op->seg = m->segment->header;
+	op->offset = m->offset;
+	m->active->is_opening = true;
+	q->operations++;
+	work_submit(q->pool, content_op_run, content_op_done, op);
+}
+
+void
+queue_content_use(struct message *m)
+{
+	m->active->content_users++;
+}
+
+void
+queue_content_unuse(struct queue *q, struct message *m)
+{
+	if (--m->active->content_users == 0 && q->contents > q->conf.content_limit)
+		content_drop(q, m->active);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+static int
+prepare_dirs(int root_fd, struct err *err)
+{
+	if (mkdirat(root_fd, "bodies", 0700) < 0 && errno != EEXIST)
+		return err_sys(err, ERR_TEMP, "mkdir bodies");
+	return deferred_prepare(root_fd, err);
+}
+
+struct queue *
+queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const struct journal_io *io,
+    struct err *err)
+{
+	struct journal_options jo = { .loop = l, .root_fd = root_fd, .segment_size = conf->segment_size,
+		.minfree = conf->minfree, .io = io };
+	struct queue *q = x_calloc(1, sizeof *q);
+
+	q->loop = l;
+	q->root_fd = root_fd;
+	q->conf = *conf;
+	map_init(&q->messages);
+	heap_init(&q->due);
+	TAILQ_INIT(&q->ready[0]);
+	TAILQ_INIT(&q->ready[1]);
+	TAILQ_INIT(&q->settling);
+	loop_timer_init(&q->due_timer, l, on_due, q);
+	loop_timer_init(&q->settle_timer, l, on_settle, q);
+	loop_timer_init(&q->pump_timer, l, on_pump, q);
+	if (prepare_dirs(root_fd, err) < 0 || (q->journal = journal_open(&jo, err)) == NULL)
+		goto fail;
+	q->ids.life = journal_life(q->journal);
+	queue_id_seen(&q->ids, journal_last_id(q->journal));
+	if (queue_recover(q, err) < 0)
+		goto fail;
+	journal_note_id(q->journal, q->ids.last_us);
+	if (journal_start(q->journal, err) < 0)
+		goto fail;
+	q->pool = work_pool_new(l, POOL_THREADS);
+	return q;
+fail:
+	queue_close(q);
+	return NULL;
+}
+
+void
+queue_set_ops(struct queue *q, const struct queue_ops *ops, void *arg)
+{
+	q->ops = *ops;
+	q->ops_arg = arg;
+	due_timer_set(q);
+	pump_soon(q);
+}
+
+void
+queue_drain(struct queue *q)
+{
+	q->is_draining = true;
+	loop_timer_stop(&q->due_timer);
+}
+
+bool
+queue_is_quiet(const struct queue *q)
+{
+	return q->operations == 0 && TAILQ_EMPTY(&q->settling) &&
+	    (q->journal == NULL || journal_waiting(q->journal) == 0);
+}
+
+static void
+op_nothing(void *arg, struct message *m)
+{
+	(void)arg;
+	(void)m;
+}
+
+static void
+op_no_notice(void *arg, struct message *m, enum notice_kind kind)
+{
+	(void)arg;
+	(void)m;
+	(void)kind;
+}
+
+void
+queue_close(struct queue *q)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	if (q == NULL)
+		return;
+	queue_drain(q);
+	q->ops = (struct queue_ops){ op_nothing, op_nothing, op_nothing, op_no_notice };
+	while (!queue_is_quiet(q))
+		loop_run_once(q->loop, true);
+	work_pool_free(q->pool);
+	journal_close(q->journal);
+	while ((e = map_next(&q->messages, &w)) != NULL) {
+		struct message *m = e->value;
+
+		free_active(m->active);
+		message_tell_waiters(m, false);
+		free(m->finished);
+		free(m);
+	}
+	map_clear(&q->messages);
+	loop_timer_stop(&q->due_timer);
+	loop_timer_stop(&q->settle_timer);
+	loop_timer_stop(&q->pump_timer);
+	heap_clear(&q->due);
+	free(q);
+}

@@ -1,0 +1,116 @@
+/* queue.h - all messages: from the commit to the last recipient's outcome (DESIGN 5).
+ *
+ * The queue decides what stands on disk and when; whom to ask for a delivery is the schedule's business,
+ * what a notice says is the notices'.  Both are reached by struct queue_ops, so that each is tested alone.
+ */
+#ifndef QMGR_QUEUE_H
+#define QMGR_QUEUE_H
+
+#include "common/base/map.h"
+#include "common/event/work.h"
+#include "qmgr/message.h"
+
+struct queue_conf {
+	uint64_t segment_size, minfree;
+	unsigned active_limit, content_limit;
+	int64_t min_backoff_ms, max_backoff_ms;
+	int64_t lifetime_ms, bounce_lifetime_ms;
+	int64_t delay_warning_ms; /* 0 = never */
+};
+
+struct queue_ops {
+	/* Have every IDLE, PENDING recipient of m tried (queue_rcpt_queued). */
+	void (*start)(void *arg, struct message *m);
+	/* Take back the recipients of m that are QUEUED, not those FLYING. */
+	void (*stop)(void *arg, struct message *m);
+	/* The content of m, asked for with queue_content_open, is open now, or cannot be. */
+	void (*content)(void *arg, struct message *m);
+	/* Make a notice about the recipients that want one; ends with queue_noticed. */
+	void (*notify)(void *arg, struct message *m, enum notice_kind kind);
+};
+
+TAILQ_HEAD(message_list, message);
+
+struct queue {
+	struct loop *loop;
+	int root_fd; /* borrowed */
+	struct queue_conf conf;
+	const struct journal_io *io;
+	struct queue_ops ops;
+	void *ops_arg;
+	struct journal *journal;
+	struct work_pool *pool; /* reads and writes of single messages */
+	struct map messages;    /* by queue_id_key */
+	struct heap due;
+	struct loop_timer due_timer;
+	struct message_list ready[2]; /* new ones, deferred ones: served in turn */
+	unsigned next_ready;
+	struct message_list settling;
+	struct loop_timer settle_timer, pump_timer;
+	size_t active, contents; /* messages loaded; with open content */
+	size_t operations;       /* on disk, under way */
+	struct queue_id_source ids;
+	bool is_draining;
+};
+
+/* Reads the queue from disk and starts the journal.  Blocks.  NULL: *err. */
+struct queue *queue_open(struct loop *l, int root_fd, const struct queue_conf *conf,
+    const struct journal_io *io, struct err *err);
+void queue_set_ops(struct queue *q, const struct queue_ops *ops, void *arg);
+/* No new attempts from now on. */
+void queue_drain(struct queue *q);
+/* Nothing is on its way to disk. */
+bool queue_is_quiet(const struct queue *q);
+void queue_close(struct queue *q);
+
+struct queue_id queue_new_id(struct queue *q);
+struct message *queue_find(struct queue *q, struct queue_id id);
+size_t queue_count(const struct queue *q);
+
+/* --- taking messages --------------------------------------------------------------------------------- */
+/* Would a message of this size be taken now?  0 = unknown size.  QMGR_OK or QMGR_FULL. */
+enum qmgr_status queue_has_room(struct queue *q, uint64_t size);
+/* Removes a body file that no message has. */
+void queue_forget_body(struct queue *q, struct queue_id id);
+struct fresh *fresh_new(struct queue_id id);
+void fresh_free(struct fresh *f); /* NULL is allowed; a body file stays */
+/* Fills the record that commits f; f must stay until the entry is done. */
+void fresh_record(struct fresh *f, struct journal_record *r);
+/* A body too large for a journal record becomes a file of its own.  Blocks; the content is open and final. */
+int fresh_fit(const struct queue *q, struct fresh *f, struct err *err);
+/* Is there room for it, and does it fit an entry?  QMGR_OK (its reserve is taken), QMGR_FULL. */
+enum qmgr_status queue_admit(struct queue *q, struct fresh *f);
+/* The record is durable: makes it a message; f is consumed.  queue_begin starts its delivery. */
+struct message *queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_t offset);
+void queue_begin(struct queue *q, struct message *m);
+/* It will not be committed: gives its reserve back and frees it. */
+void queue_refuse(struct queue *q, struct fresh *f);
+
+/* --- the schedule's side ------------------------------------------------------------------------------ */
+void queue_rcpt_queued(struct message *m, size_t rcpt);
+void queue_rcpt_taken_back(struct queue *q, struct message *m, size_t rcpt); /* was QUEUED */
+void queue_rcpt_flying(struct message *m, size_t rcpt);
+/* The connection was lost under it: try again. */
+void queue_rcpt_returned(struct message *m, size_t rcpt);
+void queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struct attempt *a);
+/* Opens the content again; ops->content follows from the loop. */
+void queue_content_open(struct queue *q, struct message *m);
+/* Jobs in flight need it; after the last one it may be closed. */
+void queue_content_use(struct message *m);
+void queue_content_unuse(struct queue *q, struct message *m);
+
+/* --- the notices' side -------------------------------------------------------------------------------- */
+/* Does this recipient belong into a notice of this kind now? */
+bool queue_wants_notice(const struct message *m, size_t rcpt, enum notice_kind kind);
+/* f: the notice, to be committed with the outcomes; NULL: there is none to be sent (retry false), or it
+ * cannot be made now (retry true). */
+void queue_noticed(struct queue *q, struct message *m, enum notice_kind kind, struct fresh *f, bool retry);
+
+/* --- the admin's side ----------------------------------------------------------------------------------- */
+/* fn(arg, ok) when it is durable; fn may be NULL. */
+void queue_want(struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok),
+    void *arg);
+/* Tries a waiting message now. */
+void queue_flush(struct queue *q, struct message *m);
+
+#endif

@@ -1,0 +1,155 @@
+#include "qmgr/relay/esmtp.h"
+#include "common/ipc/envelope.h"
+
+#include <stdio.h>
+
+enum { ENVID_MAX = 100, ORCPT_MAX = 500 /* RFC 3461 4.4, 4.2 */ };
+
+static const struct keyword {
+	const char *name;
+	unsigned capability;
+} keywords[] = {
+	{ "PIPELINING", RELAY_CAP_PIPELINING },
+	{ "8BITMIME", RELAY_CAP_8BITMIME },
+	{ "SIZE", RELAY_CAP_SIZE },
+	{ "STARTTLS", RELAY_CAP_STARTTLS },
+	{ "DSN", RELAY_CAP_DSN },
+	{ "SMTPUTF8", RELAY_CAP_SMTPUTF8 },
+};
+
+static void
+ehlo_line(struct view line, struct relay_ehlo *out)
+{
+	struct view word = { 0 }, rest = line;
+
+	if (!view_token(&rest, " \t", &word))
+		return;
+	for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
+		if (view_case_eq_str(word, keywords[i].name))
+			out->capabilities |= keywords[i].capability;
+	if (view_case_eq_str(word, "SIZE") && view_token(&rest, " \t", &word) &&
+	    !view_u64(word, UINT64_MAX, &out->size_limit))
+		out->size_limit = 0;
+}
+
+void
+relay_ehlo_parse(struct view text, struct relay_ehlo *out)
+{
+	struct view line, name = { 0 };
+
+	memset(out, 0, sizeof *out);
+	view_cut(text, '\n', &line, &text);
+	if (view_token(&line, " \t", &name) && name.len < sizeof out->name)
+		snprintf(out->name, sizeof out->name, "%.*s", VIEW_ARG(name));
+	while (text.len > 0) {
+		view_cut(text, '\n', &line, &text);
+		ehlo_line(line, out);
+	}
+}
+
+bool
+relay_path_is_safe(const char *address, bool allow_utf8)
+{
+	bool quoted = false;
+
+	for (const char *p = address; *p != '\0'; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (c < ' ' || c == 127 || (c >= 0x80 && !allow_utf8))
+			return false;
+		if (c == '"') {
+			quoted = !quoted;
+		} else if (quoted && c == '\\') {
+			c = (unsigned char)*++p;
+			if (c < ' ' || c >= 127)
+				return false;
+		} else if (!quoted && (c == ' ' || c == '<' || c == '>' || c == '\\')) {
+			return false;
+		}
+	}
+	return !quoted && strlen(address) <= ENVELOPE_MAX_STRING / 8;
+}
+
+/* RFC 3461 4: printable without '+' and '=', which stand as +HH. */
+static bool
+xtext_is_valid(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if (*s <= ' ' || *s > '~' || *s == '=')
+			return false;
+		if (*s == '+') {
+			for (int i = 1; i <= 2; i++)
+				if (!ascii_is_digit(s[i]) && !(s[i] >= 'A' && s[i] <= 'F'))
+					return false;
+			s += 2;
+		}
+	}
+	return true;
+}
+
+static bool
+orcpt_is_valid(const char *orcpt)
+{
+	struct view type;
+
+	if (strlen(orcpt) > ORCPT_MAX || !view_cut(view_of(orcpt), ';', &type, NULL) || type.len == 0)
+		return false;
+	for (size_t i = 0; i < type.len; i++)
+		if (!ascii_is_alnum(type.p[i]) && type.p[i] != '-')
+			return false;
+	return xtext_is_valid(orcpt);
+}
+
+int
+relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabilities)
+{
+	buf_printf(out, "MAIL FROM:<%s>", m->sender);
+	if (capabilities & RELAY_CAP_SIZE)
+		buf_printf(out, " SIZE=%llu", (unsigned long long)m->size);
+	if ((m->flags & ENVELOPE_8BIT) && (capabilities & RELAY_CAP_8BITMIME))
+		buf_append_str(out, " BODY=8BITMIME");
+	if (m->needs_utf8 && (capabilities & RELAY_CAP_SMTPUTF8))
+		buf_append_str(out, " SMTPUTF8");
+	if (capabilities & RELAY_CAP_DSN) {
+		if (m->flags & (ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS))
+			buf_printf(out, " RET=%s", m->flags & ENVELOPE_RET_FULL ? "FULL" : "HDRS");
+		if (*m->envid != '\0' && strlen(m->envid) <= ENVID_MAX && xtext_is_valid(m->envid))
+			buf_printf(out, " ENVID=%s", m->envid);
+	}
+	return buf_append_str(out, "\r\n");
+}
+
+static void
+put_notify(struct buf *out, uint32_t notify)
+{
+	static const struct {
+		uint32_t flag;
+		const char *word;
+	} words[] = { { NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" }, { NOTIFY_DELAY, "DELAY" } };
+	const char *sep = " NOTIFY=";
+
+	/* RFC 3461 4.1: NEVER stands alone */
+	if (notify & NOTIFY_NEVER) {
+		buf_append_str(out, " NOTIFY=NEVER");
+		return;
+	}
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if ((notify & words[i].flag) == 0)
+			continue;
+		buf_printf(out, "%s%s", sep, words[i].word);
+		sep = ",";
+	}
+}
+
+int
+relay_rcpt_command(struct buf *out, const char *address, uint32_t notify, const char *orcpt,
+    unsigned capabilities)
+{
+	buf_printf(out, "RCPT TO:<%s>", address);
+	if (capabilities & RELAY_CAP_DSN) {
+		put_notify(out, notify);
+		if (*orcpt != '\0' && orcpt_is_valid(orcpt))
+			buf_printf(out, " ORCPT=%s", orcpt);
+	}
+	return buf_append_str(out, "\r\n");
+}

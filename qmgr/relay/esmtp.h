@@ -1,0 +1,41 @@
+/* esmtp.h - what a server's EHLO offers, and the commands written for it.  Pure. */
+#ifndef QMGR_RELAY_ESMTP_H
+#define QMGR_RELAY_ESMTP_H
+
+#include "common/base/buf.h"
+#include "common/net/dns.h"
+
+enum relay_capability {
+	RELAY_CAP_PIPELINING = 1, /* RFC 2920 */
+	RELAY_CAP_8BITMIME = 2,   /* RFC 6152 */
+	RELAY_CAP_SIZE = 4,       /* RFC 1870 */
+	RELAY_CAP_STARTTLS = 8,   /* RFC 3207 */
+	RELAY_CAP_DSN = 16,       /* RFC 3461 */
+	RELAY_CAP_SMTPUTF8 = 32,  /* RFC 6531 */
+};
+
+struct relay_ehlo {
+	unsigned capabilities;
+	uint64_t size_limit;     /* 0: none, or not told */
+	char name[DNS_NAME_MAX]; /* first word: how the server calls itself */
+};
+
+/* text: lines joined by '\n' as smtp_reply leaves them, the first one the greeting. */
+void relay_ehlo_parse(struct view text, struct relay_ehlo *out);
+
+/* May this stand between < and > as it is?  Nothing that could end the path, the command or the line. */
+bool relay_path_is_safe(const char *address, bool allow_utf8);
+
+struct relay_mail {
+	const char *sender; /* safe; "" = <> */
+	const char *envid;  /* as it came over the wire (xtext); "" = none */
+	uint64_t size;
+	uint32_t flags; /* enum envelope_flags */
+	bool needs_utf8;
+};
+/* "MAIL FROM:<...> ...\r\n" with those parameters that the server offers.  Malformed ENVID and ORCPT are left out. */
+int relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabilities);
+int relay_rcpt_command(struct buf *out, const char *address, uint32_t notify, const char *orcpt,
+    unsigned capabilities);
+
+#endif

@@ -1,0 +1,573 @@
+#include "qmgr/relay/job.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/ipc/envelope.h"
+#include "common/log/log.h"
+#include "qmgr/relay/esmtp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	ARENA_MAX = 1 << 20, /* a job came in one IPC packet of 64 KB */
+	SCAN_CHUNK = 256 << 10,
+};
+
+/* Why it did not work so far, and with whom. */
+struct note {
+	struct relay_verdict verdict;
+	char relay[RELAY_PEER_MAX];
+};
+
+struct rcpt {
+	uint32_t number;
+	struct relay_rcpt wire;
+	bool is_told;
+	unsigned tried_in; /* serial number of the session that had it last */
+	struct note *soft; /* owned; NULL: no host has refused it yet */
+};
+
+struct relay_job {
+	struct relay_env env;
+	struct arena arena;
+	struct relay_job_spec spec; /* strings in the arena */
+	struct relay_content content;
+	const struct relay_job_ops *ops;
+	void *arg;
+	struct rcpt *rcpts; /* owned */
+	size_t nrcpts, ntold;
+
+	struct relay_nexthop hop;
+	struct relay_resolve *resolve;
+	struct relay_target *targets; /* owned */
+	size_t ntargets, at;
+	struct note failure;     /* the last host's, for those who got none of their own */
+	size_t nsessions;        /* that came as far as EHLO */
+	unsigned session_serial; /* of the present one; from 1 */
+	struct relay_session *session;
+	bool in_the_clear; /* this target once more, without TLS */
+	bool no_reuse;     /* a kept connection was stale */
+
+	struct relay_transaction txn;
+	const struct relay_rcpt **txn_rcpts; /* owned */
+	struct rcpt **txn_owners;            /* owned */
+	bool is_scanned, has_8bit, needs_utf8;
+	uint64_t scanned;
+	int64_t started_ms, ready_ms;
+	uint32_t setup_ms;
+	struct loop_timer soon;  /* the next piece of the scan, or the start's failure */
+	struct loop_timer limit; /* of the transaction */
+};
+
+static void try_next_target(struct relay_job *job);
+static void send_batch(struct relay_job *job);
+
+/* ---------------------------------------------------------------- outcomes */
+
+static uint32_t
+ms_since(int64_t since)
+{
+	int64_t ms = clock_mono_ms() - since;
+
+	return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+static void
+note_set(struct note *n, const struct relay_verdict *v, const char *relay)
+{
+	n->verdict = *v;
+	snprintf(n->relay, sizeof n->relay, "%s", relay);
+}
+
+static void
+tell(struct relay_job *job, struct rcpt *r, const struct relay_verdict *v, const char *relay)
+{
+	struct relay_outcome o = { .recipient = r->number, .verdict = v, .relay = relay };
+
+	if (r->is_told)
+		return;
+	r->is_told = true;
+	job->ntold++;
+	if (job->session != NULL)
+		o.uses = relay_session_uses(job->session);
+	o.setup_ms = job->ready_ms != 0 ? job->setup_ms : ms_since(job->started_ms);
+	o.transmit_ms = job->ready_ms != 0 ? ms_since(job->ready_ms) : 0;
+	job->ops->on_outcome(job->arg, job, &o);
+}
+
+/* All who are left: each what its last host said of it, or else this. */
+static void
+tell_rest(struct relay_job *job, const struct relay_verdict *v, const char *relay)
+{
+	for (size_t i = 0; i < job->nrcpts; i++) {
+		struct rcpt *r = &job->rcpts[i];
+
+		if (r->soft != NULL)
+			tell(job, r, &r->soft->verdict, r->soft->relay);
+		else
+			tell(job, r, v, relay);
+	}
+}
+
+static void
+end(struct relay_job *job)
+{
+	job->ops->on_end(job->arg, job);
+}
+
+static void
+give_up(struct relay_job *job, const struct relay_verdict *v)
+{
+	tell_rest(job, v, "none");
+	end(job);
+}
+
+/* ---------------------------------------------------------------- transactions */
+
+static bool
+has_another_host(const struct relay_job *job)
+{
+	return job->at + 1 < job->ntargets && job->nsessions < job->env.conf->session_limit;
+}
+
+static void
+on_recipient(void *arg, struct relay_session *s, size_t index, const struct relay_verdict *v)
+{
+	struct relay_job *job = arg;
+	struct rcpt *r = job->txn_owners[index];
+
+	if (v->is_too_many) {
+		r->tried_in = 0; /* once more, in this session: others of the batch were taken */
+		return;
+	}
+	if (v->status == DELIVERY_DEFERRED && !v->is_ambiguous && has_another_host(job)) {
+		log_info("%s: %s", job->spec.queue_id, v->text);
+		if (r->soft == NULL)
+			r->soft = x_malloc(sizeof *r->soft);
+		note_set(r->soft, v, relay_session_peer(s));
+		return;
+	}
+	tell(job, r, v, relay_session_peer(s));
+}
+
+static void
+drop_session(struct relay_job *job)
+{
+	relay_session_free(job->session);
+	job->session = NULL;
+}
+
+static void
+on_done(void *arg, struct relay_session *s, enum relay_end how)
+{
+	struct relay_job *job = arg;
+
+	(void)s;
+	loop_timer_stop(&job->limit);
+	if (how == RELAY_END_USABLE) {
+		send_batch(job);
+		return;
+	}
+	drop_session(job);
+	if (how == RELAY_END_STALE) {
+		job->no_reuse = true;
+		job->nsessions--;
+	} else {
+		job->at++;
+	}
+	try_next_target(job);
+}
+
+static void
+on_limit(void *arg)
+{
+	struct relay_job *job = arg;
+	struct relay_verdict v;
+
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.4.2", "conversation with %s takes too long",
+	    relay_session_peer(job->session));
+	v.is_unreachable = true;
+	tell_rest(job, &v, relay_session_peer(job->session));
+	drop_session(job);
+	end(job);
+}
+
+/* Those who were not tried in this session, as many as one transaction may have. */
+static size_t
+fill_batch(struct relay_job *job)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < job->nrcpts && n < job->env.conf->recipient_limit; i++) {
+		struct rcpt *r = &job->rcpts[i];
+
+		if (r->is_told || r->tried_in == job->session_serial)
+			continue;
+		r->tried_in = job->session_serial;
+		job->txn_rcpts[n] = &r->wire;
+		job->txn_owners[n++] = r;
+	}
+	return n;
+}
+
+/* The session has done what it could for this job. */
+static void
+leave_session(struct relay_job *job)
+{
+	relay_pool_put(job->env.pool, job->session, job->spec.nexthop);
+	job->session = NULL;
+	if (job->ntold == job->nrcpts) {
+		end(job);
+		return;
+	}
+	job->at++;
+	try_next_target(job);
+}
+
+static void
+on_scan(void *arg)
+{
+	static char chunk[SCAN_CHUNK];
+	struct relay_job *job = arg;
+	struct relay_verdict v;
+	struct err e;
+	int64_t n = relay_content_read(&job->content, job->scanned, chunk, sizeof chunk, &e);
+
+	if (n < 0) {
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.0", "%s", e.text);
+		drop_session(job);
+		give_up(job, &v);
+		return;
+	}
+	if (n > 0 && !relay_bytes_have_8bit(chunk, (size_t)n)) {
+		job->scanned += (uint64_t)n;
+		loop_timer_soon(&job->soon);
+		return;
+	}
+	job->is_scanned = true;
+	job->has_8bit = n > 0;
+	send_batch(job);
+}
+
+/* A message that was announced as 8-bit, and a server that takes none: now it matters what it really is.
+ * Looked at in pieces, so that a large one does not hold up the loop. */
+static bool
+must_scan(struct relay_job *job)
+{
+	return (job->spec.flags & ENVELOPE_8BIT) && !job->is_scanned &&
+	    !relay_session_has_8bitmime(job->session);
+}
+
+static void
+send_batch(struct relay_job *job)
+{
+	struct relay_verdict v;
+	size_t n;
+
+	if (must_scan(job)) {
+		loop_timer_init(&job->soon, job->env.loop, on_scan, job);
+		loop_timer_soon(&job->soon);
+		return;
+	}
+	n = fill_batch(job);
+	if (n == 0) {
+		leave_session(job);
+		return;
+	}
+	job->txn = (struct relay_transaction){ .sender = job->spec.sender, .envid = job->spec.envid,
+		.flags = job->spec.flags, .needs_utf8 = job->needs_utf8, .has_8bit = job->has_8bit,
+		.rcpts = job->txn_rcpts, .count = n, .content = &job->content };
+	if (!relay_session_accepts(job->session, &job->txn, &v)) {
+		for (size_t i = 0; i < job->nrcpts; i++)
+			tell(job, &job->rcpts[i], &v, relay_session_peer(job->session));
+		leave_session(job);
+		return;
+	}
+	loop_timer_start(&job->limit, job->env.conf->transaction_ms);
+	relay_session_send(job->session, &job->txn);
+}
+
+/* ---------------------------------------------------------------- hosts */
+
+static void
+session_is_ready(struct relay_job *job)
+{
+	job->nsessions++;
+	job->session_serial++;
+	job->ready_ms = clock_mono_ms();
+	job->setup_ms = ms_since(job->started_ms);
+	send_batch(job);
+}
+
+static void
+on_ready(void *arg, struct relay_session *s)
+{
+	(void)s;
+	session_is_ready(arg);
+}
+
+static void
+on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enum relay_failure how)
+{
+	struct relay_job *job = arg;
+
+	note_set(&job->failure, v, how == RELAY_FAIL_CONNECT ? "none" : relay_session_peer(s));
+	if (how == RELAY_FAIL_FINAL) {
+		for (size_t i = 0; i < job->nrcpts; i++)
+			tell(job, &job->rcpts[i], v, relay_session_peer(s));
+		drop_session(job);
+		end(job);
+		return;
+	}
+	log_debug("%s: %s", job->spec.queue_id, v->text);
+	drop_session(job);
+	if (how == RELAY_FAIL_TLS && job->env.conf->tls_level == RELAY_TLS_MAY && !job->in_the_clear) {
+		job->in_the_clear = true;
+	} else {
+		job->in_the_clear = false;
+		job->at++;
+	}
+	try_next_target(job);
+}
+
+static const struct relay_session_ops session_ops = { on_ready, on_recipient, on_done, on_failed };
+
+static bool
+reuse(struct relay_job *job, struct relay_session *s)
+{
+	if (s == NULL)
+		return false;
+	job->session = s;
+	relay_session_give(s, &session_ops, job);
+	return true;
+}
+
+/* true: a session is on its way, or ready. */
+static bool
+open_session(struct relay_job *job)
+{
+	const struct relay_target *t = &job->targets[job->at];
+	struct relay_session_options o = { .no_tls = job->in_the_clear, .domain = job->hop.host };
+	struct relay_verdict v;
+
+	o.has_loop_check = job->hop.use_mx && job->hop.port == job->env.conf->port;
+	job->session = relay_session_open(job->env.loop, job->env.conf, t, &o, &session_ops, job, &v);
+	if (job->session == NULL)
+		note_set(&job->failure, &v, "none");
+	return job->session != NULL;
+}
+
+static void
+on_resolved(void *arg, const struct relay_target *targets, size_t count, const struct relay_verdict *failure)
+{
+	struct relay_job *job = arg;
+
+	job->resolve = NULL;
+	if (failure != NULL) {
+		give_up(job, failure);
+		return;
+	}
+	job->targets = x_calloc(count, sizeof *targets);
+	memcpy(job->targets, targets, count * sizeof *targets);
+	job->ntargets = count;
+	try_next_target(job);
+}
+
+static void
+try_next_target(struct relay_job *job)
+{
+	if (job->ntold == job->nrcpts) {
+		end(job);
+		return;
+	}
+	job->ready_ms = 0;
+	if (job->targets == NULL) {
+		job->at = 0;
+		job->resolve = relay_resolve_start(job->env.loop, job->env.dnsd, job->env.conf, &job->hop,
+		    on_resolved, job);
+		return;
+	}
+	for (; job->at < job->ntargets && job->nsessions < job->env.conf->session_limit; job->at++) {
+		if (!job->no_reuse && !job->in_the_clear &&
+		    reuse(job, relay_pool_take_peer(job->env.pool, &job->targets[job->at]))) {
+			session_is_ready(job);
+			return;
+		}
+		if (open_session(job))
+			return;
+		job->in_the_clear = false;
+	}
+	tell_rest(job, &job->failure.verdict, job->failure.relay);
+	end(job);
+}
+
+/* ---------------------------------------------------------------- start and end */
+
+static bool
+is_ascii(const char *s)
+{
+	return !relay_bytes_have_8bit(s, strlen(s));
+}
+
+/* RFC 6531 3.2: only what really holds UTF-8 in addresses or headers needs the extension. */
+static bool
+find_needs_utf8(struct relay_job *job)
+{
+	static char chunk[SCAN_CHUNK];
+	uint64_t at = 0;
+	bool found = !is_ascii(job->spec.sender);
+
+	for (size_t i = 0; i < job->nrcpts && !found; i++)
+		found = !is_ascii(job->rcpts[i].wire.address);
+	while (!found && (job->spec.flags & ENVELOPE_SMTPUTF8) && at < job->content.header_size) {
+		int64_t n = relay_content_read(&job->content, at, chunk, sizeof chunk, NULL);
+
+		if (n <= 0)
+			break;
+		found = relay_bytes_have_8bit(chunk, (size_t)n);
+		at += (uint64_t)n;
+	}
+	return found;
+}
+
+/* Of the domain of an address that cannot be a domain the sender must hear; a wrong relayhost is our own
+ * fault, and mail waits until it is mended. */
+static void
+bad_nexthop(struct relay_job *job, const struct err *why)
+{
+	const char *at = strrchr(job->rcpts[0].wire.address, '@');
+	struct relay_verdict v;
+
+	if (at != NULL && strcasecmp(at + 1, job->spec.nexthop) == 0)
+		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.2", "invalid domain name: %s: %s", job->spec.nexthop,
+		    why->text);
+	else
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.5", "mail system configuration error: nexthop %s: %s",
+		    job->spec.nexthop, why->text);
+	if (v.status == DELIVERY_DEFERRED)
+		log_error("%s: %s", job->spec.queue_id, v.text);
+	give_up(job, &v);
+}
+
+static void
+refuse_bad_addresses(struct relay_job *job)
+{
+	bool sender_is_safe = relay_path_is_safe(job->spec.sender, true);
+	struct relay_verdict v;
+
+	if (!sender_is_safe)
+		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.7", "bad sender address syntax");
+	else
+		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.3", "bad recipient address syntax");
+	for (size_t i = 0; i < job->nrcpts; i++)
+		if (!sender_is_safe || !relay_path_is_safe(job->rcpts[i].wire.address, true) ||
+		    *job->rcpts[i].wire.address == '\0')
+			tell(job, &job->rcpts[i], &v, "none");
+}
+
+static void
+on_start(void *arg)
+{
+	struct relay_job *job = arg;
+	struct err e;
+
+	refuse_bad_addresses(job);
+	if (job->ntold == job->nrcpts) {
+		end(job);
+		return;
+	}
+	if (relay_nexthop_parse(job->spec.nexthop, job->env.conf->port, &job->hop, &e) < 0) {
+		bad_nexthop(job, &e);
+		return;
+	}
+	job->needs_utf8 = find_needs_utf8(job);
+	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop)))
+		session_is_ready(job);
+	else
+		try_next_target(job);
+}
+
+void
+relay_job_start(struct relay_job *job)
+{
+	job->started_ms = clock_mono_ms();
+	job->txn_rcpts = x_calloc(job->nrcpts, sizeof *job->txn_rcpts);
+	job->txn_owners = x_calloc(job->nrcpts, sizeof *job->txn_owners);
+	loop_timer_soon(&job->soon);
+}
+
+void
+relay_job_refuse(struct relay_job *job, const struct relay_verdict *v)
+{
+	job->started_ms = clock_mono_ms();
+	give_up(job, v);
+}
+
+struct relay_job *
+relay_job_new(const struct relay_env *env, const struct relay_job_spec *spec,
+    const struct relay_content *content, const struct relay_job_ops *ops, void *arg)
+{
+	struct relay_job *job = x_calloc(1, sizeof *job);
+
+	job->env = *env;
+	job->ops = ops;
+	job->arg = arg;
+	job->content = *content;
+	arena_init(&job->arena, ARENA_MAX);
+	job->spec = *spec;
+	job->spec.queue_id = arena_strdup(&job->arena, spec->queue_id);
+	job->spec.nexthop = arena_strdup(&job->arena, spec->nexthop);
+	job->spec.sender = arena_strdup(&job->arena, spec->sender);
+	job->spec.envid = arena_strdup(&job->arena, spec->envid);
+	loop_timer_init(&job->soon, env->loop, on_start, job);
+	loop_timer_init(&job->limit, env->loop, on_limit, job);
+	return job;
+}
+
+int
+relay_job_add(struct relay_job *job, const struct relay_job_rcpt_spec *rcpt)
+{
+	const char *address = arena_strdup(&job->arena, rcpt->address);
+	const char *orcpt = arena_strdup(&job->arena, rcpt->orcpt);
+
+	if (address == NULL || orcpt == NULL)
+		return -1;
+	job->rcpts = x_realloc(job->rcpts, job->nrcpts + 1, sizeof *job->rcpts);
+	job->rcpts[job->nrcpts++] = (struct rcpt){ .number = rcpt->number,
+		.wire = { .address = address, .orcpt = orcpt, .notify = rcpt->notify } };
+	return 0;
+}
+
+int
+relay_job_check(struct relay_job *job, struct err *err)
+{
+	if (job->nrcpts == 0)
+		return err_set(err, ERR_PERM, "no recipients");
+	return relay_content_check(&job->content, err);
+}
+
+void
+relay_job_free(struct relay_job *job)
+{
+	if (job == NULL)
+		return;
+	relay_resolve_cancel(job->resolve);
+	relay_session_free(job->session);
+	loop_timer_stop(&job->soon);
+	loop_timer_stop(&job->limit);
+	relay_content_close(&job->content);
+	for (size_t i = 0; i < job->nrcpts; i++)
+		free(job->rcpts[i].soft);
+	free(job->rcpts);
+	free(job->targets);
+	free(job->txn_rcpts);
+	free(job->txn_owners);
+	arena_clear(&job->arena);
+	free(job);
+}
+
+uint32_t
+relay_job_number(const struct relay_job *job)
+{
+	return job->spec.number;
+}

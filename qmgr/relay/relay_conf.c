@@ -1,0 +1,156 @@
+#include "qmgr/relay/relay_conf.h"
+#include "common/base/mem.h"
+#include "common/net/addr.h"
+
+#include <ifaddrs.h>
+#include <stdlib.h>
+
+enum { LINE_LIMIT_LEAST = 12, QUIT_MS_MOST = 10000 };
+
+static void
+own_add(struct relay_own *own, const struct sockaddr_storage *a)
+{
+	own->addresses = x_realloc(own->addresses, own->count + 1, sizeof *own->addresses);
+	own->addresses[own->count++] = *a;
+}
+
+static int
+own_add_interfaces(struct relay_own *own, struct err *err)
+{
+	struct ifaddrs *list, *i;
+
+	if (getifaddrs(&list) < 0)
+		return err_sys(err, ERR_TEMP, "addresses of this machine");
+	for (i = list; i != NULL; i = i->ifa_next) {
+		struct sockaddr_storage a = { 0 };
+
+		if (i->ifa_addr == NULL)
+			continue;
+		if (i->ifa_addr->sa_family == AF_INET)
+			memcpy(&a, i->ifa_addr, sizeof(struct sockaddr_in));
+		else if (i->ifa_addr->sa_family == AF_INET6)
+			memcpy(&a, i->ifa_addr, sizeof(struct sockaddr_in6));
+		else
+			continue;
+		own_add(own, &a);
+	}
+	freeifaddrs(list);
+	return 0;
+}
+
+/* inet_interfaces and proxy_interfaces: words and addresses; host names there are master's to resolve. */
+static int
+own_read(struct relay_own *own, const struct conf *conf, const char *name, struct err *err)
+{
+	struct view rest = view_of(conf_str(conf, name)), item;
+	struct sockaddr_storage a;
+
+	while (conf_next(&rest, &item)) {
+		if (item.len > 2 && item.p[0] == '[' && item.p[item.len - 1] == ']')
+			item = view_make(item.p + 1, item.len - 2);
+		if (view_case_eq_str(item, "all")) {
+			if (own_add_interfaces(own, err) < 0)
+				return -1;
+		} else if (view_case_eq_str(item, "loopback-only")) {
+			addr_parse(VIEW_LIT("127.0.0.1"), &a);
+			own_add(own, &a);
+			addr_parse(VIEW_LIT("::1"), &a);
+			own_add(own, &a);
+		} else if (addr_parse(item, &a)) {
+			own_add(own, &a);
+		}
+	}
+	return 0;
+}
+
+static int
+bind_read(const struct conf *conf, const char *name, sa_family_t family, bool *has, struct sockaddr_storage *a,
+    struct err *err)
+{
+	const char *text = conf_str(conf, name);
+
+	*has = *text != '\0';
+	if (*has && (!addr_parse(view_of(text), a) || a->ss_family != family))
+		return err_set(err, ERR_PERM, "%s: \"%s\" is no such address", name, text);
+	return 0;
+}
+
+static int64_t
+ms(const struct conf *conf, const char *name)
+{
+	return conf_seconds(conf, name) * 1000;
+}
+
+static void
+read_times(struct relay_conf *rc, const struct conf *conf)
+{
+	rc->connect_ms = ms(conf, "smtp_connect_timeout");
+	rc->helo_ms = ms(conf, "smtp_helo_timeout");
+	rc->starttls_ms = ms(conf, "smtp_starttls_timeout");
+	rc->mail_ms = ms(conf, "smtp_mail_timeout");
+	rc->rcpt_ms = ms(conf, "smtp_rcpt_timeout");
+	rc->data_init_ms = ms(conf, "smtp_data_init_timeout");
+	rc->data_xfer_ms = ms(conf, "smtp_data_xfer_timeout");
+	rc->data_done_ms = ms(conf, "smtp_data_done_timeout");
+	rc->transaction_ms = ms(conf, "smtp_transaction_time_limit");
+	rc->cache_ms = ms(conf, "smtp_connection_cache_time_limit");
+	rc->reuse_ms = ms(conf, "smtp_connection_reuse_time_limit");
+	/* nobody waits for the answer to QUIT: this only bounds how long its six bytes may be stuck */
+	rc->quit_ms = ms(conf, "smtp_quit_timeout");
+	if (rc->quit_ms > QUIT_MS_MOST)
+		rc->quit_ms = QUIT_MS_MOST;
+}
+
+static void
+read_words(struct relay_conf *rc, const struct conf *conf)
+{
+	const char *level = conf_str(conf, "smtp_tls_security_level");
+	const char *protocols = conf_str(conf, "inet_protocols");
+	const char *first = conf_str(conf, "smtp_address_preference");
+	bool all = strstr(protocols, "all") != NULL;
+
+	rc->tls_level = strcmp(level, "none") == 0 ? RELAY_TLS_NONE :
+	    strcmp(level, "may") == 0		   ? RELAY_TLS_MAY :
+						     RELAY_TLS_ENCRYPT;
+	rc->use_ipv4 = all || strstr(protocols, "ipv4") != NULL;
+	rc->use_ipv6 = all || strstr(protocols, "ipv6") != NULL;
+	rc->first_family = strcmp(first, "ipv4") == 0 ? RELAY_FAMILY_IPV4 :
+	    strcmp(first, "ipv6") == 0		      ? RELAY_FAMILY_IPV6 :
+							RELAY_FAMILY_ANY;
+}
+
+int
+relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
+{
+	memset(rc, 0, sizeof *rc);
+	rc->myhostname = conf_str(conf, "myhostname");
+	rc->helo_name = conf_str(conf, "smtp_helo_name");
+	rc->port = (unsigned)conf_int(conf, "smtp_tcp_port");
+	rc->address_limit = (size_t)conf_int(conf, "smtp_mx_address_limit");
+	rc->session_limit = (size_t)conf_int(conf, "smtp_mx_session_limit");
+	rc->recipient_limit = (size_t)conf_int(conf, "smtp_destination_recipient_limit");
+	rc->connection_limit = (size_t)conf_int(conf, "smtp_connection_limit");
+	rc->line_limit = (size_t)conf_size(conf, "smtp_line_length_limit");
+	if (rc->line_limit > 0 && rc->line_limit < LINE_LIMIT_LEAST)
+		rc->line_limit = LINE_LIMIT_LEAST;
+	read_times(rc, conf);
+	read_words(rc, conf);
+	if (own_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
+	    own_read(&rc->own, conf, "proxy_interfaces", err) < 0 ||
+	    bind_read(conf, "smtp_bind_address", AF_INET, &rc->has_bind4, &rc->bind4, err) < 0 ||
+	    bind_read(conf, "smtp_bind_address6", AF_INET6, &rc->has_bind6, &rc->bind6, err) < 0)
+		return -1;
+	if (rc->tls_level != RELAY_TLS_NONE && (rc->tls = tls_client_new(conf, err)) == NULL)
+		return -1;
+	return 0;
+}
+
+void
+relay_conf_clear(struct relay_conf *rc)
+{
+	x_free(&rc->own.addresses);
+	rc->own.count = 0;
+	if (rc->tls != NULL)
+		tls_context_free(rc->tls);
+	rc->tls = NULL;
+}

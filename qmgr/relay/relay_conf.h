@@ -1,0 +1,32 @@
+/* relay_conf.h - the parameters of relay, read once. */
+#ifndef QMGR_RELAY_RELAY_CONF_H
+#define QMGR_RELAY_RELAY_CONF_H
+
+#include "common/config/conf.h"
+#include "common/net/tls.h"
+#include "qmgr/relay/mx.h"
+
+enum relay_tls_level { RELAY_TLS_NONE, RELAY_TLS_MAY, RELAY_TLS_ENCRYPT };
+
+struct relay_conf {
+	const char *myhostname, *helo_name; /* borrowed from the struct conf */
+	enum relay_tls_level tls_level;
+	struct tls_context *tls; /* owned; NULL at level none */
+	unsigned port;
+	int64_t connect_ms, helo_ms, starttls_ms, mail_ms, rcpt_ms;
+	int64_t data_init_ms, data_xfer_ms, data_done_ms, quit_ms;
+	int64_t transaction_ms; /* all of one transaction, however slowly it goes on */
+	int64_t cache_ms, reuse_ms;
+	size_t address_limit, session_limit, recipient_limit, connection_limit, line_limit;
+	bool use_ipv4, use_ipv6;
+	enum relay_family first_family;
+	bool has_bind4, has_bind6;
+	struct sockaddr_storage bind4, bind6;
+	struct relay_own own;
+};
+
+/* Asks the kernel for the machine's addresses and loads what TLS needs: before the cage closes.  0 or -1. */
+int relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err);
+void relay_conf_clear(struct relay_conf *rc);
+
+#endif

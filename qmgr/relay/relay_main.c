@@ -1,0 +1,44 @@
+/* relay - the SMTP client: takes jobs of qmgr, finds the hosts, sends, reports (DESIGN 5.6). */
+#include "common/daemon/daemon.h"
+#include "qmgr/relay/relay.h"
+
+struct relay_process {
+	struct daemon *daemon;
+	struct relay *relay;
+};
+
+static void
+on_idle(void *arg)
+{
+	daemon_exit(arg, 0);
+}
+
+static void
+on_drain(void *arg)
+{
+	struct relay_process *p = arg;
+
+	relay_drain(p->relay, on_idle, p->daemon);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct relay_process p = { .daemon = daemon_start(argc, argv, ROLE_RELAY) };
+	struct sandbox_plan plan = {
+		.role = "relay",
+		.calls = CALLS_BASE | CALLS_LOOP | CALLS_IPC | CALLS_ACCEPT | CALLS_NET | CALLS_MEMFD,
+		.max_files = 16384,
+		.max_file_size = 1,
+	};
+	struct loop *l = daemon_loop(p.daemon);
+	struct relay_conf conf;
+	struct err e;
+
+	if (tls_init(l, NULL, &e) < 0 || relay_conf_read(&conf, daemon_conf(p.daemon), &e) < 0)
+		log_fatal("%s", e.text);
+	p.relay = relay_new(l, &conf, daemon_edge(p.daemon, ROLE_DNSD, NULL, NULL));
+	daemon_serve(p.daemon, ROLE_QMGR, &relay_qmgr_ops, relay_qmgr_open, p.relay, 1);
+	daemon_on_drain(p.daemon, on_drain, &p);
+	return daemon_run(p.daemon, &plan, NULL, NULL);
+}

@@ -1,0 +1,25 @@
+/* resolve.h - from a nexthop to the addresses that are tried, in order.
+ * Ownership: the result is borrowed for the callback.  The callback comes once, from the loop, never after
+ * relay_resolve_cancel. */
+#ifndef QMGR_RELAY_RESOLVE_H
+#define QMGR_RELAY_RESOLVE_H
+
+#include "qmgr/relay/nexthop.h"
+#include "qmgr/relay/relay_conf.h"
+#include "qmgr/relay/verdict.h"
+
+struct relay_target {
+	char host[DNS_NAME_MAX];
+	struct sockaddr_storage addr; /* with port */
+};
+
+struct relay_resolve;
+/* cb(arg, targets, count, failure): count is 0 if and only if failure is not NULL. */
+struct relay_resolve *relay_resolve_start(struct loop *l, struct ipc_edge *dnsd, const struct relay_conf *conf,
+    const struct relay_nexthop *hop,
+    void (*cb)(void *arg, const struct relay_target *targets, size_t count,
+	const struct relay_verdict *failure),
+    void *arg);
+void relay_resolve_cancel(struct relay_resolve *r); /* NULL is allowed */
+
+#endif

@@ -1,0 +1,82 @@
+/* session.h - one connection to one SMTP server: greeting, EHLO, STARTTLS, transactions, QUIT (RFC 5321).
+ *
+ * The peer is hostile: replies are bounded (reply.h), every step has its time-out, a reply that nobody waits for ends
+ * the connection, and nothing that came before a TLS handshake counts after it (RFC 3207 4.2).
+ * Ownership: the session belongs to who opened it; relay_session_free and relay_session_quit end it, also from
+ * within on_ready, on_done and on_failed, not from within on_recipient.  Callbacks come from the loop. */
+#ifndef QMGR_RELAY_SESSION_H
+#define QMGR_RELAY_SESSION_H
+
+#include "qmgr/relay/content.h"
+#include "qmgr/relay/resolve.h"
+
+struct relay_session;
+
+enum { RELAY_PEER_MAX = DNS_NAME_MAX + 80 };
+
+enum relay_failure {
+	RELAY_FAIL_CONNECT, /* no connection: try the next address */
+	RELAY_FAIL_HOST,    /* this one does not serve: try the next */
+	RELAY_FAIL_TLS,     /* the handshake failed: without TLS it might work */
+	RELAY_FAIL_FINAL,   /* no other address will do better (loop) */
+};
+enum relay_end {
+	RELAY_END_USABLE, /* ready for another transaction */
+	RELAY_END_CLOSED, /* the connection is gone, or must go */
+	RELAY_END_STALE,  /* a reused connection broke before it took anything; no recipient was told */
+};
+
+struct relay_session_ops {
+	/* Greeted, and under TLS where it shall be: relay_session_send may be called. */
+	void (*on_ready)(void *arg, struct relay_session *s);
+	/* Once for each recipient (index within the transaction) before on_done. */
+	void (*on_recipient)(void *arg, struct relay_session *s, size_t index, const struct relay_verdict *v);
+	void (*on_done)(void *arg, struct relay_session *s, enum relay_end end);
+	/* Before on_ready, or while idle. */
+	void (*on_failed)(void *arg, struct relay_session *s, const struct relay_verdict *v,
+	    enum relay_failure how);
+};
+
+struct relay_rcpt {
+	const char *address; /* safe */
+	const char *orcpt;
+	uint32_t notify;
+};
+/* Borrowed until on_done. */
+struct relay_transaction {
+	const char *sender, *envid;
+	uint32_t flags; /* enum envelope_flags */
+	bool needs_utf8, has_8bit;
+	const struct relay_rcpt **rcpts;
+	size_t count;
+	const struct relay_content *content;
+};
+
+struct relay_session_options {
+	bool no_tls;          /* this time in the clear */
+	const char *domain;   /* for the text when the server turns out to be ourselves */
+	bool has_loop_check;  /* a server that bears our name is us */
+};
+
+/* NULL: the connection failed at once, *v says how. */
+struct relay_session *relay_session_open(struct loop *l, const struct relay_conf *conf,
+    const struct relay_target *target, const struct relay_session_options *options,
+    const struct relay_session_ops *ops, void *arg, struct relay_verdict *v);
+/* A new owner: the pool, or the next job. */
+void relay_session_give(struct relay_session *s, const struct relay_session_ops *ops, void *arg);
+void relay_session_free(struct relay_session *s); /* NULL is allowed */
+/* Says QUIT, waits for no answer (RFC 5321 4.1.1.10 notwithstanding, as Postfix), and frees. */
+void relay_session_quit(struct relay_session *s);
+
+/* Does the server take such a message?  Else *v: the same for all its recipients. */
+bool relay_session_accepts(struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v);
+/* Only after on_ready or on_done (RELAY_END_USABLE).  on_done may come before it returns. */
+void relay_session_send(struct relay_session *s, const struct relay_transaction *t);
+bool relay_session_has_8bitmime(const struct relay_session *s);
+
+const char *relay_session_peer(const struct relay_session *s); /* "host[ip]:port", shorter than RELAY_PEER_MAX */
+bool relay_session_is_to(const struct relay_session *s, const struct relay_target *target);
+unsigned relay_session_uses(const struct relay_session *s);    /* transactions, the present one included */
+bool relay_session_is_reusable(const struct relay_session *s); /* not too old */
+
+#endif

@@ -1,0 +1,44 @@
+/* schedule.h - who is tried when: destinations, their concurrency, and the processes that deliver.
+ *
+ * A destination is a mailbox uid (its delivery process) or a nexthop (any relay worker).  Remote ones have
+ * a window of concurrent jobs that grows with success and shrinks when the destination itself cannot be
+ * reached; one that fails a whole window's worth is left alone for a while, and what is queued for it is
+ * deferred unattempted (Postfix's scheduler).  Destinations take turns, and within one the senders do.
+ */
+#ifndef QMGR_SCHEDULE_H
+#define QMGR_SCHEDULE_H
+
+#include "common/ipc/conn.h"
+#include "qmgr/queue.h"
+
+struct schedule_conf {
+	unsigned concurrency_limit, initial_concurrency, recipient_limit;
+	int64_t min_backoff_ms, max_backoff_ms;
+	const char *relayhost; /* borrowed; "" = none */
+};
+
+struct schedule;
+/* want_delivery(arg, uid, gid): somebody is to call schedule_delivery with the process's connection. */
+struct schedule *schedule_new(struct loop *l, struct queue *q, const struct schedule_conf *conf,
+    void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid), void *arg);
+void schedule_free(struct schedule *s);
+/* fd: SEQPACKET to the delivery process of uid, owned from here on; -1: it cannot be had. */
+void schedule_delivery(struct schedule *s, uint32_t uid, int fd);
+
+/* One relay connection: make the edge with these ops and this argument, then attach it. */
+struct peer;
+extern const struct ipc_conn_ops schedule_relay_ops;
+struct peer *schedule_relay_new(struct schedule *s);
+void schedule_relay_attach(struct peer *p, struct ipc_edge *edge); /* borrowed for the schedule's life */
+
+/* The queue's wishes (struct queue_ops). */
+void schedule_start(struct schedule *s, struct message *m);
+void schedule_stop(struct schedule *s, struct message *m);
+void schedule_content(struct schedule *s, struct message *m);
+/* Nothing more is handed out. */
+void schedule_drain(struct schedule *s);
+size_t schedule_flying(const struct schedule *s); /* jobs handed out and not answered */
+/* Forgets that destinations failed (estafeta queue flush). */
+void schedule_forgive(struct schedule *s);
+
+#endif

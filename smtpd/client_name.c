@@ -1,0 +1,125 @@
+#include "smtpd/client_name.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+#include "common/net/tls.h"
+#include "smtpd/policy.h"
+
+#include <stdlib.h>
+
+static void
+log_tls(struct smtpd_session *s)
+{
+	char text[200];
+
+	tls_describe(stream_ssl(s->stream), text, sizeof text);
+	log_info("Anonymous TLS connection established from %s: %s", s->client.label, text);
+}
+
+/* From here on the client has this name and no other. */
+static void
+client_fix(struct smtpd_session *s, const char *name, enum restrict_fact name_fact,
+    enum restrict_fact reverse_fact)
+{
+	struct smtpd_client *c = &s->client;
+
+	c->is_named = true;
+	c->name = x_strdup(name);
+	c->label = x_asprintf("%s[%s]", name != NULL ? name : "unknown", c->ip);
+	c->name_fact = name_fact;
+	c->reverse_fact = reverse_fact;
+	loop_timer_stop(&c->patience);
+	log_info("connect from %s", c->label);
+	if (smtpd_session_has_tls(s))
+		log_tls(s);
+}
+
+const char *
+smtpd_client_label(struct smtpd_session *s)
+{
+	struct smtpd_client *c = &s->client;
+
+	if (!c->is_named) {
+		peer_lookup_cancel(c->lookup);
+		c->lookup = NULL;
+		client_fix(s, NULL, FACT_TEMP, FACT_TEMP);
+	}
+	return c->label;
+}
+
+void
+smtpd_client_tls_up(struct smtpd_session *s)
+{
+	if (s->client.is_named)
+		log_tls(s);
+}
+
+/* Whoever waited for the name goes on. */
+static void
+client_named(struct smtpd_session *s)
+{
+	if (s->policy != NULL && smtpd_policy_needs_name(s))
+		smtpd_policy_continue(s);
+	else if (s->client.is_awaited)
+		smtpd_session_continue(s);
+}
+
+static void
+on_name(void *arg, const struct peer_name *n)
+{
+	struct smtpd_session *s = arg;
+
+	s->client.lookup = NULL;
+	client_fix(s, n->name, n->name_fact, n->reverse_fact);
+	client_named(s);
+}
+
+static void
+on_patience(void *arg)
+{
+	struct smtpd_session *s = arg;
+
+	smtpd_client_label(s);
+	client_named(s);
+}
+
+void
+smtpd_client_await_name(struct smtpd_session *s)
+{
+	s->client.is_awaited = true;
+	if (!loop_timer_running(&s->client.patience))
+		loop_timer_start(&s->client.patience, s->server->conf->name_timeout_ms);
+}
+
+/* RFC 6761 6.3, RFC 6303 4.4: no server in the world is asked for these. */
+static bool
+is_localhost(const char *ip)
+{
+	return strcmp(ip, "127.0.0.1") == 0 || strcmp(ip, "::1") == 0;
+}
+
+void
+smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer)
+{
+	const struct smtpd_config *conf = s->server->conf;
+	struct smtpd_client *c = &s->client;
+
+	c->address = *peer;
+	addr_text(peer, c->ip);
+	c->in_mynetworks = net_list_match(conf->mynetworks.items, conf->mynetworks.count, peer);
+	loop_timer_init(&c->patience, s->server->loop, on_patience, s);
+	if (is_localhost(c->ip))
+		client_fix(s, "localhost", FACT_YES, FACT_YES);
+	else if (!conf->looks_up_names || s->server->dnsd == NULL)
+		client_fix(s, NULL, FACT_NO, FACT_NO);
+	else
+		c->lookup = peer_lookup_start(s->server->dnsd, peer, on_name, s);
+}
+
+void
+smtpd_client_clear(struct smtpd_session *s)
+{
+	peer_lookup_cancel(s->client.lookup);
+	loop_timer_stop(&s->client.patience);
+	x_free(&s->client.name);
+	x_free(&s->client.label);
+}

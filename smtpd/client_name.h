@@ -1,0 +1,18 @@
+/* client_name.h - the client of a session: its address, its verified name, its place in the log.
+ *
+ * Postfix looks the name up before it greets.  Here the greeting goes out at once; the name is looked up
+ * meanwhile, MAIL and AUTH wait for it for smtpd_peername_timeout at most, and a line that must be logged earlier says
+ * "unknown".  Once the name was logged it does not change. */
+#ifndef SMTPD_CLIENT_NAME_H
+#define SMTPD_CLIENT_NAME_H
+
+#include "smtpd/session.h"
+
+void smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer);
+void smtpd_client_clear(struct smtpd_session *s);
+/* smtpd_session_continue follows when the name is known, or will not be. */
+void smtpd_client_await_name(struct smtpd_session *s);
+/* TLS is up: logged as soon as the name is. */
+void smtpd_client_tls_up(struct smtpd_session *s);
+
+#endif

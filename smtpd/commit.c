@@ -1,0 +1,282 @@
+#include "smtpd/commit.h"
+#include "common/base/clock.h"
+#include "common/base/fd.h"
+#include "common/ipc/msg/qmgr.h"
+#include "common/log/log.h"
+#include "common/net/tls.h"
+#include "smtpd/content.h"
+#include "smtpd/received.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction.h"
+
+#include <time.h>
+
+enum {
+	/* RFC 5321 4.5.3.2.6 lets the client wait ten minutes */
+	COMMIT_TIMEOUT_MS = 300000,
+	HEADERS_MAX = 16384, /* of those made here */
+	INLINE_MAX = 32768,  /* a longer envelope travels as a memfd */
+};
+
+/* RFC 3848 */
+static const char *
+with_protocol(const struct smtpd_session *s)
+{
+	static const char *const names[] = { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" };
+
+	if (!s->is_esmtp)
+		return "SMTP";
+	return names[(smtpd_session_has_tls(s) ? 1 : 0) + (s->login != NULL ? 2 : 0)];
+}
+
+static int
+put_received(struct smtpd_session *s, int64_t now, struct buf *out)
+{
+	const struct smtpd_config *conf = s->server->conf;
+	const struct smtpd_transaction *tx = s->tx;
+	char literal[ADDR_TEXT], tls[200];
+	struct received r = {
+		.helo = s->helo,
+		.client_name = s->client.name != NULL ? s->client.name : "unknown",
+		.client_literal = addr_literal(&s->client.address, literal),
+		.login = conf->names_login ? s->login : NULL,
+		.myhostname = conf->myhostname,
+		.mail_name = conf->mail_name,
+		.protocol = with_protocol(s),
+		.queue_id = tx->queue_id,
+		.recipient = tx->only_rcpt,
+		.time = now,
+	};
+
+	if (smtpd_session_has_tls(s)) {
+		tls_describe(stream_ssl(s->stream), tls, sizeof tls);
+		r.tls = tls;
+	}
+	return received_format(&r, out);
+}
+
+/* "<20261123044843.ID@host>", as Postfix makes them: unique by the queue id. */
+static void
+format_message_id(const struct smtpd_session *s, int64_t now, struct buf *out)
+{
+	time_t t = (time_t)now;
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	buf_printf(out, "<%04d%02d%02d%02d%02d%02d.%s@%s>", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+	    tm.tm_hour, tm.tm_min, tm.tm_sec, s->tx->queue_id, s->server->conf->myhostname);
+}
+
+/* RFC 6409 8.1, 8.3: a message from our own users gets what is missing.  Mail that only passes is left alone. */
+static void
+put_missing(struct smtpd_session *s, int64_t now, struct buf *out)
+{
+	const struct header_scan *h = &s->tx->content->headers;
+
+	if (s->login == NULL && !s->client.in_mynetworks)
+		return;
+	if (!h->has_message_id) {
+		buf_append_str(out, "Message-Id: ");
+		format_message_id(s, now, out);
+		buf_append_str(out, "\r\n");
+	}
+	if (!h->has_date) {
+		buf_append_str(out, "Date: ");
+		mail_date_format(now, out);
+		buf_append_str(out, "\r\n");
+	}
+}
+
+/* What the content begins with may not become part of our last field. */
+static void
+put_seam(struct smtpd_session *s, struct buf *out)
+{
+	switch (s->tx->content->headers.start) {
+	case HEADER_START_FROM: /* Postfix: keep what an mbox left there, as a field */
+		buf_append_str(out, "X-Mailbox-Line: ");
+		break;
+	case HEADER_START_BODY:
+		buf_append_str(out, "\r\n");
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+log_message_id(struct smtpd_session *s, int64_t now)
+{
+	const struct header_scan *h = &s->tx->content->headers;
+	struct view id = header_scan_message_id(h);
+	struct buf made;
+
+	buf_init(&made, 1000);
+	if (!h->has_message_id && (s->login != NULL || s->client.in_mynetworks)) {
+		format_message_id(s, now, &made);
+		id = buf_view(&made);
+	}
+	log_as("cleanup", LOG_LEVEL_INFO, "%s: message-id=%s", s->tx->queue_id,
+	    id.len > 0 ? lq(id) : "<>");
+	buf_clear(&made);
+}
+
+static void
+fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
+{
+	struct smtpd_transaction *tx = s->tx;
+
+	*e = (struct envelope){
+		.sender = tx->sender.text,
+		.flags = tx->flags,
+		.arrival_ms = tx->arrival_ms,
+		.size = size,
+		.envid = "",
+		.client_name = s->client.name != NULL ? s->client.name : "unknown",
+		.client_address = s->client.ip,
+		.helo = s->helo != NULL ? s->helo : "",
+		.protocol = s->is_esmtp ? "ESMTP" : "SMTP",
+		.sasl_method = s->mechanism != NULL ? s->mechanism : "",
+		.sasl_username = s->login != NULL ? s->login : "",
+		.rcpts = tx->rcpts,
+		.nrcpts = tx->nrcpts,
+	};
+}
+
+/* The three things that travel: descriptors are -1 where there is none. */
+struct parcel {
+	struct buf envelope;
+	int envelope_fd; /* owned; a long envelope */
+	int headers_fd;  /* owned */
+	uint64_t headers_size;
+};
+
+static void
+parcel_clear(struct parcel *p)
+{
+	buf_clear(&p->envelope);
+	fd_close(&p->envelope_fd);
+	fd_close(&p->headers_fd);
+}
+
+static int
+pack_headers(struct smtpd_session *s, int64_t now, struct parcel *p, struct err *err)
+{
+	struct buf headers;
+	int r = 0;
+
+	buf_init(&headers, HEADERS_MAX);
+	put_received(s, now, &headers);
+	put_missing(s, now, &headers);
+	put_seam(s, &headers);
+	if (headers.failed)
+		r = err_set(err, ERR_LIMIT, "headers of more than %d bytes", HEADERS_MAX);
+	else if ((p->headers_fd = memfd_sealed("headers", headers.p, headers.len, err)) < 0)
+		r = -1;
+	p->headers_size = headers.len;
+	buf_clear(&headers);
+	return r;
+}
+
+static int
+pack(struct smtpd_session *s, int64_t now, struct parcel *p, struct err *err)
+{
+	struct envelope e;
+
+	*p = (struct parcel){ .envelope_fd = -1, .headers_fd = -1 };
+	buf_init(&p->envelope, ENVELOPE_MAX_BYTES);
+	if (pack_headers(s, now, p, err) < 0)
+		return -1;
+	fill_envelope(s, p->headers_size + s->tx->content->data.size, &e);
+	if (envelope_encode(&e, &p->envelope) < 0)
+		return err_set(err, ERR_LIMIT, "envelope too large");
+	if (p->envelope.len <= INLINE_MAX)
+		return 0;
+	p->envelope_fd = memfd_sealed("envelope", p->envelope.p, p->envelope.len, err);
+	return p->envelope_fd < 0 ? -1 : 0;
+}
+
+static void
+commit_accepted(struct smtpd_session *s)
+{
+	s->tx->is_committed = true;
+	s->errors = s->junk = 0; /* as Postfix: mail delivered wipes the slate */
+	smtpd_reply(s, 250, "2.0.0", "Ok: queued as %s", s->tx->queue_id);
+}
+
+static void
+commit_failed(struct smtpd_session *s, uint32_t status, const char *why)
+{
+	log_warn("%s: queue file write error: %s", s->tx->queue_id, why);
+	if (status == QMGR_FULL)
+		smtpd_reply(s, 452, "4.3.1", "Insufficient system storage");
+	else
+		smtpd_reply(s, 451, "4.3.0", "Error: queue file write error");
+}
+
+static void
+on_committed(void *arg, struct ipc_in *in)
+{
+	struct smtpd_session *s = arg;
+	uint32_t status = QMGR_TEMP;
+	const char *why = "no answer from the queue manager";
+
+	s->call = NULL;
+	if (in != NULL) {
+		status = ipc_get_u32(in);
+		why = ipc_get_str(in);
+	}
+	if (in != NULL && status == QMGR_OK) {
+		commit_accepted(s);
+	} else {
+		/* the message may be durable all the same: then forgetting it is not ours to ask */
+		s->tx->is_committed = in == NULL;
+		commit_failed(s, status, lqs(why));
+	}
+	smtpd_session_reset(s);
+	smtpd_session_done(s);
+}
+
+static void
+send_commit(struct smtpd_session *s, const struct parcel *p)
+{
+	const struct smtpd_content *c = s->tx->content;
+	bool is_inline = p->envelope_fd < 0;
+	struct ipc_out o;
+
+	ipc_out_init(&o, QMGR_COMMIT);
+	ipc_put_str(&o, s->tx->queue_id);
+	ipc_put_u32(&o, is_inline ? 0 : 1);
+	ipc_put_bytes(&o, p->envelope.p, is_inline ? p->envelope.len : 0);
+	ipc_put_u64(&o, p->headers_size);
+	ipc_put_u64(&o, c->data.size);
+	ipc_put_u64(&o, 0); /* headers come before the whole content, which is as it was received */
+	ipc_put_u32(&o, c->body.is_file ? 1 : 0);
+	if (!is_inline)
+		ipc_put_fd(&o, p->envelope_fd);
+	ipc_put_fd(&o, p->headers_fd);
+	if (!c->body.is_file)
+		ipc_put_fd(&o, c->body.fd);
+	s->call = ipc_edge_call(s->server->qmgr, &o, "us", COMMIT_TIMEOUT_MS, on_committed, s);
+}
+
+enum cmd_result
+smtpd_commit(struct smtpd_session *s)
+{
+	int64_t now = clock_wall_ms() / 1000;
+	struct parcel p;
+	struct err err;
+	enum cmd_result r = CMD_WAIT;
+
+	if (pack(s, now, &p, &err) == 0) {
+		log_message_id(s, now);
+		send_commit(s, &p);
+		/* the content lives in the message now */
+		body_clear(&s->tx->content->body);
+	} else {
+		commit_failed(s, QMGR_TEMP, err.text);
+		smtpd_session_reset(s);
+		r = CMD_DONE;
+	}
+	parcel_clear(&p);
+	return r;
+}

@@ -1,0 +1,141 @@
+#include "smtpd/config.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+
+#include <stdlib.h>
+
+/* clang-format off */
+static const char *const list_names[RESTRICT_LISTS] = {
+	[RESTRICT_CLIENT]      = "smtpd_client_restrictions",
+	[RESTRICT_HELO]        = "smtpd_helo_restrictions",
+	[RESTRICT_SENDER]      = "smtpd_sender_restrictions",
+	[RESTRICT_RELAY]       = "smtpd_relay_restrictions",
+	[RESTRICT_RECIPIENT]   = "smtpd_recipient_restrictions",
+	[RESTRICT_DATA]        = "smtpd_data_restrictions",
+	[RESTRICT_END_OF_DATA] = "smtpd_end_of_data_restrictions",
+};
+/* clang-format on */
+
+static int
+read_networks(struct net_list *l, const struct conf *conf, const char *name, struct err *err)
+{
+	struct view rest = view_of(conf_str(conf, name)), item;
+
+	while (conf_next(&rest, &item)) {
+		l->items = x_realloc(l->items, l->count + 1, sizeof *l->items);
+		if (net_prefix_parse(item, &l->items[l->count], err) < 0)
+			return err_prefix(err, "%s", name);
+		l->count++;
+	}
+	return 0;
+}
+
+static enum smtpd_tls_level
+read_tls_level(const struct conf *conf)
+{
+	const char *level = conf_str(conf, "smtpd_tls_security_level");
+
+	if (strcmp(level, "encrypt") == 0)
+		return SMTPD_TLS_ENCRYPT;
+	return strcmp(level, "may") == 0 ? SMTPD_TLS_MAY : SMTPD_TLS_NONE;
+}
+
+static void
+warn_unknown(void *arg, const char *name)
+{
+	log_warn("unknown smtpd restriction: \"%s\" in %s", name, (const char *)arg);
+}
+
+/* What Postfix refuses to run with: nothing between the world and foreign destinations. */
+static bool
+has_relay_control(const struct smtpd_config *c)
+{
+	static const char *const guards[] = { "reject_unauth_destination", "defer_unauth_destination", "reject",
+		"defer", "defer_if_permit" };
+
+	for (int id = RESTRICT_RELAY; id <= RESTRICT_RECIPIENT; id++)
+		for (size_t i = 0; i < c->restrictions[id].count; i++)
+			for (size_t g = 0; g < sizeof guards / sizeof guards[0]; g++)
+				if (!c->restrictions[id].items[i].warn &&
+				    strcmp(c->restrictions[id].items[i].name, guards[g]) == 0)
+					return true;
+	return false;
+}
+
+static int
+read_restrictions(struct smtpd_config *c, struct err *err)
+{
+	for (size_t i = 0; i < RESTRICT_LISTS; i++)
+		if (list_names[i] != NULL)
+			restrict_list_parse(&c->restrictions[i], conf_str(c->conf, list_names[i]),
+			    warn_unknown, (void *)(uintptr_t)list_names[i]);
+	restrict_list_parse(&c->restrictions[RESTRICT_UNLISTED], "reject_unlisted_recipient", NULL, NULL);
+	if (!has_relay_control(c))
+		return err_set(err, ERR_SYNTAX,
+		    "in %s or %s, specify at least one working instance of: reject_unauth_destination, "
+		    "defer_unauth_destination, reject, defer, defer_if_permit",
+		    list_names[RESTRICT_RELAY], list_names[RESTRICT_RECIPIENT]);
+	return 0;
+}
+
+static void
+read_limits(struct smtpd_config *c, const struct conf *conf)
+{
+	c->message_size_limit = (uint64_t)conf_size(conf, "message_size_limit");
+	c->recipient_limit = (size_t)conf_int(conf, "smtpd_recipient_limit");
+	c->recipient_overshoot_limit = (size_t)conf_int(conf, "smtpd_recipient_overshoot_limit");
+	c->hard_errors = (unsigned)conf_int(conf, "smtpd_hard_error_limit");
+	c->soft_errors = (unsigned)conf_int(conf, "smtpd_soft_error_limit");
+	c->junk_limit = (unsigned)conf_int(conf, "smtpd_junk_command_limit");
+	c->auth_errors = (unsigned)conf_int(conf, "smtpd_auth_error_limit");
+	c->error_sleep_ms = conf_seconds(conf, "smtpd_error_sleep_time") * 1000;
+	c->timeout_ms = conf_seconds(conf, "smtpd_timeout") * 1000;
+	c->starttls_timeout_ms = conf_seconds(conf, "smtpd_starttls_timeout") * 1000;
+	c->name_timeout_ms = conf_seconds(conf, "smtpd_peername_timeout") * 1000;
+	c->line_limit = (size_t)conf_size(conf, "line_length_limit");
+	c->data_line_limit = (size_t)conf_size(conf, "smtpd_data_line_limit");
+	c->header_limit = (size_t)conf_size(conf, "header_size_limit");
+	c->hop_limit = (unsigned)conf_int(conf, "hopcount_limit");
+	c->client_limit = (size_t)conf_int(conf, "smtpd_client_limit");
+	c->per_client_limit = (size_t)conf_int(conf, "smtpd_client_connection_count_limit");
+}
+
+int
+smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *err)
+{
+	*c = (struct smtpd_config){ .conf = conf };
+	c->myhostname = conf_str(conf, "myhostname");
+	c->myorigin = conf_str(conf, "myorigin");
+	c->mail_name = conf_str(conf, "mail_name");
+	c->banner = conf_str(conf, "smtpd_banner");
+	c->cert_file = conf_str(conf, "smtpd_tls_cert_file");
+	c->is_submission = conf_bool(conf, "smtpd_submission");
+	c->is_wrapper = conf_bool(conf, "smtpd_tls_wrappermode");
+	c->tls_level = read_tls_level(conf);
+	c->tls_auth_only = conf_bool(conf, "smtpd_tls_auth_only");
+	c->has_auth = conf_bool(conf, "smtpd_sasl_auth_enable");
+	c->names_login = conf_bool(conf, "smtpd_sasl_authenticated_header");
+	c->mechanisms = conf_str(conf, "smtpd_sasl_mechanisms");
+	c->requires_helo = conf_bool(conf, "smtpd_helo_required");
+	c->delays_reject = conf_bool(conf, "smtpd_delay_reject");
+	c->looks_up_names = conf_bool(conf, "smtpd_peername_lookup");
+	c->has_vrfy = !conf_bool(conf, "disable_vrfy_command");
+	c->is_strict = conf_bool(conf, "strict_rfc821_envelopes");
+	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
+	read_limits(c, conf);
+	if (c->is_wrapper && c->cert_file[0] == '\0')
+		return err_set(err, ERR_SYNTAX, "smtpd_tls_wrappermode = yes needs smtpd_tls_cert_file");
+	if (read_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||
+	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) < 0)
+		return -1;
+	return read_restrictions(c, err);
+}
+
+void
+smtpd_config_clear(struct smtpd_config *c)
+{
+	x_free(&c->mynetworks.items);
+	x_free(&c->limit_exceptions.items);
+	for (size_t i = 0; i < RESTRICT_LISTS; i++)
+		restrict_list_clear(&c->restrictions[i]);
+}

@@ -1,0 +1,40 @@
+/* config.h - the parameters of this service, read once into a struct of our own (STYLE 3.12). */
+#ifndef SMTPD_CONFIG_H
+#define SMTPD_CONFIG_H
+
+#include "common/config/conf.h"
+#include "common/net/addr.h"
+#include "smtpd/restrict.h"
+
+struct net_list {
+	struct net_prefix *items; /* owned */
+	size_t count;
+};
+
+enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
+
+struct smtpd_config {
+	const struct conf *conf; /* borrowed for the process's life, as are the strings */
+	const char *myhostname, *myorigin, *mail_name, *banner, *cert_file;
+	bool is_submission, is_wrapper;
+	enum smtpd_tls_level tls_level;
+	bool tls_auth_only, has_auth, names_login;
+	const char *mechanisms;
+	uint64_t message_size_limit; /* 0: none */
+	size_t recipient_limit, recipient_overshoot_limit;
+	unsigned hard_errors, soft_errors, junk_limit, auth_errors;
+	int64_t error_sleep_ms, timeout_ms, starttls_timeout_ms, name_timeout_ms;
+	size_t line_limit, data_line_limit, header_limit;
+	unsigned hop_limit;
+	bool requires_helo, delays_reject, looks_up_names, has_vrfy, is_strict;
+	const char *forbidden_commands;
+	size_t client_limit, per_client_limit;
+	struct net_list mynetworks, limit_exceptions;
+	struct restrict_list restrictions[RESTRICT_LISTS];
+};
+
+/* -1: ERR_SYNTAX, naming the parameter. */
+int smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *err);
+void smtpd_config_clear(struct smtpd_config *c);
+
+#endif

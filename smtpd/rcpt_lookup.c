@@ -1,0 +1,104 @@
+#include "smtpd/rcpt_lookup.h"
+#include "common/ipc/msg/authd.h"
+#include "common/log/log.h"
+#include "smtpd/policy.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction.h"
+
+enum { RESOLVE_TIMEOUT_MS = 30000 };
+
+static enum restrict_fact
+fact_of_status(uint32_t status)
+{
+	switch (status) {
+	case AUTHD_OK:
+		return FACT_YES;
+	case AUTHD_NO:
+	case AUTHD_RELAY_DENIED:
+		return FACT_NO;
+	case AUTHD_FULL:
+		return FACT_FULL;
+	default:
+		return FACT_TEMP;
+	}
+}
+
+/* Copies one final recipient of the answer.  false: out of room, or an answer that makes no sense. */
+static bool
+take_recipient(struct smtpd_transaction *tx, struct ipc_in *in, struct recipient *r)
+{
+	const char *nexthop, *address;
+
+	r->transport = ipc_get_u32(in);
+	nexthop = ipc_get_str(in);
+	address = ipc_get_str(in);
+	r->uid = ipc_get_u32(in);
+	r->gid = ipc_get_u32(in);
+	r->nexthop = arena_strdup(&tx->arena, nexthop);
+	r->address = arena_strdup(&tx->arena, address);
+	return r->nexthop != NULL && r->address != NULL && address[0] != '\0' && r->transport > 0 &&
+	    r->transport < TRANSPORT_COUNT;
+}
+
+static size_t
+count_recipients(struct ipc_in in)
+{
+	size_t n = 0;
+
+	while (ipc_in_more(&in)) {
+		ipc_get_u32(&in);
+		ipc_get_str(&in);
+		ipc_get_str(&in);
+		ipc_get_u32(&in);
+		ipc_get_u32(&in);
+		n++;
+	}
+	return n;
+}
+
+static bool
+take_answer(struct smtpd_transaction *tx, struct ipc_in *in)
+{
+	struct smtpd_found *f = &tx->found;
+
+	f->fact = fact_of_status(ipc_get_u32(in));
+	f->is_local = ipc_get_u32(in) != 0;
+	ipc_get_str(in);
+	if (f->fact != FACT_YES)
+		return true;
+	f->count = count_recipients(*in);
+	f->rcpts = f->count > 0 ? arena_alloc(&tx->arena, f->count * sizeof *f->rcpts) : NULL;
+	if (f->rcpts == NULL)
+		return false;
+	for (size_t i = 0; i < f->count; i++)
+		if (!take_recipient(tx, in, &f->rcpts[i]))
+			return false;
+	return true;
+}
+
+static void
+on_resolved(void *arg, struct ipc_in *in)
+{
+	struct smtpd_session *s = arg;
+
+	s->call = NULL;
+	if (in == NULL)
+		log_warn("no answer from authd for recipient <%s>", lqs(s->args->address.text));
+	if (in == NULL || !take_answer(s->tx, in)) {
+		s->tx->found.count = 0;
+		s->tx->found.fact = FACT_TEMP;
+	}
+	smtpd_policy_continue(s);
+}
+
+void
+smtpd_rcpt_lookup(struct smtpd_session *s, const char *address)
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, AUTHD_RESOLVE);
+	ipc_put_str(&o, address);
+	ipc_put_u32(&o, 0);
+	s->call = ipc_edge_call(
+	    s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, on_resolved, s);
+}

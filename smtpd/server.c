@@ -1,0 +1,186 @@
+#include "smtpd/server.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+#include "smtpd/session.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	TLS_RETRY_MS = 5000,
+	REFUSAL_MS = 5000, /* a refused client's time to read why */
+};
+
+struct client_count {
+	size_t sessions;
+};
+
+/* Full: the limit is reached, or what the listener promises (TLS) is not there yet. */
+static void
+update_full(struct smtpd_server *v)
+{
+	bool waits_for_tls = v->tls == NULL && (v->conf->is_wrapper || !v->tls_was_tried);
+	bool is_full = v->nsessions >= v->conf->client_limit || waits_for_tls;
+
+	if (is_full == v->is_full)
+		return;
+	v->is_full = is_full;
+	if (is_full && !waits_for_tls)
+		log_warn("%zu sessions: no more connections are accepted until some have ended",
+		    v->nsessions);
+	if (v->on_full != NULL)
+		v->on_full(v->arg, is_full);
+}
+
+static void
+on_tls_ready(void *arg, struct tls_context *ctx, const struct err *err)
+{
+	struct smtpd_server *v = arg;
+
+	v->tls_was_tried = true;
+	v->tls = ctx;
+	if (ctx == NULL) {
+		log_warn("cannot load certificate %s: %s; TLS is not available", v->conf->cert_file, err->text);
+		loop_timer_start(&v->tls_retry, TLS_RETRY_MS);
+	}
+	update_full(v);
+}
+
+static void
+on_tls_retry(void *arg)
+{
+	struct smtpd_server *v = arg;
+
+	tls_server_new(v->conf->cert_file, v->conf->conf, on_tls_ready, v);
+}
+
+void
+smtpd_server_start(struct smtpd_server *v)
+{
+	LIST_INIT(&v->sessions);
+	map_init(&v->clients);
+	loop_timer_init(&v->tls_retry, v->loop, on_tls_retry, v);
+	v->tls = NULL;
+	v->nsessions = 0;
+	v->is_draining = v->is_full = false;
+	v->next_id = 1;
+	v->tls_was_tried =
+	    v->conf->cert_file[0] == '\0' || (v->conf->tls_level == SMTPD_TLS_NONE && !v->conf->is_wrapper);
+	update_full(v);
+	if (!v->tls_was_tried)
+		on_tls_retry(v);
+}
+
+void
+smtpd_server_clear(struct smtpd_server *v)
+{
+	struct smtpd_session *s;
+	struct map_walk walk = { 0 };
+	struct map_entry *e;
+
+	while ((s = LIST_FIRST(&v->sessions)) != NULL)
+		smtpd_session_free(s);
+	while ((e = map_next(&v->clients, &walk)) != NULL)
+		free(e->value);
+	map_clear(&v->clients);
+	loop_timer_stop(&v->tls_retry);
+	if (v->tls != NULL)
+		tls_context_free(v->tls);
+	v->tls = NULL;
+}
+
+uint32_t
+smtpd_server_next_id(struct smtpd_server *v)
+{
+	return v->next_id++;
+}
+
+/* Counts the client in.  False: it has too many sessions already. */
+static bool
+client_enter(struct smtpd_server *v, const struct sockaddr_storage *peer, const char *ip)
+{
+	struct client_count *c = map_get(&v->clients, view_of(ip));
+	size_t limit = v->conf->per_client_limit;
+
+	if (c == NULL) {
+		c = x_calloc(1, sizeof *c);
+		map_put(&v->clients, view_of(ip), c);
+	} else if (limit > 0 && c->sessions >= limit &&
+		   !net_list_match(v->conf->limit_exceptions.items, v->conf->limit_exceptions.count, peer)) {
+		return false;
+	}
+	c->sessions++;
+	return true;
+}
+
+static void
+on_refused_input(void *arg, struct stream *s)
+{
+	(void)arg;
+	stream_consume(s, stream_input(s).len);
+}
+
+static void
+on_refused_close(void *arg, struct stream *s, const struct err *why)
+{
+	(void)arg;
+	(void)why;
+	stream_free(s);
+}
+
+/* A refusal needs no session; in wrapper mode the client would not understand a word before TLS. */
+static void
+refuse(struct smtpd_server *v, int fd, const char *ip)
+{
+	static const struct stream_limits limits = { 1024, 1024 };
+	static const struct stream_ops ops = { on_refused_input, NULL, NULL, on_refused_close };
+	struct stream *stream;
+
+	log_warn("Connection concurrency limit exceeded: %zu from unknown[%s] for service smtp",
+	    v->conf->per_client_limit, ip);
+	if (v->conf->is_wrapper) {
+		close(fd);
+		return;
+	}
+	stream = stream_new(v->loop, fd, &limits, &ops, NULL);
+	stream_printf(
+	    stream, "421 4.7.0 %s Error: too many connections from %s\r\n", v->conf->myhostname, ip);
+	stream_finish(stream, REFUSAL_MS);
+}
+
+void
+smtpd_server_accept(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer)
+{
+	char ip[ADDR_TEXT];
+
+	if (!client_enter(v, peer, addr_text(peer, ip))) {
+		refuse(v, fd, ip);
+		return;
+	}
+	v->nsessions++;
+	smtpd_session_new(v, fd, peer);
+	update_full(v);
+}
+
+void
+smtpd_server_left(struct smtpd_server *v, const char *client_ip)
+{
+	struct client_count *c = map_get(&v->clients, view_of(client_ip));
+
+	if (c != NULL && --c->sessions == 0) {
+		map_remove(&v->clients, view_of(client_ip));
+		free(c);
+	}
+	v->nsessions--;
+	update_full(v);
+	if (v->is_draining && v->nsessions == 0 && v->on_empty != NULL)
+		v->on_empty(v->arg);
+}
+
+void
+smtpd_server_drain(struct smtpd_server *v)
+{
+	v->is_draining = true;
+	if (v->nsessions == 0 && v->on_empty != NULL)
+		v->on_empty(v->arg);
+}

@@ -1,0 +1,50 @@
+/* server.h - one smtpd process: its sessions, its edges, its limits.  Knows nothing of the daemon's life, so that
+ * a test can run it. */
+#ifndef SMTPD_SERVER_H
+#define SMTPD_SERVER_H
+
+#include "common/base/map.h"
+#include "common/ipc/conn.h"
+#include "common/net/tls.h"
+#include "smtpd/config.h"
+
+#include <sys/queue.h>
+
+struct smtpd_session;
+LIST_HEAD(smtpd_session_list, smtpd_session);
+
+struct smtpd_server {
+	struct loop *loop;               /* borrowed, as are the edges and the configuration */
+	const struct smtpd_config *conf;
+	struct ipc_edge *authd, *qmgr, *dnsd;
+	/* Called when connections should not be accepted, and when they should again. */
+	void (*on_full)(void *arg, bool is_full);
+	/* Draining, and the last session has ended. */
+	void (*on_empty)(void *arg);
+	void *arg;
+
+	struct tls_context *tls; /* owned; NULL while there is none */
+	struct loop_timer tls_retry;
+	bool tls_was_tried, is_draining, is_full;
+	struct smtpd_session_list sessions;
+	size_t nsessions;
+	struct map clients; /* address -> struct client_count, owned */
+	uint32_t next_id;
+};
+
+/* Fills the private part; the fields above `tls` are set by the caller.  Asks for the TLS context; until the answer
+ * is there the server counts as full. */
+void smtpd_server_start(struct smtpd_server *v);
+/* Ends every session and frees what is owned. */
+void smtpd_server_clear(struct smtpd_server *v);
+/* A new client; fd is owned from here on. */
+void smtpd_server_accept(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer);
+/* Sessions without a transaction get 421 at their next command; on_empty follows, maybe at once. */
+void smtpd_server_drain(struct smtpd_server *v);
+
+/* For sessions: a number that tells this server's SASL exchanges apart. */
+uint32_t smtpd_server_next_id(struct smtpd_server *v);
+/* For sessions: one has ended and is off the list. */
+void smtpd_server_left(struct smtpd_server *v, const char *client_ip);
+
+#endif

@@ -1,0 +1,121 @@
+/* session.h - one SMTP session: its state, the command under way, the way from input to reply.
+ *
+ * A command line is cut off the input, its row looked up (command_table.h), its arguments checked, its policy
+ * evaluated (policy.h), and then its function acts.  Each step may have to wait; the session then leaves its
+ * input where it is until whoever waited says smtpd_session_done (the command has its reply) or
+ * smtpd_session_continue (go on reading).  Both may free the session: they are the last thing a callback does.
+ *
+ * Ownership: session -> transaction -> recipients, content.  Freeing the session cancels every timer and
+ * call below it.
+ */
+#ifndef SMTPD_SESSION_H
+#define SMTPD_SESSION_H
+
+#include "common/ipc/conn.h"
+#include "common/net/addr.h"
+#include "common/net/stream.h"
+#include "common/proto/address.h"
+#include "smtpd/command_table.h"
+#include "smtpd/peer_name.h"
+#include "smtpd/server.h"
+
+struct smtpd_transaction;
+struct smtpd_policy;
+struct smtpd_sasl;
+
+/* What the one timer of a session is running for. */
+enum smtpd_timer_use { TIMER_IDLE, TIMER_DELAY, TIMER_SASL_DELAY };
+
+struct smtpd_client {
+	struct sockaddr_storage address;
+	char ip[ADDR_TEXT];
+	char *name;    /* owned; NULL while unknown or not verified */
+	char *label;   /* owned; "name[ip]" for the log */
+	bool is_named; /* the name will not change any more, "connect from" was logged */
+	bool is_awaited; /* a command waits for the name */
+	bool in_mynetworks;
+	struct peer_lookup *lookup; /* owned */
+	struct loop_timer patience; /* ends the wait for the name */
+	enum restrict_fact name_fact, reverse_fact;
+};
+
+/* Arguments of the command under way, filled by its check function. */
+struct smtpd_args {
+	struct address address; /* MAIL, RCPT */
+	uint64_t size;          /* MAIL SIZE= */
+	unsigned flags;         /* enum envelope_flags */
+	char *text;             /* owned; HELO, EHLO, AUTH, HELP, VRFY */
+};
+
+struct smtpd_session {
+	LIST_ENTRY(smtpd_session) link;
+	struct smtpd_server *server;    /* borrowed */
+	struct stream *stream;          /* owned */
+	enum smtpd_state state;         /* smtpd_session_set_state */
+	const struct smtpd_command *row; /* the command under way, or the last one; NULL: none yet */
+	struct smtpd_args *args;        /* owned, for the time of one command */
+	struct smtpd_policy *policy;    /* owned, while a policy is evaluated */
+	struct smtpd_transaction *tx;   /* owned, MAIL to the end of the message */
+	struct smtpd_sasl *sasl;        /* owned, during AUTH */
+	struct ipc_call *call;          /* the one question the command waits for */
+	struct loop_timer timer;
+	enum smtpd_timer_use timer_use;
+	struct smtpd_client client;
+	char *helo;                     /* owned; as given, bytes that mislead a reader replaced by '?' */
+	char *login, *mechanism;        /* owned; NULL before AUTH */
+	int reply_code;                 /* of the last reply */
+	unsigned errors, junk, auth_failures;
+	enum restrict_fact helo_fact;
+	bool is_esmtp;
+	bool is_waiting;     /* input stays where it is */
+	bool is_running;     /* smtpd_session_run is on the stack */
+	bool is_eof;         /* the client will send no more */
+	bool is_in_handshake;
+	bool is_delayed;     /* the delay for too many errors is over for this command */
+	bool is_excused;     /* this refusal does not count as an error */
+	bool is_skipping;    /* the rest of an overlong line is thrown away */
+	bool skip_saw_cr;
+	bool has_pipelined;  /* sent commands where RFC 2920 forbids it */
+	uint16_t good[SMTPD_COMMANDS], all[SMTPD_COMMANDS]; /* for the "disconnect" line */
+};
+
+/* Greets (or starts TLS in wrapper mode) and lives on its own from then on. */
+void smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer);
+/* Ends it at once, without a word. */
+void smtpd_session_free(struct smtpd_session *s);
+
+void smtpd_session_set_state(struct smtpd_session *s, enum smtpd_state state);
+/* "%d %s text": dsn NULL or "" where RFC 2034 has no code.  A code of 400 and more makes the command a failed one. */
+void smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The last reply is on its way: nothing more is read, and the session ends. */
+void smtpd_session_end(struct smtpd_session *s);
+
+void smtpd_session_done(struct smtpd_session *s);
+void smtpd_session_continue(struct smtpd_session *s);
+/* The client is alive: its time starts anew. */
+void smtpd_session_touch(struct smtpd_session *s);
+void smtpd_session_delay(struct smtpd_session *s, enum smtpd_timer_use use, int64_t ms);
+/* Counts the command as failed or done, and drops its arguments. */
+void smtpd_session_account(struct smtpd_session *s);
+/* Drops the transaction, if there is one, and everything that belongs to it. */
+void smtpd_session_reset(struct smtpd_session *s);
+/* What the client told us is forgotten (RFC 3207 4.2). */
+void smtpd_session_forget(struct smtpd_session *s);
+
+/* The name of the command for the log: "RCPT", "END-OF-MESSAGE", "CONNECT". */
+const char *smtpd_session_where(const struct smtpd_session *s);
+/* "name[ip]"; fixes the name as it is known now. */
+const char *smtpd_client_label(struct smtpd_session *s);
+/* One more command is waiting behind this one in the input. */
+bool smtpd_session_has_more_input(struct smtpd_session *s);
+static inline bool
+smtpd_session_has_tls(const struct smtpd_session *s)
+{
+	return stream_has_tls(s->stream);
+}
+/* "NOQUEUE: reject: RCPT from name[ip]: 550 5.1.1 <x>: ...; from=<> to=<> proto=ESMTP helo=<>" */
+void smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where, int code,
+    const char *dsn, const char *text);
+
+#endif

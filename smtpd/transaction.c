@@ -1,0 +1,166 @@
+#include "smtpd/transaction.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/ipc/msg/qmgr.h"
+#include "common/log/log.h"
+#include "smtpd/cmd_data.h"
+
+#include <stdlib.h>
+
+enum {
+	ARENA_MAX = 16 << 20, /* aliases may expand to many; a session may not take all memory */
+	BEGIN_TIMEOUT_MS = 60000, /* qmgr may be restarting and replaying its journal */
+};
+
+void
+smtpd_transaction_new(struct smtpd_session *s, const struct smtpd_args *args)
+{
+	struct smtpd_transaction *tx = x_calloc(1, sizeof *tx);
+
+	arena_init(&tx->arena, ARENA_MAX);
+	map_init(&tx->seen);
+	tx->sender = args->address;
+	tx->sender.domain = tx->sender.text + (args->address.domain - args->address.text);
+	tx->flags = args->flags;
+	tx->announced_size = args->size;
+	tx->arrival_ms = clock_wall_ms();
+	s->tx = tx;
+}
+
+static void
+abort_id(struct smtpd_session *s, const char *id)
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, QMGR_ABORT);
+	ipc_put_str(&o, id);
+	ipc_edge_send(s->server->qmgr, &o);
+}
+
+void
+smtpd_transaction_free(struct smtpd_session *s)
+{
+	struct smtpd_transaction *tx = s->tx;
+
+	if (tx == NULL)
+		return;
+	s->tx = NULL;
+	ipc_call_cancel(tx->begin);
+	if (tx->queue_id != NULL && !tx->is_committed)
+		abort_id(s, tx->queue_id);
+	smtpd_content_free(tx->content);
+	map_clear(&tx->seen);
+	arena_clear(&tx->arena);
+	free(tx->queue_id);
+	free(tx->rcpts);
+	free(tx);
+}
+
+static int
+add_one(struct smtpd_transaction *tx, const struct recipient *r, const char *orig, struct err *err)
+{
+	struct recipient *mine;
+
+	if (map_get(&tx->seen, view_of(r->address)) != NULL)
+		return 0; /* several addresses of one mailbox, or the same one again */
+	if (tx->nrcpts >= ENVELOPE_MAX_RCPTS)
+		return err_set(err, ERR_LIMIT, "too many recipients");
+	if (tx->nrcpts == tx->cap) {
+		tx->cap = tx->cap == 0 ? 4 : tx->cap * 2;
+		tx->rcpts = x_realloc(tx->rcpts, tx->cap, sizeof *tx->rcpts);
+	}
+	mine = &tx->rcpts[tx->nrcpts++];
+	*mine = *r;
+	mine->orig = strcmp(orig, r->address) == 0 ? "" : orig;
+	mine->orcpt = "";
+	map_put(&tx->seen, view_of(r->address), tx);
+	return 0;
+}
+
+int
+smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, struct err *err)
+{
+	const char *copy = arena_strdup(&tx->arena, orig);
+
+	if (copy == NULL)
+		return err_set(err, ERR_LIMIT, "too many recipients");
+	for (size_t i = 0; i < tx->found.count; i++)
+		if (add_one(tx, &tx->found.rcpts[i], copy, err) < 0)
+			return -1;
+	tx->only_rcpt = tx->naccepted == 0 ? copy : NULL;
+	tx->naccepted++;
+	return 0;
+}
+
+/* Postfix logs this line when the queue file is opened. */
+static void
+log_client(struct smtpd_session *s)
+{
+	const char *label = smtpd_client_label(s);
+
+	if (s->login != NULL)
+		log_info("%s: client=%s, sasl_method=%s, sasl_username=%s", s->tx->queue_id, label,
+		    s->mechanism, lqs(s->login));
+	else
+		log_info("%s: client=%s", s->tx->queue_id, label);
+}
+
+static bool
+queue_id_is_sane(const char *id)
+{
+	size_t len = strlen(id);
+
+	for (size_t i = 0; i < len; i++)
+		if (!ascii_is_alnum((unsigned char)id[i]))
+			return false;
+	return len > 0 && len <= 64;
+}
+
+static void
+on_begun(void *arg, struct ipc_in *in)
+{
+	struct smtpd_session *s = arg;
+	struct smtpd_transaction *tx = s->tx;
+	const char *id, *why;
+
+	tx->begin = NULL;
+	tx->begin_status = QMGR_TEMP;
+	if (in != NULL) {
+		tx->begin_status = ipc_get_u32(in);
+		id = ipc_get_str(in);
+		why = ipc_get_str(in);
+		if (tx->begin_status == QMGR_OK && !queue_id_is_sane(id))
+			tx->begin_status = QMGR_BAD;
+		if (tx->begin_status == QMGR_OK) {
+			tx->queue_id = x_strdup(id);
+			log_client(s);
+		} else {
+			log_warn("queue manager takes no mail: %s", lqs(why));
+		}
+	} else {
+		log_warn("no answer from the queue manager");
+	}
+	if (tx->is_awaited)
+		smtpd_data_begun(s);
+}
+
+void
+smtpd_transaction_begin(struct smtpd_session *s)
+{
+	struct smtpd_transaction *tx = s->tx;
+	struct ipc_out o;
+
+	if (tx->is_begun)
+		return;
+	tx->is_begun = true;
+	ipc_out_init(&o, QMGR_BEGIN);
+	ipc_put_u64(&o, tx->announced_size);
+	tx->begin = ipc_edge_call(s->server->qmgr, &o, "uss", BEGIN_TIMEOUT_MS, on_begun, s);
+}
+
+bool
+smtpd_transaction_await(struct smtpd_session *s)
+{
+	s->tx->is_awaited = s->tx->begin != NULL;
+	return s->tx->is_awaited;
+}

@@ -1,0 +1,55 @@
+/* transaction.h - one mail transaction (RFC 5321 3.3), from MAIL to the reply after the content. */
+#ifndef SMTPD_TRANSACTION_H
+#define SMTPD_TRANSACTION_H
+
+#include "common/base/map.h"
+#include "common/ipc/envelope.h"
+#include "smtpd/session.h"
+
+struct smtpd_content;
+
+/* What authd said of one recipient. */
+struct smtpd_found {
+	enum restrict_fact fact;
+	bool is_local;
+	struct recipient *rcpts; /* in the transaction's arena */
+	size_t count;
+};
+
+struct smtpd_transaction {
+	struct arena arena;    /* the strings of the envelope */
+	struct address sender; /* "" = <> */
+	uint32_t flags;        /* enum envelope_flags */
+	uint64_t announced_size; /* SIZE=, 0 = none */
+	int64_t arrival_ms;
+	enum restrict_fact sender_domain;
+	struct smtpd_found found; /* of the RCPT under way */
+	struct recipient *rcpts;  /* owned; final addresses, each once */
+	size_t nrcpts, cap;
+	struct map seen;          /* final address -> its recipient */
+	size_t naccepted, ntried; /* RCPT commands */
+	size_t overshoot;         /* refused for being too many */
+	const char *only_rcpt;    /* the recipient while there is but one */
+
+	/* The queue's name for the message: asked for with the first recipient, needed at DATA. */
+	char *queue_id;         /* owned; NULL until qmgr has answered */
+	struct ipc_call *begin; /* owned; the question */
+	bool is_begun, is_awaited;
+	uint32_t begin_status;  /* enum qmgr_status */
+	bool is_committed;      /* the id is qmgr's now */
+
+	struct smtpd_content *content; /* owned, from DATA on */
+};
+
+/* s->tx from the arguments of MAIL. */
+void smtpd_transaction_new(struct smtpd_session *s, const struct smtpd_args *args);
+/* Frees s->tx, if any; qmgr is told to forget an id that was not committed. */
+void smtpd_transaction_free(struct smtpd_session *s);
+/* Takes the recipients of tx->found in, each final address once.  -1: ERR_LIMIT. */
+int smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, struct err *err);
+/* Asks qmgr for an id, once. */
+void smtpd_transaction_begin(struct smtpd_session *s);
+/* The answer is not there yet: smtpd_data_begun follows. */
+bool smtpd_transaction_await(struct smtpd_session *s);
+
+#endif

@@ -1,0 +1,62 @@
+/* The input is a recipient, a newline, and an alias table (as texthash: reads it); accounts are those whose local part
+ * has an even length. */
+#include "authd/resolve.h"
+
+#include "common/base/mem.h"
+#include "common/table/table.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int
+alias(void *arg, struct view key, struct buf *value, struct err *err)
+{
+	struct view rest = *(struct view *)arg;
+	struct buf k, v;
+	int line = 0, r;
+
+	buf_init(&k, 400);
+	buf_init(&v, 4000);
+	while ((r = table_text_next(&rest, &line, &k, &v, err)) != 1)
+		if (r == 0 && view_case_eq(buf_view(&k), key)) {
+			buf_append_view(value, buf_view(&v));
+			break;
+		}
+	buf_clear(&k);
+	buf_clear(&v);
+	return r;
+}
+
+static int
+user(void *arg, const char *address, struct user_record *out, struct err *err)
+{
+	(void)arg, (void)err;
+	*out = (struct user_record){ 0 };
+	return (strchr(address, '@') - address) % 2;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct view rest = view_make(data, size < 4096 ? size : 4096), first, table;
+	struct resolve_source source = { alias, user, &table };
+	struct resolve_conf conf;
+	struct resolution r;
+	struct err e = { 0 };
+	char *address;
+
+	view_cut(rest, '\n', &first, &table);
+	address = x_strndup(first.p, first.len);
+	resolve_conf_init(&conf, "a b.c", "d");
+	conf.origin = "d";
+	conf.delimiter = "+";
+	if (resolve_address(&conf, &source, address, &r, &e) == 0) {
+		if (r.count > RESOLVE_RESULTS_MAX || (r.is_known && r.count == 0))
+			bug("%zu results", r.count);
+		resolution_clear(&r);
+	}
+	resolve_conf_clear(&conf);
+	free(address);
+	return 0;
+}

@@ -1,0 +1,117 @@
+#include "qmgr/relay/esmtp.h"
+#include "common/ipc/envelope.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+
+static void
+test_ehlo(void **state)
+{
+	struct relay_ehlo e;
+
+	(void)state;
+	relay_ehlo_parse(VIEW_LIT("mx.example greets you\nPIPELINING\nsize 1000\n8bitmime\nSTARTTLS\nDSN\nSMTPUTF8\nX-Y z"),
+	    &e);
+	assert_int_equal(e.capabilities, 63);
+	assert_int_equal(e.size_limit, 1000);
+	assert_string_equal(e.name, "mx.example");
+	relay_ehlo_parse(VIEW_LIT("PIPELINING\nSIZE"), &e); /* the first line is the greeting */
+	assert_int_equal(e.capabilities, RELAY_CAP_SIZE);
+	assert_int_equal(e.size_limit, 0);
+	relay_ehlo_parse(VIEW_LIT("a\nSIZE 99999999999999999999999\nPIPELININGX\n\n\n"), &e);
+	assert_int_equal(e.capabilities, RELAY_CAP_SIZE);
+	assert_int_equal(e.size_limit, 0);
+	relay_ehlo_parse(VIEW_LIT(""), &e);
+	assert_string_equal(e.name, "");
+}
+
+static void
+test_safe_paths(void **state)
+{
+	static const char *const good[] = { "", "a@b.test", "\"a b\"@c", "\"a\\\"b\"@c", "\"<>\"@c",
+		"a@[192.0.2.1]", "|cmd@x", "-opt@x" };
+	static const char *const bad[] = { "a b@c", "a>@c", "<a@c", "a\r\nRSET@c", "a\n", "\"a@c", "\"a\\",
+		"a\\b@c", "\"a\\\r\"@c", "a\177@c", "a@b> SIZE=1" };
+	char long_one[2000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		assert_true(relay_path_is_safe(good[i], false));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_false(relay_path_is_safe(bad[i], true));
+	assert_false(relay_path_is_safe("\303\251@c", false));
+	assert_true(relay_path_is_safe("\303\251@c", true));
+	memset(long_one, 'a', sizeof long_one);
+	long_one[sizeof long_one - 1] = '\0';
+	assert_false(relay_path_is_safe(long_one, true));
+}
+
+static const char *
+mail(struct buf *b, const struct relay_mail *m, unsigned capabilities)
+{
+	buf_reset(b);
+	assert_int_equal(relay_mail_command(b, m, capabilities), 0);
+	return buf_cstr(b);
+}
+
+static void
+test_mail(void **state)
+{
+	struct relay_mail m = { .sender = "a@b", .envid = "QQ+2B1", .size = 42,
+		.flags = ENVELOPE_8BIT | ENVELOPE_RET_HDRS, .needs_utf8 = true };
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	assert_string_equal(mail(&b, &m, 0), "MAIL FROM:<a@b>\r\n");
+	assert_string_equal(mail(&b, &m, 63),
+	    "MAIL FROM:<a@b> SIZE=42 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+2B1\r\n");
+	m = (struct relay_mail){ .sender = "", .envid = "a b", .flags = ENVELOPE_RET_FULL };
+	assert_string_equal(mail(&b, &m, RELAY_CAP_DSN | RELAY_CAP_8BITMIME), "MAIL FROM:<> RET=FULL\r\n");
+	m.envid = "a+2";
+	m.flags = 0;
+	assert_string_equal(mail(&b, &m, RELAY_CAP_DSN), "MAIL FROM:<>\r\n");
+	buf_clear(&b);
+}
+
+static const char *
+rcpt(struct buf *b, uint32_t notify, const char *orcpt, unsigned capabilities)
+{
+	buf_reset(b);
+	assert_int_equal(relay_rcpt_command(b, "a@b", notify, orcpt, capabilities), 0);
+	return buf_cstr(b);
+}
+
+static void
+test_rcpt(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	assert_string_equal(rcpt(&b, NOTIFY_SUCCESS, "rfc822;x@y", 0), "RCPT TO:<a@b>\r\n");
+	assert_string_equal(rcpt(&b, NOTIFY_SUCCESS | NOTIFY_DELAY, "rfc822;x@y", RELAY_CAP_DSN),
+	    "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@y\r\n");
+	assert_string_equal(rcpt(&b, NOTIFY_NEVER | NOTIFY_DELAY, "", RELAY_CAP_DSN),
+	    "RCPT TO:<a@b> NOTIFY=NEVER\r\n");
+	assert_string_equal(rcpt(&b, 0, "rfc822;x y", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
+	assert_string_equal(rcpt(&b, 0, "noseparator", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
+	assert_string_equal(rcpt(&b, 0, "a b;x", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
+	assert_string_equal(rcpt(&b, 0, "rfc822;x\r\nDATA", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
+	buf_clear(&b);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ehlo), cmocka_unit_test(test_safe_paths),
+		cmocka_unit_test(test_mail), cmocka_unit_test(test_rcpt) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
