@@ -145,7 +145,7 @@ edit_text(struct view text, const char *name, const char *value, struct buf *out
 static int
 replace_file(const char *path, struct view text, const struct stat *like, struct err *err)
 {
-	char *fresh = x_asprintf("%s.new", path), *slash;
+	char *fresh = x_asprintf("%s.new", path);
 	int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, like->st_mode & 0777), r = 0;
 
 	if (fd < 0)
@@ -156,10 +156,10 @@ replace_file(const char *path, struct view text, const struct stat *like, struct
 		unlink(fresh);
 	}
 	fd_close(&fd);
-	slash = strrchr(fresh, '/');
-	*slash = '\0';
-	if (r == 0)
-		r = dir_fsync(AT_FDCWD, fresh, err);
+	*strrchr(fresh, '/') = '\0';
+	if (r == 0 && ((fd = open(fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || fsync(fd) < 0))
+		r = err_sys(err, ERR_TEMP, "fsync %s", fresh);
+	fd_close(&fd);
 	free(fresh);
 	return r;
 }

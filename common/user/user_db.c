@@ -154,11 +154,27 @@ out:
 	return r;
 }
 
+/* Accounts may be made before the suite's first start has made its directories. */
+static int
+make_parent(const char *env, struct err *err)
+{
+	char *copy = x_strdup(env);
+	const char *parent = dirname(copy);
+	int r = 0;
+
+	if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+		r = err_sys(err, ERR_TEMP, "mkdir %s", parent);
+	free(copy);
+	return r;
+}
+
 static int
 make_env(const char *env, uid_t uid, gid_t gid, struct err *err)
 {
 	int fd, r = 0;
 
+	if (make_parent(env, err) < 0)
+		return -1;
 	if (mkdir(env, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, ERR_TEMP, "mkdir %s", env);
 	fd = open(env, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

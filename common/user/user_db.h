@@ -22,7 +22,8 @@ struct user_db;
 /* Splits "btree:/dir/users" into the two paths; they must be absolute.  -1: ERR_SYNTAX,
  * ERR_LIMIT. */
 int user_db_paths(const char *spec, char *file, char *env, size_t size, struct err *err);
-/* Makes what is missing, for this owner; needs to be root unless owner is the caller.  0 or -1. */
+/* Makes what is missing, also the directory of both, for this owner; needs to be root unless
+ * owner is the caller.  0 or -1. */
 int user_db_prepare(const char *spec, uid_t uid, gid_t gid, struct err *err);
 /* Locks and recovers.  -1: ERR_LIMIT when another process has it (wait_ms is over), ERR_GONE
  * when it was never made, ERR_TEMP. */
@@ -46,7 +47,8 @@ int user_db_secret(struct user_db *db, uint8_t out[USER_SECRET_BYTES], struct er
 /* Brings PATH.db up to date with the log, so that readers of the file see it and the next
  * recovery is short. */
 int user_db_checkpoint(struct user_db *db, struct err *err);
-/* A failure (of the disk, for example) after which only closing and opening, with its recovery, helps. */
+/* A failure (of the disk, for example) after which only closing and opening, with its recovery,
+ * helps. */
 bool user_db_is_broken(const struct user_db *db);
 
 #endif

@@ -1,4 +1,5 @@
 #include "common/user/user_password.h"
+#include "common/base/utf8.h"
 #include "common/base/codec.h"
 #include "common/base/mem.h"
 #include "common/base/random.h"
@@ -57,7 +58,7 @@ check_form(const char *password, enum password_scheme scheme, struct err *err)
 		if ((unsigned char)password[i] < ' ' || password[i] == 0x7f)
 			return err_set(
 			    err, ERR_SYNTAX, "the password has a control character in it");
-	if (!user_text_is_utf8(view_make(password, len)))
+	if (!utf8_is_valid(view_make(password, len)))
 		return err_set(err, ERR_SYNTAX, "the password is not UTF-8");
 	return 0;
 }

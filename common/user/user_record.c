@@ -1,4 +1,5 @@
 #include "common/user/user_record.h"
+#include "common/base/utf8.h"
 
 #include <stdio.h>
 
@@ -98,36 +99,6 @@ domain_is_valid(struct view v)
 	return true;
 }
 
-bool
-user_text_is_utf8(struct view v)
-{
-	for (size_t i = 0; i < v.len;) {
-		unsigned char c = (unsigned char)v.p[i];
-		size_t more = c < 0x80   ? 0
-			      : c < 0xc2 ? 9
-			      : c < 0xe0 ? 1
-			      : c < 0xf0 ? 2
-			      : c < 0xf5 ? 3
-					 : 9;
-
-		if (more > v.len - i - 1)
-			return false;
-		/* overlong forms, surrogates, beyond U+10FFFF (RFC 3629 4) */
-		if (more > 1) {
-			unsigned char d = (unsigned char)v.p[i + 1];
-
-			if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) ||
-			    (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
-				return false;
-		}
-		for (size_t k = 1; k <= more; k++)
-			if (((unsigned char)v.p[i + k] & 0xc0) != 0x80)
-				return false;
-		i += 1 + more;
-	}
-	return true;
-}
-
 int
 user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct err *err)
 {
@@ -140,7 +111,7 @@ user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct er
 		return err_set(err, ERR_SYNTAX, "not an address: no domain");
 	local = view_make(address.p, (size_t)(at - address.p));
 	domain = view_make(at + 1, address.len - local.len - 1);
-	if (!local_is_valid(local) || !domain_is_valid(domain) || !user_text_is_utf8(address))
+	if (!local_is_valid(local) || !domain_is_valid(domain) || !utf8_is_valid(address))
 		return err_set(err, ERR_SYNTAX, "not an address for an account");
 	for (size_t i = 0; i < address.len; i++)
 		out[i] = (char)ascii_lower((unsigned char)address.p[i]);

@@ -38,7 +38,6 @@ int user_record_decode(struct view bytes, struct user_record *out, struct err *e
  * control character or leading dot. -1: ERR_SYNTAX, ERR_LIMIT. */
 int user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct err *err);
 
-bool user_text_is_utf8(struct view v); /* RFC 3629 */
 
 /* Absolute home: home as it stands, or beneath base, or base/domain/local of a folded address.
  * -1: ERR_SYNTAX (a ".." component), ERR_LIMIT. */

@@ -94,13 +94,13 @@ class LoopbackAddress:
             self.lock = None
 
 
-def make_certificate(directory, name, key_type="ec"):
+def make_certificate(directory, name, ip, key_type="ec"):
     """Self-signed certificate and key as cert.pem and key.pem."""
     newkey = ["-newkey", "rsa:2048"] if key_type == "rsa" else [
         "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     subprocess.run(
         ["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=" + name,
-         "-addext", "subjectAltName=DNS:" + name, "-keyout", directory / "key.pem",
+         "-addext", "subjectAltName=DNS:%s,IP:%s" % (name, ip), "-keyout", directory / "key.pem",
          "-out", directory / "cert.pem", *newkey],
         check=True, capture_output=True)
     os.chmod(directory / "key.pem", 0o600)
@@ -121,7 +121,7 @@ class Instance:
         (self.conf / "main.cf").write_text(MAIN_CF.format(**values) + main_cf)
         (self.conf / "master.cf").write_text((master_cf or MASTER_CF).format(**values))
         (self.conf / "virtual").write_text(virtual)
-        make_certificate(self.conf, hostname, key_type)
+        make_certificate(self.conf, hostname, self.ip, key_type)
         self.estafeta("map", "build", "hash:%s/virtual" % self.conf)
 
     # --- commands

@@ -40,6 +40,18 @@ def status(pid):
                 if ":\t" in line)
 
 
+def is_database_worker(pid):
+    return pathlib.Path("/proc/%d/comm" % pid).read_text().strip() == "authd-db"
+
+
+def test_the_database_worker_reads_its_files_only(busy):
+    workers = [p for _, pid in busy.processes("authd") for p in children(pid) if is_database_worker(p)]
+    assert workers
+    for what in ("/etc/passwd", "/etc/shadow"):
+        out = gdb(workers[-1], SYSCALL % ('2, "%s", 0, 0, 0, 0' % what))
+        assert "$1 = -1" in out, out
+
+
 def roots(mail):
     data = mail.dir / "data"
     edges = {r: data / "edges" / r for r in ("log", "dnsd", "keyd", "relay", "smtpd", "imapd-login", "pop3d-login")}
@@ -61,8 +73,10 @@ def test_proc_shows_the_cage_of_every_worker(busy):
             for cap in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
                 assert int(s[cap], 16) == 0, (program, cap)
             assert s["NoNewPrivs"] == "1" and s["Seccomp"] == "2", program
-            root = os.readlink("/proc/%d/root" % p)
-            assert pathlib.Path(root) == expected_roots[program], program
+            root = pathlib.Path(os.readlink("/proc/%d/root" % p))
+            # authd's database workers reach the admin's paths: Landlock, not chroot, is their wall
+            if not is_database_worker(p):
+                assert root == expected_roots[program], program
             assert "Max core file size        0                    0" in pathlib.Path(
                 "/proc/%d/limits" % p).read_text()
             seen.add(program)
@@ -149,9 +163,9 @@ def test_a_taken_over_worker_is_stopped(make_instance, program):
         call = SYSCALL % ("%d, " % number + arguments.format(master=mail.master_pid()))
         out = gdb(pid, call)
         if name in ("mount", "execve"):
-            assert "SIGSYS" in out or "Bad system call" in out, (program, what, out)
-            if program in ("imapd", "pop3d"):
-                break
+            mail.wait_log("libexec/%s pid %d killed by signal 31" % (program, pid))
+            if program in ("imapd", "pop3d", "delivery"):
+                break  # started on demand: there is none to try the next on
             continue
         value = re.search(r"\$1 = (-?\d+)", out)
         assert value and int(value.group(1)) == -1, (program, what, out)

@@ -37,7 +37,7 @@ def test_swaks(mail, options):
 
 @pytest.mark.parametrize("scheme, port", [("smtp", 2587), ("smtps", 2465)])
 def test_curl_sends_and_reads(mail, tmp_path, scheme, port):
-    subject = "curl " + scheme
+    subject = "curl-" + scheme
     (tmp_path / "m").write_text(MESSAGE % subject)
     ca = mail.conf / "cert.pem"
     name = "mail.example.test"
@@ -45,20 +45,13 @@ def test_curl_sends_and_reads(mail, tmp_path, scheme, port):
     run("curl", *resolve, "%s://%s:%d/client" % (scheme, name, port), "--mail-from", "alice@example.test", "--mail-rcpt",
         "bob@example.test", "--user", "alice@example.test:secret", "-T", tmp_path / "m")
     wait_until(lambda: arrived(mail, subject))
-    for url in ("imaps://%s:2993/INBOX?SUBJECT%%20%s" % (name, subject.replace(" ", "%20")),
-                "imap://%s:2143/INBOX?SUBJECT%%20%s" % (name, subject.replace(" ", "%20")),
+    for url in ("imaps://%s:2993/INBOX?SUBJECT%%20%s" % (name, subject),
+                "imap://%s:2143/INBOX?SUBJECT%%20%s" % (name, subject),
                 "pop3s://%s:2995/1" % name, "pop3://%s:2110/1" % name):
         p = url.split(":")[2].split("/")[0]
         out = run("curl", "--resolve", "%s:%s:%s" % (name, p, mail.ip), "--cacert", ca, "--ssl-reqd", "-sS", "--user",
                   "bob@example.test:secret", url)
         assert out.strip()
-
-
-def test_curl_speaks_scram(mail):
-    out = run("curl", "-sS", "--resolve", "mail.example.test:2993:" + mail.ip, "--cacert", mail.conf / "cert.pem",
-              "--user", "bob@example.test:secret", "--login-options", "AUTH=SCRAM-SHA-256",
-              "imaps://mail.example.test:2993/", "-X", "CAPABILITY")
-    assert "IMAP4rev1" in out
 
 
 def test_msmtp(mail, tmp_path):

@@ -55,9 +55,12 @@ def test_what_was_sent_comes_back(mail, imap, name):
         return imap.search(None, "HEADER", "Message-ID", '"%s@x.test"' % ident.decode())[1][0].split()
 
     n = wait_until(found)[0]
-    data = imap.fetch(n, "(RFC822.SIZE BODY.PEEK[] BODY.PEEK[TEXT])")[1]
-    whole, body = data[0][1], data[1][1]
-    assert whole.endswith(message) and body == BODIES[name]
+    data = imap.fetch(n, "(RFC822.SIZE BODY.PEEK[])")[1]
+    whole = data[0][1]
+    text = imap.fetch(n, "(BODY.PEEK[TEXT])")[1][0]
+    # an empty body comes as a quoted string, which imaplib leaves in the line
+    assert text[1] == BODIES[name] if isinstance(text, tuple) else (text.endswith(b'"")') and not BODIES[name])
+    assert whole.endswith(message)
     assert b"RFC822.SIZE %d" % len(whole) in data[0][0]
     p = poplib.POP3_SSL(mail.ip, mail.port("pop3s"), context=mail.tls(), timeout=60)
     p.user("bob@example.test")

@@ -21,11 +21,13 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { DEADLINE_MS = 20000, SHA256_BYTES = 32 };
@@ -246,6 +248,8 @@ instance_stop(void **state)
 	r = !authd_is_idle(authd) || authd->minted != 0;
 	authd_free(&authd);
 	loop_free(loop);
+	for (int i = 0; i < 2; i++) /* the nurseries */
+		waitpid(-1, NULL, 0);
 	/* when its lock is free the database worker has closed it: nothing is written into the directory any more */
 	if (user_db_open(spec, DEADLINE_MS, &db, &e) == 0)
 		user_db_close(db);
@@ -729,6 +733,13 @@ kill_children_named(const char *name)
 }
 
 static void
+wait_a_little(void)
+{
+	poll(NULL, 0, 10);
+	loop_run_once(loop, false);
+}
+
+static void
 sasl_workers_are_replaced(void **state)
 {
 	struct client *cl = client_new(ROLE_IMAPD_LOGIN);
@@ -747,7 +758,7 @@ sasl_workers_are_replaced(void **state)
 		if (s.state == AUTHD_STEP_DONE)
 			break;
 		assert_int_equal(s.state, AUTHD_STEP_TEMP);
-		loop_run_once(loop, true);
+		wait_a_little();
 	}
 	assert_int_equal(s.state, AUTHD_STEP_DONE);
 	assert_false(cl->is_closed);
@@ -769,7 +780,7 @@ the_database_worker_is_replaced(void **state)
 	for (int i = 0; i < 200 && (status = resolve_status(cl, "alice@example.test")) != AUTHD_OK;
 	     i++) {
 		assert_int_equal(status, AUTHD_TEMP);
-		loop_run_once(loop, true);
+		wait_a_little();
 	}
 	assert_int_equal(status, AUTHD_OK);
 	for (int i = 0; i < 200; i++) {
@@ -778,7 +789,7 @@ the_database_worker_is_replaced(void **state)
 		if (s.state == AUTHD_STEP_DONE)
 			break;
 		assert_int_equal(s.state, AUTHD_STEP_TEMP);
-		loop_run_once(loop, true);
+		wait_a_little();
 	}
 	assert_int_equal(s.state, AUTHD_STEP_DONE);
 	client_free(cl);
