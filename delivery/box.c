@@ -125,7 +125,9 @@ sync_dir(int parent_fd, const char *name)
 	int fd = open_beneath(parent_fd, name, O_RDONLY | O_DIRECTORY, 0), r;
 
 	if (fd < 0)
-		return errno == EACCES ? 0 : -1; /* a directory we cannot read, we have made nothing in */
+		return errno == EACCES
+			   ? 0
+			   : -1; /* a directory we cannot read, we have made nothing in */
 	r = fsync(fd);
 	fd_close(&fd);
 	return r;
@@ -139,7 +141,8 @@ sync_above(int base_fd, const char *home)
 	int r = sync_dir(base_fd, ".");
 
 	snprintf(path, sizeof path, "%s", home);
-	for (char *slash = strchr(path, '/'); slash != NULL && r == 0; slash = strchr(slash + 1, '/')) {
+	for (char *slash = strchr(path, '/'); slash != NULL && r == 0;
+	     slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		r = sync_dir(base_fd, path);
 		*slash = '/';
@@ -191,7 +194,8 @@ box_open(int base_fd, const char *home, struct box *out, struct outcome *why)
 		out->tmp_fd = open_own(out->maildir_fd, home, "tmp", "/Maildir/tmp", why);
 	if (out->tmp_fd >= 0)
 		out->new_fd = open_own(out->maildir_fd, home, "new", "/Maildir/new", why);
-	if (out->new_fd < 0 || complete(out, base_fd, home, why) < 0 || fstat(out->new_fd, &st) < 0) {
+	if (out->new_fd < 0 || complete(out, base_fd, home, why) < 0 ||
+	    fstat(out->new_fd, &st) < 0) {
 		if (!why->is_known)
 			outcome_errno(why, errno, "maildir delivery failed: %s/Maildir/new", home);
 		box_close(out);

@@ -19,8 +19,10 @@ format_arrival(json_int_t seconds, char out[32])
 }
 
 static void
-print_recipients(struct mailq *q, const json_t *recipients)
+print_recipients(struct mailq *q, const json_t *entry)
 {
+	const json_t *recipients = json_object_get(entry, "recipients");
+	json_int_t omitted = json_integer_value(json_object_get(entry, "recipients_omitted"));
 	const char *shown = "";
 	json_t *r;
 	size_t i;
@@ -44,6 +46,8 @@ print_recipients(struct mailq *q, const json_t *recipients)
 		}
 		fprintf(q->out, COLUMNS, "", "", "", queue_string(r, "address"));
 	}
+	if (omitted > 0) /* more than fit into a packet */
+		fprintf(q->out, "%47s(and %lld more)\n", "", (long long)omitted);
 }
 
 void
@@ -68,7 +72,7 @@ mailq_entry(struct mailq *q, const json_t *entry)
 	format_arrival(json_integer_value(json_object_get(entry, "arrival_time")), arrival);
 	fprintf(q->out, "%-17s %8lld %19.19s %s\n", id, (long long)size, arrival,
 	    *sender == '\0' ? "MAILER-DAEMON" : sender);
-	print_recipients(q, json_object_get(entry, "recipients"));
+	print_recipients(q, entry);
 }
 
 void

@@ -31,6 +31,7 @@ enum mode { MODE_SEND, MODE_MAILQ, MODE_NEWALIASES, MODE_FLUSH };
 struct invocation {
 	const char *program;
 	struct tool tool;
+	char *conf_path; /* owned */
 	enum mode mode;
 	bool from_headers, ignore_dots;
 	const char *sender; /* -f as given; NULL: who calls */
@@ -165,7 +166,6 @@ static void
 load_conf(struct invocation *i)
 {
 	const char *place = i->tool.config_directory;
-	char *path;
 	struct err err;
 
 	if (place == NULL)
@@ -173,12 +173,12 @@ load_conf(struct invocation *i)
 	if (place == NULL)
 		place = default_directory;
 	/* -C names the file with Sendmail, the directory with Postfix */
-	path = view_ends(view_of(place), "/main.cf") ? x_strdup(place)
-						     : x_asprintf("%s/main.cf", place);
+	i->conf_path = view_ends(view_of(place), "/main.cf") ? x_strdup(place)
+							     : x_asprintf("%s/main.cf", place);
 	conf_init(&i->tool.conf);
-	if (conf_load(&i->tool.conf, path, &err) < 0)
+	if (conf_load(&i->tool.conf, i->conf_path, &err) < 0)
 		fatal(i, EX_CONFIG, "%s", err.text);
-	i->tool.config_directory = dirname(path);
+	i->tool.config_directory = dirname(i->conf_path);
 }
 
 /* --- what it can be asked for ------------------------------------------------------------------------------- */
@@ -445,5 +445,6 @@ main(int argc, char **argv)
 		status = run_send(&i);
 	}
 	conf_clear(&i.tool.conf);
+	free(i.conf_path);
 	return status;
 }

@@ -160,7 +160,7 @@ static const struct conf_param params[] = {
 
 	/* --- delivery ------------------------------------------------------------------------------------- */
 	TIME("max_idle", "100s", 1, "delivery", "An idle delivery process ends after this time."),
-	INT("delivery_batch_limit", "100", 1, 10000, "delivery", "Messages that share one flush."),
+	INT("delivery_batch_limit", "100", 1, 1000, "delivery", "Messages that share one flush."),
 
 	/* --- POP3 and IMAP --------------------------------------------------------------------------------- */
 	TIME("login_timeout", "180s", 1, "imapd-login pop3d-login", "Time to log in."),

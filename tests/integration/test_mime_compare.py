@@ -13,17 +13,18 @@ import subprocess
 
 import pytest
 
+from instance import BUILD
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = pathlib.Path(os.environ.get("ESTAFETA_MIME_CORPUS", ROOT.parent / "shared" / "testdata" / "mime"))
 SUFFIXES = {".eml", ".msg", ".txt", ".mime", ".raw", ""}
 
 
 def dumper():
-    for flavour in ("release", "asan"):
-        path = ROOT / "build" / flavour / "tests" / "unit" / "common" / "mime" / "mime_tree_test"
-        if path.exists():
-            return path
-    pytest.skip("mime_tree_test is not built")
+    path = BUILD / "tests" / "unit" / "common" / "mime" / "mime_tree_test"
+    if not path.exists():
+        pytest.skip("mime_tree_test is not built")
+    return path
 
 
 def our_tree(program, path):

@@ -50,7 +50,8 @@ test_queue(void **state)
 		"{\"queue_name\": \"active\", \"queue_id\": \"4kFzAb22Cdz9\", \"arrival_time\": 1793836800,"
 		" \"message_size\": 100000, \"forced_expire\": false, \"sender\": \"\", \"recipients\": [{\"address\": \"x@y\"}]}",
 		"{\"queue_name\": \"hold\", \"queue_id\": \"4kFzAb32Cdz9\", \"arrival_time\": 1795409323,"
-		" \"message_size\": 5, \"forced_expire\": true, \"sender\": \"MAILER-DAEMON\", \"recipients\": []}",
+		" \"message_size\": 5, \"forced_expire\": true, \"sender\": \"MAILER-DAEMON\", \"recipients\": [],"
+		" \"recipients_omitted\": 9}",
 		NULL,
 	};
 
@@ -68,6 +69,7 @@ test_queue(void **state)
 	    "                                               x@y\n"
 	    "\n"
 	    "4kFzAb32Cdz9!#           5 Mon Nov 23 04:48:43 MAILER-DAEMON\n"
+	    "                                               (and 9 more)\n"
 	    "\n"
 	    "-- 98 Kbytes in 3 Requests.\n");
 }
