@@ -1,6 +1,11 @@
 #include "edge/dns_packet.h"
 
-enum { POINTER_JUMPS_MAX = 64, CLASS_IN = 1, RCODE_NXDOMAIN = 3, TTL_MAX = 0x7fffffff /* RFC 2181 8 */ };
+enum {
+	POINTER_JUMPS_MAX = 64,
+	CLASS_IN = 1,
+	RCODE_NXDOMAIN = 3,
+	TTL_MAX = 0x7fffffff /* RFC 2181 8 */
+};
 
 /* A name in wire form, uncompressed, lower case. */
 struct wire_name {
@@ -295,7 +300,8 @@ dns_packet_parse(struct dns_packet *p, struct view packet, unsigned type, struct
 	buf_reset(&p->bytes);
 	if (!read_u16(&r, &id) || !read_u16(&r, &flags) || !read_u16(&r, &questions) ||
 	    !read_u16(&r, &answers) || !read_u16(&r, &authorities) || !read_u16(&r, &additional) ||
-	    questions != 1 || !read_name(&r, &current) || !read_u16(&r, &qtype) || !read_u16(&r, &qclass))
+	    questions != 1 || !read_name(&r, &current) || !read_u16(&r, &qtype) ||
+	    !read_u16(&r, &qclass))
 		return err_set(err, ERR_SYNTAX, "malformed header or question");
 	if (qtype != type || qclass != CLASS_IN)
 		return err_set(err, ERR_SYNTAX, "answer to another question");

@@ -17,7 +17,7 @@ enum {
 
 struct dns_packet {
 	enum dns_status status;
-	uint32_t ttl;                 /* least of all records used, or that of the negative answer */
+	uint32_t ttl; /* least of all records used, or that of the negative answer */
 	char canonical[DNS_NAME_MAX]; /* "" = as asked */
 	struct buf bytes;             /* RDATA one behind the other, names uncompressed */
 	size_t offsets[DNS_MAX_RECORDS + 1];

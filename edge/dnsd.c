@@ -176,7 +176,8 @@ on_resolved(void *arg, int rcode, void *packet, int packet_len, int security, ch
 		oc.why = "rate limit";
 	} else if (rcode == 0 && security == SECURITY_BOGUS) {
 		oc.status = DNS_BOGUS;
-		oc.why = why_copy(why, sizeof why, why_bogus != NULL ? why_bogus : "validation failed");
+		oc.why =
+		    why_copy(why, sizeof why, why_bogus != NULL ? why_bogus : "validation failed");
 	} else if (rcode == 0 && packet != NULL && packet_len > 0) {
 		if (dns_packet_parse(p, view_make(packet, (size_t)packet_len), q->type, &e) < 0) {
 			oc.why = e.text;
@@ -249,7 +250,8 @@ name_normalize(const char *name, char out[DNS_NAME_MAX])
 			label = 0;
 			if (name[1] == '\0')
 				break;
-		} else if (!(ascii_is_alnum(c) || c == '-' || c == '_' || c == '/') || ++label > 63) {
+		} else if (!(ascii_is_alnum(c) || c == '-' || c == '_' || c == '/') ||
+			   ++label > 63) {
 			return false;
 		}
 		if (n + 1 >= DNS_NAME_MAX)
@@ -273,11 +275,13 @@ handle_query(void *arg, struct ipc_conn *conn, struct ipc_in *in)
 	if (in->id == 0)
 		return;
 	if (!name_normalize(asked, name)) {
-		reply_send(conn, in->id, &(struct outcome){ .status = DNS_NXDOMAIN, .why = "malformed name" });
+		reply_send(conn, in->id,
+		    &(struct outcome){ .status = DNS_NXDOMAIN, .why = "malformed name" });
 		return;
 	}
 	if (!dns_type_is_served(type) || c->nasks >= CALLER_ASKS_MAX) {
-		reply_fail(conn, in->id, c->nasks >= CALLER_ASKS_MAX ? "too many queries" : "unknown type");
+		reply_fail(conn, in->id,
+		    c->nasks >= CALLER_ASKS_MAX ? "too many queries" : "unknown type");
 		return;
 	}
 	snprintf(key, sizeof key, "%u %s", type, name);
@@ -368,6 +372,7 @@ static const struct ub_setting settings[] = {
 	{ "num-queries-per-thread:", "4096" },
 	{ "infra-cache-numhosts:", "10000" },
 	{ "infra-host-ttl:", "60" },                  /* a name server that was down is asked again soon */
+	{ "infra-keep-probing:", "yes" },
 	{ "use-syslog:", "no" },
 	{ "username:", "" }, { "chroot:", "" }, { "directory:", "" }, { "pidfile:", "" }, /* the cage is ours */
 };
@@ -384,8 +389,8 @@ set_options(struct dnsd *d, const struct conf *conf, struct err *err)
 		int rc = ub_ctx_set_option(d->ub, settings[i].name, settings[i].value);
 
 		if (rc != 0)
-			return err_set(err, ERR_BUG, "libunbound: %s %s: %s", settings[i].name, settings[i].value,
-			    ub_strerror(rc));
+			return err_set(err, ERR_BUG, "libunbound: %s %s: %s", settings[i].name,
+			    settings[i].value, ub_strerror(rc));
 	}
 	snprintf(size, sizeof size, "%lld", (long long)conf_size(conf, "dns_cache_size"));
 	ub_ctx_set_option(d->ub, "rrset-cache-size:", size);
@@ -419,8 +424,8 @@ set_forwarders(struct dnsd *d, const struct conf *conf, struct err *err)
 
 		rc = ub_ctx_set_fwd(d->ub, text);
 		if (rc != 0)
-			err_set(err, ERR_PERM, "dns_forwarders: %s: %s (ADDRESS or ADDRESS@PORT)", text,
-			    ub_strerror(rc));
+			err_set(err, ERR_PERM, "dns_forwarders: %s: %s (ADDRESS or ADDRESS@PORT)",
+			    text, ub_strerror(rc));
 		free(text);
 		if (rc != 0)
 			return -1;
@@ -444,8 +449,8 @@ set_system_servers(struct dnsd *d)
 static const char *
 system_root_key(void)
 {
-	static const char *const places[] = { "/var/lib/unbound/root.key", "/usr/share/dns/root.key",
-		"/etc/unbound/root.key" };
+	static const char *const places[] = { "/var/lib/unbound/root.key",
+		"/usr/share/dns/root.key", "/etc/unbound/root.key" };
 
 	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
 		if (access(places[i], R_OK) == 0)
@@ -468,7 +473,8 @@ set_trust_anchors(struct dnsd *d, const struct conf *conf, struct err *err)
 		return 0;
 	rc = access(file, R_OK) == 0 ? ub_ctx_add_ta_file(d->ub, file) : UB_READFILE;
 	if (rc != 0)
-		return err_set(err, ERR_PERM, "dns_trust_anchor_file: %s: %s", file, ub_strerror(rc));
+		return err_set(
+		    err, ERR_PERM, "dns_trust_anchor_file: %s: %s", file, ub_strerror(rc));
 	return 0;
 }
 
@@ -478,7 +484,8 @@ on_warmed_up(void *arg, int rcode, void *packet, int packet_len, int security, c
 {
 	bool *done = arg;
 
-	(void)rcode, (void)packet, (void)packet_len, (void)security, (void)why_bogus, (void)was_ratelimited;
+	(void)rcode, (void)packet, (void)packet_len, (void)security, (void)why_bogus,
+	    (void)was_ratelimited;
 	*done = true;
 }
 
@@ -574,8 +581,8 @@ dnsd_drain(struct dnsd *d, void (*idle)(void *arg), void *arg)
 	d->is_draining = true;
 	d->idle = idle;
 	d->idle_arg = arg;
-	TAILQ_FOREACH(c, &d->callers, link)
-	ipc_conn_pause(c->conn, true);
+	TAILQ_FOREACH (c, &d->callers, link)
+		ipc_conn_pause(c->conn, true);
 	if (d->nasks == 0)
 		loop_timer_soon(&d->idle_timer);
 }

@@ -323,16 +323,20 @@ process_drain(struct process *p)
 {
 	struct ipc_out o;
 
-	if (p->is_draining)
+	bool stopping = p->service->master->is_stopping;
+
+	if (p->is_draining && !stopping)
 		return;
 	p->is_draining = true;
 	if (p->conn == NULL)
 		return;
 	ipc_out_init(&o, MASTER_DRAIN);
-	if (ipc_conn_send(p->conn, &o) < 0)
+	ipc_put_u32(&o, stopping);
+	if (ipc_conn_send(p->conn, &o) < 0) {
 		log_warn("process %s pid %d does not hear: killed", role_row(p->service->role)->name,
-		    (int)p->pid),
-		    kill(p->pid, SIGKILL);
+		    (int)p->pid);
+		kill(p->pid, SIGKILL);
+	}
 }
 
 /* --- keeping them running ------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 
 enum {
 	PAGE_ENTRIES = 64,         /* read at a time */
@@ -17,6 +18,7 @@ enum {
 };
 
 struct control {
+	LIST_HEAD(, ctl_conn) conns;
 	struct queue *q;
 	struct schedule *s;
 	struct submit *submit;
@@ -24,6 +26,7 @@ struct control {
 
 /* One tool.  It has at most one request under way: a request while another is answered ends it. */
 struct ctl_conn {
+	LIST_ENTRY(ctl_conn) link;
 	struct control *ctl;
 	struct ipc_conn *c; /* NULL: it has gone, and this goes when its request has ended */
 	uid_t uid;
@@ -40,6 +43,7 @@ conn_unref(struct ctl_conn *cc)
 	cc->is_busy = false;
 	if (cc->c != NULL)
 		return;
+	LIST_REMOVE(cc, link);
 	free(cc->ids);
 	free(cc);
 }
@@ -676,6 +680,7 @@ control_open(struct control *ctl, struct ipc_conn *c)
 	cc->c = c;
 	ipc_conn_peer(c, NULL, &cc->uid, NULL);
 	ipc_conn_set_arg(c, cc);
+	LIST_INSERT_HEAD(&ctl->conns, cc, link);
 }
 
 struct control *
@@ -686,11 +691,22 @@ control_new(struct queue *q, struct schedule *s, struct submit *submit)
 	ctl->q = q;
 	ctl->s = s;
 	ctl->submit = submit;
+	LIST_INIT(&ctl->conns);
 	return ctl;
 }
 
 void
 control_free(struct control *ctl)
 {
+	struct ctl_conn *cc;
+
+	if (ctl == NULL)
+		return;
+	while ((cc = LIST_FIRST(&ctl->conns)) != NULL) {
+		if (cc->is_busy)
+			bug("control: freed while a request is under way");
+		ipc_conn_close(cc->c);
+		conn_end(cc);
+	}
 	free(ctl);
 }

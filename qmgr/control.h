@@ -12,7 +12,7 @@
 struct control;
 /* All borrowed. */
 struct control *control_new(struct queue *q, struct schedule *s, struct submit *submit);
-void control_free(struct control *ctl);
+void control_free(struct control *ctl); /* when the queue is quiet: no request is under way */
 extern const struct ipc_conn_ops control_ops;
 void control_open(struct control *ctl, struct ipc_conn *c);
 

@@ -1,6 +1,7 @@
 #include "qmgr/journal.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/base/random.h"
 #include "common/log/log.h"
 #include "qmgr/journal_private.h"
 
@@ -43,8 +44,8 @@ number_parse(const char *name, uint64_t *number)
 
 /* --- segments --------------------------------------------------------------------------------------- */
 /* Keeps the list in order; new segments nearly always belong at its end. */
-struct journal_segment *
-journal_segment_add(struct journal *j, const struct segment_header *h)
+static struct journal_segment *
+segment_add(struct journal *j, const struct segment_header *h)
 {
 	struct journal_segment *s = x_calloc(1, sizeof *s), *after;
 
@@ -72,12 +73,17 @@ segment_find(struct journal *j, uint64_t number)
 	bug("journal: no segment %llu", (unsigned long long)number);
 }
 
-void
-journal_spare_add(struct journal *j, uint64_t number, int fd)
+/* A segment that was never written: its salt is chosen now, so that the loop knows it, too. */
+static void
+spare_add(struct journal *j, uint64_t number, int fd)
 {
+	struct segment_header h = { .number = number, .size = j->o.segment_size };
 	struct journal_spare *s = x_calloc(1, sizeof *s);
 
+	random_bytes(&h.salt, sizeof h.salt);
+	segment_add(j, &h)->is_spare = true;
 	s->number = number;
+	s->salt = h.salt;
 	s->fd = fd;
 	pthread_mutex_lock(&j->lock);
 	STAILQ_INSERT_TAIL(&j->spares, s, link);
@@ -143,8 +149,7 @@ read_headers(int fd, uint64_t number, struct segment_header *h, bool *is_blank, 
 		if (segment_header_decode(view_make(copies[i], SEGMENT_HEADER), h, &e) == 0 &&
 		    h->number == number)
 			return 0;
-	*err = e;
-	return -1;
+	return err_set(err, ERR_SYNTAX, "journal: no header of segment %llu", (unsigned long long)number);
 }
 
 static void
@@ -175,16 +180,14 @@ open_segment(struct journal *j, const char *name, uint64_t number, struct err *e
 		goto fail;
 	}
 	if (read_headers(fd, number, &h, &is_blank, &why) == 0) {
-		journal_segment_add(j, &h);
+		segment_add(j, &h);
 		if (h.last_us > j->last_us_found)
 			j->last_us_found = h.last_us;
 	} else if (why.kind != ERR_SYNTAX) {
 		*err = why;
 		goto fail;
 	} else if (is_clean_spare(j, fd, (uint64_t)st.st_size)) {
-		h = (struct segment_header){ .number = number, .size = j->o.segment_size };
-		journal_segment_add(j, &h)->is_spare = true;
-		journal_spare_add(j, number, fd);
+		spare_add(j, number, fd);
 		return 0;
 	} else if (is_blank) {
 		/* a spare that was not finished, or of another size */
@@ -404,13 +407,10 @@ spare_done(void *arg)
 
 	j->is_preparing = false;
 	if (job->fd >= 0) {
-		struct segment_header h = { .number = job->number, .size = j->o.segment_size };
-
 		if (j->prepare_failed)
 			log_info("journal: a spare segment could be made again");
 		j->prepare_failed = false;
-		journal_segment_add(j, &h)->is_spare = true;
-		journal_spare_add(j, job->number, job->fd);
+		spare_add(j, job->number, job->fd);
 	} else {
 		if (!j->prepare_failed)
 			log_error("journal: no spare segment: %s", job->err.text);
@@ -667,6 +667,11 @@ journal_admits(struct journal *j, uint64_t bytes)
 	room = j->nspares * (j->o.segment_size - SEGMENT_RECORDS_AT);
 	if (bytes <= j->left)
 		room += j->left; /* else the rest of this segment is lost to it */
+	/* Without a segment to write to, what is taken now goes to the one that is being made: it waits a
+	 * moment, and is refused if that fails.  As long as there is a segment only room that exists counts, for
+	 * the reserve is in it. */
+	if (room == 0 && j->left == 0 && j->spare_is_coming)
+		room = j->o.segment_size - SEGMENT_RECORDS_AT;
 	taken = j->queued_bytes;
 	is_broken = j->is_broken;
 	pthread_mutex_unlock(&j->lock);
@@ -747,14 +752,12 @@ static int
 first_spare(struct journal *j, struct err *err)
 {
 	uint64_t number = j->next_number++;
-	struct segment_header h = { .number = number, .size = j->o.segment_size };
 	struct err ignored;
 	int fd = spare_make(j, number, err);
 
 	if (fd < 0)
 		return reopen_last(j, &ignored);
-	journal_segment_add(j, &h)->is_spare = true;
-	journal_spare_add(j, number, fd);
+	spare_add(j, number, fd);
 	return 0;
 }
 

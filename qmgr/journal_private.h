@@ -14,7 +14,7 @@ TAILQ_HEAD(journal_segments, journal_segment);
 /* A segment that is ready for its first record. */
 struct journal_spare {
 	STAILQ_ENTRY(journal_spare) link;
-	uint64_t number;
+	uint64_t number, salt;
 	int fd; /* owned */
 };
 STAILQ_HEAD(journal_spares, journal_spare);
@@ -80,9 +80,5 @@ struct journal {
 /* journal_writer.c */
 void *journal_writer(void *journal);
 void journal_voids_add(struct journal *j, uint64_t number, uint64_t from);
-
-/* journal.c */
-struct journal_segment *journal_segment_add(struct journal *j, const struct segment_header *h);
-void journal_spare_add(struct journal *j, uint64_t number, int fd);
 
 #endif

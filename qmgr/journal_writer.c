@@ -3,7 +3,6 @@
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
-#include "common/base/random.h"
 #include "qmgr/journal_private.h"
 
 #include <errno.h>
@@ -187,10 +186,10 @@ start_segment(struct journal *j, struct err *err)
 	char head[SEGMENT_HEADER];
 
 	j->cur_header = (struct segment_header){ .number = j->cur->number,
+		.salt = j->cur->salt,
 		.size = j->o.segment_size,
 		.last_us = atomic_load(&j->last_us),
 		.made_ms = (uint64_t)clock_wall_ms() };
-	random_bytes(&j->cur_header.salt, sizeof j->cur_header.salt);
 	j->off = j->batch_at = SEGMENT_RECORDS_AT;
 	buf_reset(&j->out);
 	segment_header_encode(&j->cur_header, head);

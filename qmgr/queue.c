@@ -794,6 +794,7 @@ queue_close(struct queue *q)
 		loop_run_once(q->loop, true);
 	work_pool_free(q->pool);
 	journal_close(q->journal);
+	heap_clear(&q->due);
 	while ((e = map_next(&q->messages, &w)) != NULL) {
 		struct message *m = e->value;
 
@@ -806,6 +807,5 @@ queue_close(struct queue *q)
 	loop_timer_stop(&q->due_timer);
 	loop_timer_stop(&q->settle_timer);
 	loop_timer_stop(&q->pump_timer);
-	heap_clear(&q->due);
 	free(q);
 }

@@ -60,7 +60,7 @@ struct daemon {
 	size_t nedges;
 	void (*on_drain)(void *arg);
 	void *drain_arg;
-	bool draining, accept_paused, running;
+	bool draining, stopping, accept_paused, running;
 	int status;
 };
 
@@ -193,12 +193,14 @@ on_drain_message(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct daemon *d = the_daemon;
 
+	bool stopping = ipc_get_u32(in) != 0;
+
 	(void)arg;
 	(void)c;
-	(void)in;
-	if (d->draining)
+	if (d->draining && (d->stopping || !stopping))
 		return;
 	d->draining = true;
+	d->stopping = stopping;
 	close_listeners(d);
 	if (d->on_drain != NULL)
 		d->on_drain(d->drain_arg);
@@ -235,7 +237,7 @@ daemon_start(int argc, char **argv, enum role role)
 		start_failed(argv[0], err.text);
 	log_set_debug(conf_str(&d->conf, "debug_peer_list")[0] != '\0');
 	the_daemon = d;
-	d->rows[0] = (struct ipc_handler){ MASTER_DRAIN, "", IPC_STATE_ANY, on_drain_message };
+	d->rows[0] = (struct ipc_handler){ MASTER_DRAIN, "u", IPC_STATE_ANY, on_drain_message };
 	ops.handlers = d->rows;
 	d->master = ipc_conn_new(d->loop, CONTROL_FD, &ops, NULL);
 	return d;
@@ -349,6 +351,12 @@ bool
 daemon_is_draining(const struct daemon *d)
 {
 	return d->draining;
+}
+
+bool
+daemon_is_stopping(const struct daemon *d)
+{
+	return d->stopping;
 }
 
 static size_t

@@ -54,10 +54,12 @@ void daemon_on_message(struct daemon *d, const struct ipc_handler *rows, void *a
 
 /* Master wants this worker to end after its present work (reload, stop): listeners are closed already.
  * The callback calls daemon_exit when nothing is left, at once if it is idle.  Without one the process
- * exits at once. */
+ * exits at once.  It comes again when a stop follows a reload: daemon_is_stopping tells them apart. */
 void daemon_on_drain(struct daemon *d, void (*fn)(void *arg), void *arg);
 void daemon_exit(struct daemon *d, int status); /* ends daemon_run with this status */
 bool daemon_is_draining(const struct daemon *d);
+/* The whole suite stops: sessions are broken off where no promise is, instead of taking their time. */
+bool daemon_is_stopping(const struct daemon *d);
 
 /* Fills uid, gid, root, permissive of *plan from what master said, closes the cage, tells READY, runs the
  * loop.  before_loop(arg), if any, runs inside the cage before the first event: threads start here. */

@@ -245,6 +245,18 @@ daemon_idle(void *arg)
 	daemon_exit(arg, 0);
 }
 
+/* At reload sessions take their time; at a stop they end with us: their process sees its stream close. */
+static void
+daemon_drain(void *arg)
+{
+	struct login_front *f = arg;
+	struct daemon *d = f->setup.arg;
+
+	login_front_drain(f);
+	if (daemon_is_stopping(d))
+		daemon_exit(d, 0);
+}
+
 struct login_front *
 login_front_of_daemon(struct daemon *d, const struct login_protocol *p)
 {
@@ -264,6 +276,6 @@ login_front_of_daemon(struct daemon *d, const struct login_protocol *p)
 		log_fatal("%s", err.text);
 	f = login_front_new(&setup, p);
 	daemon_accept(d, login_front_accept, f);
-	daemon_on_drain(d, login_front_drain, f);
+	daemon_on_drain(d, daemon_drain, f);
 	return f;
 }

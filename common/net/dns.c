@@ -227,6 +227,9 @@ dns_rdata_addr(struct view rdata, struct sockaddr_storage *out)
 
 		in6->sin6_family = AF_INET6;
 		memcpy(&in6->sin6_addr, rdata.p, 16);
+		/* a connection to it would be one to the IPv4 address: it must compare as that */
+		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+			return dns_rdata_addr(view_make(rdata.p + 12, 4), out);
 		return true;
 	}
 	return false;

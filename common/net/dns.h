@@ -39,7 +39,7 @@ void dns_reverse_name(const struct sockaddr_storage *a, char name[DNS_NAME_MAX])
  * is "". false: malformed. */
 bool dns_rdata_mx(struct view rdata, unsigned *preference, char host[DNS_NAME_MAX]);
 bool dns_rdata_name(struct view rdata, char name[DNS_NAME_MAX]); /* PTR, NS, CNAME */
-bool dns_rdata_addr(struct view rdata, struct sockaddr_storage *out); /* A or AAAA, by length */
+bool dns_rdata_addr(struct view rdata, struct sockaddr_storage *out); /* A or AAAA, by length; v4-mapped is IPv4 */
 int dns_rdata_txt(struct view rdata, struct buf *out); /* strings joined; -1 malformed */
 
 #endif

@@ -34,7 +34,8 @@ enhanced_code_length(struct view text)
 {
 	size_t subject, detail;
 
-	if (text.len < 5 || (text.p[0] != '2' && text.p[0] != '4' && text.p[0] != '5') || text.p[1] != '.')
+	if (text.len < 5 || (text.p[0] != '2' && text.p[0] != '4' && text.p[0] != '5') ||
+	    text.p[1] != '.')
 		return 0;
 	subject = digits_length(text, 2, 3);
 	if (subject == 0 || 2 + subject >= text.len || text.p[2 + subject] != '.')
@@ -96,7 +97,8 @@ reply_line(struct smtp_reply *r, struct view line, struct err *err)
 	if (sep != ' ' && sep != '-')
 		return err_set(err, ERR_SYNTAX, "no space behind the reply code");
 	if (r->lines > 0 && code != r->code)
-		return err_set(err, ERR_SYNTAX, "reply codes %d and %d in one reply", r->code, code);
+		return err_set(
+		    err, ERR_SYNTAX, "reply codes %d and %d in one reply", r->code, code);
 	if (r->lines >= REPLY_LINES_MAX)
 		return err_set(err, ERR_LIMIT, "reply of more than %d lines", REPLY_LINES_MAX);
 	r->code = code;
@@ -137,7 +139,8 @@ smtp_reply_feed(struct smtp_reply *r, struct view input, size_t *used, struct er
 		size_t len = lf != NULL ? (size_t)(lf - p) : left;
 
 		if (buf_append(&r->line, p, len) < 0)
-			return err_set(err, ERR_LIMIT, "reply line of more than %d bytes", REPLY_LINE_MAX);
+			return err_set(
+			    err, ERR_LIMIT, "reply line of more than %d bytes", REPLY_LINE_MAX);
 		*used += len;
 		if (lf == NULL)
 			break;

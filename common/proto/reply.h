@@ -9,9 +9,10 @@ enum { REPLY_LINE_MAX = 2048, REPLY_TEXT_MAX = 8192, REPLY_LINES_MAX = 100 };
 
 /* Incremental reader of one (multi-line) reply. */
 struct smtp_reply {
-	int code;         /* 200..599 */
-	char dsn[12];     /* "2.1.5", "" when the text does not start with one of the code's class */
-	struct buf text;  /* lines joined by '\n', codes and enhanced codes dropped; cut at REPLY_TEXT_MAX */
+	int code;     /* 200..599 */
+	char dsn[12]; /* "2.1.5", "" when the text does not start with one of the code's class */
+	struct buf
+	    text; /* lines joined by '\n', codes and enhanced codes dropped; cut at REPLY_TEXT_MAX */
 	unsigned lines;
 	struct buf line; /* the line being read */
 };

@@ -47,7 +47,8 @@ text_length(const char *p, size_t len)
 }
 
 int
-relay_filter_feed(struct relay_filter *f, const char *p, size_t len, struct buf *out, struct err *err)
+relay_filter_feed(
+    struct relay_filter *f, const char *p, size_t len, struct buf *out, struct err *err)
 {
 	for (size_t at = 0; at < len;) {
 		size_t n;

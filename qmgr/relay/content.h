@@ -17,7 +17,8 @@ struct relay_filter {
 void relay_filter_init(struct relay_filter *f, size_t line_max);
 /* Appends to *out.  A bare LF becomes CR LF; a bare CR is an error (ERR_SYNTAX).  Longer lines are broken by CR LF and
  * a blank, as Postfix does.  At most 5 bytes come out for one that went in. */
-int relay_filter_feed(struct relay_filter *f, const char *p, size_t len, struct buf *out, struct err *err);
+int relay_filter_feed(
+    struct relay_filter *f, const char *p, size_t len, struct buf *out, struct err *err);
 /* Ends the last line if it is open, and the data: CR LF . CR LF. */
 int relay_filter_end(struct relay_filter *f, struct buf *out, struct err *err);
 
@@ -33,7 +34,8 @@ uint64_t relay_content_size(const struct relay_content *c);
 /* Checks what came over IPC: the headers a sealed memfd, the body one too or a regular file, sizes right. */
 int relay_content_check(struct relay_content *c, struct err *err);
 /* Up to cap bytes from offset `at` of the whole: how many, 0 at the end, -1 (ERR_TEMP). */
-int64_t relay_content_read(const struct relay_content *c, uint64_t at, char *p, size_t cap, struct err *err);
+int64_t relay_content_read(
+    const struct relay_content *c, uint64_t at, char *p, size_t cap, struct err *err);
 bool relay_bytes_have_8bit(const char *p, size_t len);
 
 #endif

@@ -92,7 +92,8 @@ orcpt_is_valid(const char *orcpt)
 {
 	struct view type;
 
-	if (strlen(orcpt) > ORCPT_MAX || !view_cut(view_of(orcpt), ';', &type, NULL) || type.len == 0)
+	if (strlen(orcpt) > ORCPT_MAX || !view_cut(view_of(orcpt), ';', &type, NULL) ||
+	    type.len == 0)
 		return false;
 	for (size_t i = 0; i < type.len; i++)
 		if (!ascii_is_alnum(type.p[i]) && type.p[i] != '-')
@@ -125,7 +126,8 @@ put_notify(struct buf *out, uint32_t notify)
 	static const struct {
 		uint32_t flag;
 		const char *word;
-	} words[] = { { NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" }, { NOTIFY_DELAY, "DELAY" } };
+	} words[] = { { NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" },
+		{ NOTIFY_DELAY, "DELAY" } };
 	const char *sep = " NOTIFY=";
 
 	/* RFC 3461 4.1: NEVER stands alone */
@@ -142,8 +144,8 @@ put_notify(struct buf *out, uint32_t notify)
 }
 
 int
-relay_rcpt_command(struct buf *out, const char *address, uint32_t notify, const char *orcpt,
-    unsigned capabilities)
+relay_rcpt_command(
+    struct buf *out, const char *address, uint32_t notify, const char *orcpt, unsigned capabilities)
 {
 	buf_printf(out, "RCPT TO:<%s>", address);
 	if (capabilities & RELAY_CAP_DSN) {

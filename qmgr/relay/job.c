@@ -86,6 +86,8 @@ tell(struct relay_job *job, struct rcpt *r, const struct relay_verdict *v, const
 
 	if (r->is_told)
 		return;
+	if (v->dsn[0] == '\0')
+		bug("an outcome without a status"); /* zeroed memory would read as "sent" */
 	r->is_told = true;
 	job->ntold++;
 	if (job->session != NULL)
@@ -136,6 +138,8 @@ on_recipient(void *arg, struct relay_session *s, size_t index, const struct rela
 	struct relay_job *job = arg;
 	struct rcpt *r = job->txn_owners[index];
 
+	if (v->is_unreachable || v->is_ambiguous) /* for those whose turn has not come */
+		note_set(&job->failure, v, relay_session_peer(s));
 	if (v->is_too_many) {
 		r->tried_in = 0; /* once more, in this session: others of the batch were taken */
 		return;
@@ -155,6 +159,7 @@ drop_session(struct relay_job *job)
 {
 	relay_session_free(job->session);
 	job->session = NULL;
+	loop_timer_stop(&job->soon); /* a scan for it */
 }
 
 static void
@@ -255,7 +260,7 @@ static bool
 must_scan(struct relay_job *job)
 {
 	return (job->spec.flags & ENVELOPE_8BIT) && !job->is_scanned &&
-	    !relay_session_has_8bitmime(job->session);
+	       !relay_session_has_8bitmime(job->session);
 }
 
 static void
@@ -274,9 +279,14 @@ send_batch(struct relay_job *job)
 		leave_session(job);
 		return;
 	}
-	job->txn = (struct relay_transaction){ .sender = job->spec.sender, .envid = job->spec.envid,
-		.flags = job->spec.flags, .needs_utf8 = job->needs_utf8, .has_8bit = job->has_8bit,
-		.rcpts = job->txn_rcpts, .count = n, .content = &job->content };
+	job->txn = (struct relay_transaction){ .sender = job->spec.sender,
+		.envid = job->spec.envid,
+		.flags = job->spec.flags,
+		.needs_utf8 = job->needs_utf8,
+		.has_8bit = job->has_8bit,
+		.rcpts = job->txn_rcpts,
+		.count = n,
+		.content = &job->content };
 	if (!relay_session_accepts(job->session, &job->txn, &v)) {
 		for (size_t i = 0; i < job->nrcpts; i++)
 			tell(job, &job->rcpts[i], &v, relay_session_peer(job->session));
@@ -321,7 +331,8 @@ on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enu
 	}
 	log_debug("%s: %s", job->spec.queue_id, v->text);
 	drop_session(job);
-	if (how == RELAY_FAIL_TLS && job->env.conf->tls_level == RELAY_TLS_MAY && !job->in_the_clear) {
+	if (how == RELAY_FAIL_TLS && job->env.conf->tls_level == RELAY_TLS_MAY &&
+	    !job->in_the_clear) {
 		job->in_the_clear = true;
 	} else {
 		job->in_the_clear = false;
@@ -351,14 +362,16 @@ open_session(struct relay_job *job)
 	struct relay_verdict v;
 
 	o.has_loop_check = job->hop.use_mx && job->hop.port == job->env.conf->port;
-	job->session = relay_session_open(job->env.loop, job->env.conf, t, &o, &session_ops, job, &v);
+	job->session =
+	    relay_session_open(job->env.loop, job->env.conf, t, &o, &session_ops, job, &v);
 	if (job->session == NULL)
 		note_set(&job->failure, &v, "none");
 	return job->session != NULL;
 }
 
 static void
-on_resolved(void *arg, const struct relay_target *targets, size_t count, const struct relay_verdict *failure)
+on_resolved(void *arg, const struct relay_target *targets, size_t count,
+    const struct relay_verdict *failure)
 {
 	struct relay_job *job = arg;
 
@@ -383,11 +396,12 @@ try_next_target(struct relay_job *job)
 	job->ready_ms = 0;
 	if (job->targets == NULL) {
 		job->at = 0;
-		job->resolve = relay_resolve_start(job->env.loop, job->env.dnsd, job->env.conf, &job->hop,
-		    on_resolved, job);
+		job->resolve = relay_resolve_start(
+		    job->env.loop, job->env.dnsd, job->env.conf, &job->hop, on_resolved, job);
 		return;
 	}
-	for (; job->at < job->ntargets && job->nsessions < job->env.conf->session_limit; job->at++) {
+	for (; job->at < job->ntargets && job->nsessions < job->env.conf->session_limit;
+	     job->at++) {
 		if (!job->no_reuse && !job->in_the_clear &&
 		    reuse(job, relay_pool_take_peer(job->env.pool, &job->targets[job->at]))) {
 			session_is_ready(job);
@@ -439,11 +453,12 @@ bad_nexthop(struct relay_job *job, const struct err *why)
 	struct relay_verdict v;
 
 	if (at != NULL && strcasecmp(at + 1, job->spec.nexthop) == 0)
-		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.2", "invalid domain name: %s: %s", job->spec.nexthop,
-		    why->text);
-	else
-		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.5", "mail system configuration error: nexthop %s: %s",
+		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.2", "invalid domain name: %s: %s",
 		    job->spec.nexthop, why->text);
+	else
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.5",
+		    "mail system configuration error: nexthop %s: %s", job->spec.nexthop,
+		    why->text);
 	if (v.status == DELIVERY_DEFERRED)
 		log_error("%s: %s", job->spec.queue_id, v.text);
 	give_up(job, &v);
@@ -519,6 +534,9 @@ relay_job_new(const struct relay_env *env, const struct relay_job_spec *spec,
 	job->spec.nexthop = arena_strdup(&job->arena, spec->nexthop);
 	job->spec.sender = arena_strdup(&job->arena, spec->sender);
 	job->spec.envid = arena_strdup(&job->arena, spec->envid);
+	relay_verdict_set(&job->failure.verdict, DELIVERY_DEFERRED, "4.4.2",
+	    "the connection was closed before the message was sent");
+	snprintf(job->failure.relay, sizeof job->failure.relay, "none");
 	loop_timer_init(&job->soon, env->loop, on_start, job);
 	loop_timer_init(&job->limit, env->loop, on_limit, job);
 	return job;

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 size_t
-relay_mx_read(const struct view *rdata, size_t count, struct relay_mx *out, size_t max, bool *is_null)
+relay_mx_read(
+    const struct view *rdata, size_t count, struct relay_mx *out, size_t max, bool *is_null)
 {
 	size_t n = 0;
 
@@ -22,7 +23,8 @@ relay_mx_read(const struct view *rdata, size_t count, struct relay_mx *out, size
 static int
 mx_compare(const void *a, const void *b)
 {
-	unsigned x = ((const struct relay_mx *)a)->preference, y = ((const struct relay_mx *)b)->preference;
+	unsigned x = ((const struct relay_mx *)a)->preference,
+		 y = ((const struct relay_mx *)b)->preference;
 
 	return x < y ? -1 : x > y;
 }
@@ -80,8 +82,8 @@ address_eq(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 		return memcmp(&((const struct sockaddr_in *)a)->sin_addr,
 			   &((const struct sockaddr_in *)b)->sin_addr, 4) == 0;
 	return a->ss_family == AF_INET6 &&
-	    memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
-		&((const struct sockaddr_in6 *)b)->sin6_addr, 16) == 0;
+	       memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+		   &((const struct sockaddr_in6 *)b)->sin6_addr, 16) == 0;
 }
 
 /* A connection to "no address" ends on this machine. */
@@ -91,7 +93,7 @@ address_is_unspecified(const struct sockaddr_storage *a)
 	if (a->ss_family == AF_INET)
 		return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 0;
 	return a->ss_family == AF_INET6 &&
-	    IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)a)->sin6_addr);
+	       IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
 bool
@@ -126,7 +128,7 @@ relay_address_is_usable(const struct sockaddr_storage *a)
 	if (a->ss_family == AF_INET)
 		return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 28) < 14;
 	return a->ss_family == AF_INET6 &&
-	    !IN6_IS_ADDR_MULTICAST(&((const struct sockaddr_in6 *)a)->sin6_addr);
+	       !IN6_IS_ADDR_MULTICAST(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
 static int
@@ -182,8 +184,8 @@ keep_both_families(struct relay_address *a, size_t count, size_t limit)
 }
 
 size_t
-relay_addresses_order(struct relay_address *a, size_t count, size_t limit, enum relay_family first,
-    relay_pick *pick)
+relay_addresses_order(
+    struct relay_address *a, size_t count, size_t limit, enum relay_family first, relay_pick *pick)
 {
 	if (count == 0 || limit == 0)
 		return 0;

@@ -31,7 +31,8 @@ typedef uint32_t relay_pick(uint32_t bound);
 
 /* Reads MX records, malformed ones left out, into out[max].  *is_null: the domain takes no mail at all (RFC 7505 3:
  * one record, and its host is the root).  Returns how many there are. */
-size_t relay_mx_read(const struct view *rdata, size_t count, struct relay_mx *out, size_t max, bool *is_null);
+size_t relay_mx_read(
+    const struct view *rdata, size_t count, struct relay_mx *out, size_t max, bool *is_null);
 /* By preference, in random order among equals. */
 void relay_mx_sort(struct relay_mx *mx, size_t count, relay_pick *pick);
 /* RFC 5321 5.1: if one of a sorted list is ourselves, it goes and so does every host that is not better.  Returns the number
@@ -47,7 +48,7 @@ bool relay_address_is_usable(const struct sockaddr_storage *a);
 enum relay_family { RELAY_FAMILY_ANY, RELAY_FAMILY_IPV4, RELAY_FAMILY_IPV6 };
 /* By preference; among equals at random, the families by turns, or the preferred one first.  Returns how many to try:
  * at most limit, among them one of each family if there are both. */
-size_t relay_addresses_order(struct relay_address *a, size_t count, size_t limit, enum relay_family first,
-    relay_pick *pick);
+size_t relay_addresses_order(
+    struct relay_address *a, size_t count, size_t limit, enum relay_family first, relay_pick *pick);
 
 #endif

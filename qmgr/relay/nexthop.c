@@ -54,7 +54,8 @@ to_alabels(struct view v, char out[DNS_NAME_MAX])
 {
 	char utf8[512], *ascii = NULL;
 	int n = snprintf(utf8, sizeof utf8, "%.*s", VIEW_ARG(v));
-	bool ok = n > 0 && (size_t)n < sizeof utf8 &&
+	bool ok =
+	    n > 0 && (size_t)n < sizeof utf8 &&
 	    idn2_to_ascii_8z(utf8, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK &&
 	    strlen(ascii) < DNS_NAME_MAX;
 
@@ -100,7 +101,8 @@ parse_bracketed(struct view inside, struct relay_nexthop *out, struct err *err)
 }
 
 int
-relay_nexthop_parse(const char *text, unsigned default_port, struct relay_nexthop *out, struct err *err)
+relay_nexthop_parse(
+    const char *text, unsigned default_port, struct relay_nexthop *out, struct err *err)
 {
 	struct view v = view_of(text), host, port;
 	bool has_brackets = v.len > 0 && v.p[0] == '[', has_port;

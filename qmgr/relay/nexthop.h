@@ -19,7 +19,8 @@ struct relay_nexthop {
 };
 
 /* 0, or -1 (ERR_SYNTAX). */
-int relay_nexthop_parse(const char *text, unsigned default_port, struct relay_nexthop *out, struct err *err);
+int relay_nexthop_parse(
+    const char *text, unsigned default_port, struct relay_nexthop *out, struct err *err);
 /* Letters, digits, hyphen, underscore in labels of 1..63; not all digits in the last one: what is an address, or
  * looks like one, is no host name. */
 bool relay_hostname_is_usable(const char *name);

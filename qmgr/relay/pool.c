@@ -97,9 +97,9 @@ relay_pool_take(struct relay_pool *p, const char *nexthop)
 {
 	struct idle *i;
 
-	TAILQ_FOREACH(i, &p->idles, link)
-	if (strcmp(i->nexthop, nexthop) == 0)
-		return idle_free(i);
+	TAILQ_FOREACH (i, &p->idles, link)
+		if (strcmp(i->nexthop, nexthop) == 0)
+			return idle_free(i);
 	return NULL;
 }
 
@@ -108,8 +108,8 @@ relay_pool_take_peer(struct relay_pool *p, const struct relay_target *target)
 {
 	struct idle *i;
 
-	TAILQ_FOREACH(i, &p->idles, link)
-	if (relay_session_is_to(i->session, target))
-		return idle_free(i);
+	TAILQ_FOREACH (i, &p->idles, link)
+		if (relay_session_is_to(i->session, target))
+			return idle_free(i);
 	return NULL;
 }

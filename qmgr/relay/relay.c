@@ -92,7 +92,8 @@ on_turn(void *arg)
 	struct relay *r = arg;
 	struct entry *e;
 
-	while (r->nrunning < r->env.conf->connection_limit && (e = TAILQ_FIRST(&r->waiting)) != NULL) {
+	while (
+	    r->nrunning < r->env.conf->connection_limit && (e = TAILQ_FIRST(&r->waiting)) != NULL) {
 		TAILQ_REMOVE(&r->waiting, e, link);
 		r->nwaiting--;
 		TAILQ_INSERT_TAIL(&r->running, e, link);
@@ -184,8 +185,8 @@ on_qmgr_close(void *arg, struct ipc_conn *c, const struct err *why)
 
 	(void)c;
 	if (r->nrunning + r->nwaiting > 0)
-		log_warn("connection to qmgr lost, %zu deliveries dropped: %s", r->nrunning + r->nwaiting,
-		    lqs(why->text));
+		log_warn("connection to qmgr lost, %zu deliveries dropped: %s",
+		    r->nrunning + r->nwaiting, lqs(why->text));
 	r->qmgr = NULL;
 	drop_all(r);
 }
@@ -213,7 +214,9 @@ relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd)
 {
 	struct relay *r = x_calloc(1, sizeof *r);
 
-	r->env = (struct relay_env){ .loop = l, .conf = conf, .dnsd = dnsd, .pool = relay_pool_new(l, conf) };
+	r->env = (struct relay_env){
+		.loop = l, .conf = conf, .dnsd = dnsd, .pool = relay_pool_new(l, conf)
+	};
 	TAILQ_INIT(&r->running);
 	TAILQ_INIT(&r->waiting);
 	loop_timer_init(&r->turn, l, on_turn, r);
@@ -225,6 +228,7 @@ relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
+	ipc_conn_close(r->qmgr);
 	drop_all(r);
 	relay_pool_free(r->env.pool);
 	loop_timer_stop(&r->turn);

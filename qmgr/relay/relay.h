@@ -8,7 +8,7 @@
 
 struct relay;
 struct relay *relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd);
-void relay_free(struct relay *r);
+void relay_free(struct relay *r); /* with the connection; NULL is allowed */
 
 /* For daemon_serve, one connection at a time.  arg is the struct relay. */
 extern const struct ipc_conn_ops relay_qmgr_ops;

@@ -64,8 +64,8 @@ own_read(struct relay_own *own, const struct conf *conf, const char *name, struc
 }
 
 static int
-bind_read(const struct conf *conf, const char *name, sa_family_t family, bool *has, struct sockaddr_storage *a,
-    struct err *err)
+bind_read(const struct conf *conf, const char *name, sa_family_t family, bool *has,
+    struct sockaddr_storage *a, struct err *err)
 {
 	const char *text = conf_str(conf, name);
 
@@ -109,14 +109,14 @@ read_words(struct relay_conf *rc, const struct conf *conf)
 	const char *first = conf_str(conf, "smtp_address_preference");
 	bool all = strstr(protocols, "all") != NULL;
 
-	rc->tls_level = strcmp(level, "none") == 0 ? RELAY_TLS_NONE :
-	    strcmp(level, "may") == 0		   ? RELAY_TLS_MAY :
-						     RELAY_TLS_ENCRYPT;
+	rc->tls_level = strcmp(level, "none") == 0  ? RELAY_TLS_NONE
+			: strcmp(level, "may") == 0 ? RELAY_TLS_MAY
+						    : RELAY_TLS_ENCRYPT;
 	rc->use_ipv4 = all || strstr(protocols, "ipv4") != NULL;
 	rc->use_ipv6 = all || strstr(protocols, "ipv6") != NULL;
-	rc->first_family = strcmp(first, "ipv4") == 0 ? RELAY_FAMILY_IPV4 :
-	    strcmp(first, "ipv6") == 0		      ? RELAY_FAMILY_IPV6 :
-							RELAY_FAMILY_ANY;
+	rc->first_family = strcmp(first, "ipv4") == 0   ? RELAY_FAMILY_IPV4
+			   : strcmp(first, "ipv6") == 0 ? RELAY_FAMILY_IPV6
+							: RELAY_FAMILY_ANY;
 }
 
 int

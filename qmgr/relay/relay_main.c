@@ -27,8 +27,8 @@ main(int argc, char **argv)
 	struct relay_process p = { .daemon = daemon_start(argc, argv, ROLE_RELAY) };
 	struct sandbox_plan plan = {
 		.role = "relay",
-		.calls = CALLS_BASE | CALLS_LOOP | CALLS_IPC | CALLS_ACCEPT | CALLS_NET | CALLS_MEMFD,
-		.max_files = 16384,
+		.calls =
+		    CALLS_BASE | CALLS_LOOP | CALLS_IPC | CALLS_ACCEPT | CALLS_NET | CALLS_MEMFD,
 		.max_file_size = 1,
 	};
 	struct loop *l = daemon_loop(p.daemon);
@@ -37,6 +37,8 @@ main(int argc, char **argv)
 
 	if (tls_init(l, NULL, &e) < 0 || relay_conf_read(&conf, daemon_conf(p.daemon), &e) < 0)
 		log_fatal("%s", e.text);
+	/* a job holds two descriptors and a socket; two jobs wait for each that runs; kept connections */
+	plan.max_files = 1024 + 8 * conf.connection_limit;
 	p.relay = relay_new(l, &conf, daemon_edge(p.daemon, ROLE_DNSD, NULL, NULL));
 	daemon_serve(p.daemon, ROLE_QMGR, &relay_qmgr_ops, relay_qmgr_open, p.relay, 1);
 	daemon_on_drain(p.daemon, on_drain, &p);

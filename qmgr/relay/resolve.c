@@ -27,8 +27,8 @@ struct relay_resolve {
 	size_t pending;                  /* address questions under way */
 	struct relay_address *addresses; /* owned */
 	size_t naddresses;
-	bool is_loop;     /* we are among the hosts */
-	bool may_come;    /* a question failed for now */
+	bool is_loop;  /* we are among the hosts */
+	bool may_come; /* a question failed for now */
 	char failed_name[DNS_NAME_MAX];
 	const char *failed_type;
 	enum dns_status failed_status;
@@ -59,7 +59,8 @@ static void
 finish(struct relay_resolve *r, const struct relay_target *targets, size_t count,
     const struct relay_verdict *failure)
 {
-	void (*cb)(void *, const struct relay_target *, size_t, const struct relay_verdict *) = r->cb;
+	void (*cb)(void *, const struct relay_target *, size_t, const struct relay_verdict *) =
+	    r->cb;
 	void *arg = r->arg;
 
 	resolve_free(r);
@@ -68,16 +69,20 @@ finish(struct relay_resolve *r, const struct relay_target *targets, size_t count
 
 /* Postfix's words: people grep for them. */
 static void
-finish_not_found(struct relay_resolve *r, const char *name, const char *type, enum dns_status status)
+finish_not_found(
+    struct relay_resolve *r, const char *name, const char *type, enum dns_status status)
 {
 	bool again = status == DNS_FAIL || status == DNS_BOGUS;
-	const char *what = again	  ? "Host not found, try again" :
-	    status == DNS_NODATA ? "Host found but no data record of requested type" :
-				   "Host not found";
+	const char *what = again ? "Host not found, try again"
+			   : status == DNS_NODATA
+			       ? "Host found but no data record of requested type"
+			       : "Host not found";
 	struct relay_verdict v;
 
-	relay_verdict_set(&v, again ? DELIVERY_DEFERRED : DELIVERY_BOUNCED, again ? "4.4.3" : "5.4.4",
-	    "Host or domain name not found. Name service error for name=%s type=%s: %s", name, type, what);
+	relay_verdict_set(&v, again ? DELIVERY_DEFERRED : DELIVERY_BOUNCED,
+	    again ? "4.4.3" : "5.4.4",
+	    "Host or domain name not found. Name service error for name=%s type=%s: %s", name, type,
+	    what);
 	v.is_unreachable = true;
 	finish(r, NULL, 0, &v);
 }
@@ -87,7 +92,8 @@ finish_loop(struct relay_resolve *r)
 {
 	struct relay_verdict v;
 
-	relay_verdict_set(&v, DELIVERY_BOUNCED, "5.4.6", "mail for %s loops back to myself", r->hop.host);
+	relay_verdict_set(
+	    &v, DELIVERY_BOUNCED, "5.4.6", "mail for %s loops back to myself", r->hop.host);
 	finish(r, NULL, 0, &v);
 }
 
@@ -107,13 +113,16 @@ finish_addresses(struct relay_resolve *r)
 		return;
 	}
 	if (r->naddresses == 0) {
-		finish_not_found(r, r->failed_name, r->failed_type, r->may_come ? DNS_FAIL : r->failed_status);
+		finish_not_found(
+		    r, r->failed_name, r->failed_type, r->may_come ? DNS_FAIL : r->failed_status);
 		return;
 	}
-	n = relay_addresses_order(r->addresses, r->naddresses, limit, r->conf->first_family, random_below);
+	n = relay_addresses_order(
+	    r->addresses, r->naddresses, limit, r->conf->first_family, random_below);
 	targets = x_calloc(n, sizeof *targets);
 	for (size_t i = 0; i < n; i++) {
-		snprintf(targets[i].host, sizeof targets[i].host, "%s", r->hosts[r->addresses[i].host].mx.host);
+		snprintf(targets[i].host, sizeof targets[i].host, "%s",
+		    r->hosts[r->addresses[i].host].mx.host);
 		targets[i].addr = r->addresses[i].addr;
 		addr_set_port(&targets[i].addr, r->hop.port);
 	}
@@ -129,9 +138,9 @@ add_address(struct host *h, const struct sockaddr_storage *a)
 	if (!relay_address_is_usable(a))
 		return;
 	r->addresses = x_realloc(r->addresses, r->naddresses + 1, sizeof *r->addresses);
-	r->addresses[r->naddresses++] = (struct relay_address){ .preference = h->mx.preference,
-		.host = (unsigned)(h - r->hosts),
-		.addr = *a };
+	r->addresses[r->naddresses++] = (struct relay_address){
+		.preference = h->mx.preference, .host = (unsigned)(h - r->hosts), .addr = *a
+	};
 }
 
 static void
@@ -140,7 +149,8 @@ note_failure(struct host *h, const char *type, const struct dns_answer *a)
 	struct relay_resolve *r = h->resolve;
 
 	if (a->status == DNS_BOGUS)
-		log_warn("%s: type %s: DNSSEC validation failed: %s", h->mx.host, type, lqs(a->why));
+		log_warn(
+		    "%s: type %s: DNSSEC validation failed: %s", h->mx.host, type, lqs(a->why));
 	/* told is what speaks most for trying again, then what says more than "not there" */
 	if (a->status == DNS_FAIL || a->status == DNS_BOGUS)
 		r->may_come = true;
@@ -253,15 +263,16 @@ take_mx(struct relay_resolve *r, const struct dns_answer *a)
 	left = r->hop.port == r->conf->port ? relay_mx_cut_own_name(mx, n, r->conf->myhostname) : n;
 	r->is_loop = left < n;
 	if (is_null) {
-		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.10", "Domain %s does not accept mail (nullMX)",
-		    r->hop.host);
+		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.1.10",
+		    "Domain %s does not accept mail (nullMX)", r->hop.host);
 		finish(r, NULL, 0, &v);
 	} else if (left > 0) {
 		look_up_hosts(r, mx, left < RELAY_MX_HOSTS_MAX ? left : RELAY_MX_HOSTS_MAX);
 	} else if (r->is_loop) {
 		finish_loop(r);
 	} else {
-		finish_not_found(r, r->hop.host, "MX", DNS_FAIL); /* records, but none well-formed */
+		finish_not_found(
+		    r, r->hop.host, "MX", DNS_FAIL); /* records, but none well-formed */
 	}
 	free(mx);
 }

@@ -15,8 +15,8 @@ struct relay_target {
 
 struct relay_resolve;
 /* cb(arg, targets, count, failure): count is 0 if and only if failure is not NULL. */
-struct relay_resolve *relay_resolve_start(struct loop *l, struct ipc_edge *dnsd, const struct relay_conf *conf,
-    const struct relay_nexthop *hop,
+struct relay_resolve *relay_resolve_start(struct loop *l, struct ipc_edge *dnsd,
+    const struct relay_conf *conf, const struct relay_nexthop *hop,
     void (*cb)(void *arg, const struct relay_target *targets, size_t count,
 	const struct relay_verdict *failure),
     void *arg);

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 
 enum {
-	PIPELINE_MAX = 64,         /* commands without an answer yet */
-	CHUNK = 32 << 10,          /* read at a time */
-	PIECE = 64 << 10,          /* handed to the stream at a time */
+	PIPELINE_MAX = 64, /* commands without an answer yet */
+	CHUNK = 32 << 10,  /* read at a time */
+	PIECE = 64 << 10,  /* handed to the stream at a time */
 	PIECE_MAX = PIECE + 5 * CHUNK,
 	COMMAND_MAX = 4096,
 	CODE_SERVICE_CLOSES = 421, /* RFC 5321 3.8: at any time */
@@ -43,7 +43,7 @@ struct relay_session {
 	const struct relay_conf *conf;
 	struct relay_target target;
 	struct relay_session_options options;
-	char *domain; /* owned copy of options.domain */
+	char *domain;                                        /* owned copy of options.domain */
 	char name[RELAY_PEER_MAX - 8], peer[RELAY_PEER_MAX]; /* host[ip], host[ip]:port */
 	const struct relay_session_ops *ops;
 	void *arg;
@@ -178,8 +178,8 @@ lose_protocol(struct relay_session *s, const char *why)
 {
 	struct relay_verdict v;
 
-	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.5.0", "protocol error of %s while %s: %s", s->name,
-	    activity(s), why);
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.5.0", "protocol error of %s while %s: %s",
+	    s->name, activity(s), why);
 	lose(s, &v);
 }
 
@@ -197,7 +197,8 @@ is_in_step(struct relay_session *s)
 }
 
 static void
-send_command(struct relay_session *s, enum state state, int64_t deadline_ms, const char *fmt, const char *arg)
+send_command(struct relay_session *s, enum state state, int64_t deadline_ms, const char *fmt,
+    const char *arg)
 {
 	if (!is_in_step(s))
 		return;
@@ -239,8 +240,11 @@ write_step(struct relay_session *s, size_t number)
 		buf_append_str(&b, "RSET\r\n");
 		break;
 	case STEP_MAIL:
-		mail = (struct relay_mail){ .sender = t->sender, .envid = t->envid, .flags = t->flags,
-			.size = relay_content_size(t->content), .needs_utf8 = t->needs_utf8 };
+		mail = (struct relay_mail){ .sender = t->sender,
+			.envid = t->envid,
+			.flags = t->flags,
+			.size = relay_content_size(t->content),
+			.needs_utf8 = t->needs_utf8 };
 		relay_mail_command(&b, &mail, s->ehlo.capabilities);
 		break;
 	case STEP_RCPT:
@@ -308,7 +312,8 @@ next_piece(struct relay_session *s, struct buf *out, struct err *err)
 	static char chunk[CHUNK];
 
 	while (out->len < PIECE) {
-		int64_t n = relay_content_read(s->txn->content, s->content_at, chunk, sizeof chunk, err);
+		int64_t n =
+		    relay_content_read(s->txn->content, s->content_at, chunk, sizeof chunk, err);
 
 		if (n < 0)
 			return -1;
@@ -412,7 +417,7 @@ static bool
 is_myself(const struct relay_session *s)
 {
 	return s->options.has_loop_check &&
-	    view_case_eq_str(view_of(s->ehlo.name), s->conf->myhostname);
+	       view_case_eq_str(view_of(s->ehlo.name), s->conf->myhostname);
 }
 
 static void
@@ -420,8 +425,8 @@ tls_required(struct relay_session *s)
 {
 	struct relay_verdict v;
 
-	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.4", "TLS is required, but was not offered by host %s",
-	    s->name);
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.4",
+	    "TLS is required, but was not offered by host %s", s->name);
 	v.is_unreachable = true;
 	fail(s, &v, RELAY_FAIL_HOST);
 }
@@ -434,7 +439,8 @@ after_hello(struct relay_session *s)
 	struct relay_verdict v;
 
 	if (is_myself(s)) {
-		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.4.6", "mail for %s loops back to myself", s->domain);
+		relay_verdict_set(
+		    &v, DELIVERY_BOUNCED, "5.4.6", "mail for %s loops back to myself", s->domain);
 		fail(s, &v, RELAY_FAIL_FINAL);
 	} else if (wants_tls && (s->ehlo.capabilities & RELAY_CAP_STARTTLS)) {
 		send_command(s, ST_STARTTLS, s->conf->starttls_ms, "%s\r\n", "STARTTLS");
@@ -486,7 +492,8 @@ on_starttls(struct relay_session *s)
 	s->state = ST_HANDSHAKE;
 	stream_set_deadline(s->stream, s->conf->starttls_ms);
 	if (stream_start_tls(s->stream, s->conf->tls, s->target.host, &e) < 0) {
-		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "Cannot start TLS with %s: %s", s->name, e.text);
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "Cannot start TLS with %s: %s",
+		    s->name, e.text);
 		fail(s, &v, RELAY_FAIL_TLS);
 	}
 }
@@ -755,9 +762,9 @@ on_tls(void *arg, struct stream *stream)
 	s->has_tls = true;
 	tls_describe(ssl, cipher, sizeof cipher);
 	log_info("%s TLS connection established to %s: %s",
-	    SSL_get0_peer_certificate(ssl) == NULL	? "Anonymous" :
-		SSL_get_verify_result(ssl) == X509_V_OK ? "Trusted" :
-							  "Untrusted",
+	    SSL_get0_peer_certificate(ssl) == NULL    ? "Anonymous"
+	    : SSL_get_verify_result(ssl) == X509_V_OK ? "Trusted"
+						      : "Untrusted",
 	    s->peer, cipher);
 	/* RFC 3207 4.2: what the server said in the clear is forgotten */
 	smtp_reply_clear(&s->reply);
@@ -789,13 +796,14 @@ on_close(void *arg, struct stream *stream, const struct err *why)
 		fail(s, &v, RELAY_FAIL_CONNECT);
 	} else if (s->state == ST_HANDSHAKE) {
 		log_info("TLS handshake with %s failed: %s", s->peer, lqs(why->text));
-		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "Cannot start TLS: handshake failure with %s",
-		    s->name);
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5",
+		    "Cannot start TLS: handshake failure with %s", s->name);
 		v.is_unreachable = true;
 		fail(s, &v, RELAY_FAIL_TLS);
 	} else {
-		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.4.2", timed_out ? "conversation with %s timed out while %s" :
-									      "lost connection with %s while %s",
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.4.2",
+		    timed_out ? "conversation with %s timed out while %s"
+			      : "lost connection with %s while %s",
 		    s->name, activity(s));
 		lose(s, &v);
 	}
@@ -876,17 +884,20 @@ relay_session_quit(struct relay_session *s)
 }
 
 bool
-relay_session_accepts(struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v)
+relay_session_accepts(
+    struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v)
 {
 	uint64_t size = relay_content_size(t->content);
 
 	if (s->ehlo.size_limit > 0 && size > s->ehlo.size_limit)
-		relay_verdict_set(v, DELIVERY_BOUNCED, "5.3.4", "message size %llu exceeds size limit %llu of server %s",
+		relay_verdict_set(v, DELIVERY_BOUNCED, "5.3.4",
+		    "message size %llu exceeds size limit %llu of server %s",
 		    (unsigned long long)size, (unsigned long long)s->ehlo.size_limit, s->name);
 	else if (t->needs_utf8 && (s->ehlo.capabilities & RELAY_CAP_SMTPUTF8) == 0)
 		relay_verdict_set(v, DELIVERY_BOUNCED, "5.6.7",
 		    "SMTPUTF8 is required, but was not offered by host %s", s->name);
-	else if (t->has_8bit && (t->flags & ENVELOPE_8BIT) && (s->ehlo.capabilities & RELAY_CAP_8BITMIME) == 0)
+	else if (t->has_8bit && (t->flags & ENVELOPE_8BIT) &&
+		 (s->ehlo.capabilities & RELAY_CAP_8BITMIME) == 0)
 		relay_verdict_set(v, DELIVERY_BOUNCED, "5.6.3",
 		    "message has 8-bit content, and 8BITMIME was not offered by host %s", s->name);
 	else

@@ -23,14 +23,15 @@ enum relay_failure {
 enum relay_end {
 	RELAY_END_USABLE, /* ready for another transaction */
 	RELAY_END_CLOSED, /* the connection is gone, or must go */
-	RELAY_END_STALE,  /* a reused connection broke before it took anything; no recipient was told */
+	RELAY_END_STALE, /* a reused connection broke before it took anything; no recipient was told */
 };
 
 struct relay_session_ops {
 	/* Greeted, and under TLS where it shall be: relay_session_send may be called. */
 	void (*on_ready)(void *arg, struct relay_session *s);
 	/* Once for each recipient (index within the transaction) before on_done. */
-	void (*on_recipient)(void *arg, struct relay_session *s, size_t index, const struct relay_verdict *v);
+	void (*on_recipient)(
+	    void *arg, struct relay_session *s, size_t index, const struct relay_verdict *v);
 	void (*on_done)(void *arg, struct relay_session *s, enum relay_end end);
 	/* Before on_ready, or while idle. */
 	void (*on_failed)(void *arg, struct relay_session *s, const struct relay_verdict *v,
@@ -53,9 +54,9 @@ struct relay_transaction {
 };
 
 struct relay_session_options {
-	bool no_tls;          /* this time in the clear */
-	const char *domain;   /* for the text when the server turns out to be ourselves */
-	bool has_loop_check;  /* a server that bears our name is us */
+	bool no_tls;         /* this time in the clear */
+	const char *domain;  /* for the text when the server turns out to be ourselves */
+	bool has_loop_check; /* a server that bears our name is us */
 };
 
 /* NULL: the connection failed at once, *v says how. */
@@ -69,14 +70,17 @@ void relay_session_free(struct relay_session *s); /* NULL is allowed */
 void relay_session_quit(struct relay_session *s);
 
 /* Does the server take such a message?  Else *v: the same for all its recipients. */
-bool relay_session_accepts(struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v);
+bool relay_session_accepts(
+    struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v);
 /* Only after on_ready or on_done (RELAY_END_USABLE).  on_done may come before it returns. */
 void relay_session_send(struct relay_session *s, const struct relay_transaction *t);
 bool relay_session_has_8bitmime(const struct relay_session *s);
 
-const char *relay_session_peer(const struct relay_session *s); /* "host[ip]:port", shorter than RELAY_PEER_MAX */
+const char *relay_session_peer(
+    const struct relay_session *s); /* "host[ip]:port", shorter than RELAY_PEER_MAX */
 bool relay_session_is_to(const struct relay_session *s, const struct relay_target *target);
-unsigned relay_session_uses(const struct relay_session *s);    /* transactions, the present one included */
+unsigned relay_session_uses(
+    const struct relay_session *s); /* transactions, the present one included */
 bool relay_session_is_reusable(const struct relay_session *s); /* not too old */
 
 #endif

@@ -15,8 +15,8 @@ clean(char *text)
 }
 
 void
-relay_verdict_set(struct relay_verdict *v, enum delivery_status status, const char *dsn, const char *fmt,
-    ...)
+relay_verdict_set(
+    struct relay_verdict *v, enum delivery_status status, const char *dsn, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -31,22 +31,24 @@ relay_verdict_set(struct relay_verdict *v, enum delivery_status status, const ch
 static enum delivery_status
 status_of_code(int code)
 {
-	return code / 100 == 2 ? DELIVERY_SENT : code / 100 == 5 ? DELIVERY_BOUNCED : DELIVERY_DEFERRED;
+	return code / 100 == 2   ? DELIVERY_SENT
+	       : code / 100 == 5 ? DELIVERY_BOUNCED
+				 : DELIVERY_DEFERRED;
 }
 
 void
-relay_verdict_reply(struct relay_verdict *v, const struct smtp_reply *r, const char *subject,
-    const char *request)
+relay_verdict_reply(
+    struct relay_verdict *v, const struct smtp_reply *r, const char *subject, const char *request)
 {
 	enum delivery_status status = status_of_code(r->code);
 	const char *dsn = r->dsn;
 	char reply[RELAY_TEXT_MAX];
 
 	if (*dsn == '\0')
-		dsn = status == DELIVERY_SENT  ? "2.0.0" :
-		    status == DELIVERY_BOUNCED ? "5.0.0" :
-		    r->code / 100 == 4	       ? "4.0.0" :
-						 "4.5.0";
+		dsn = status == DELIVERY_SENT      ? "2.0.0"
+		      : status == DELIVERY_BOUNCED ? "5.0.0"
+		      : r->code / 100 == 4         ? "4.0.0"
+						   : "4.5.0";
 	snprintf(reply, sizeof reply, "%d %s%s%.*s", r->code, r->dsn, r->dsn[0] != '\0' ? " " : "",
 	    VIEW_ARG(buf_view(&r->text)));
 	if (status == DELIVERY_SENT)
@@ -54,7 +56,8 @@ relay_verdict_reply(struct relay_verdict *v, const struct smtp_reply *r, const c
 	else if (request == NULL)
 		relay_verdict_set(v, status, dsn, "%s: %.800s", subject, reply);
 	else
-		relay_verdict_set(v, status, dsn, "%s: %.600s (in reply to %s)", subject, reply, request);
+		relay_verdict_set(
+		    v, status, dsn, "%s: %.600s (in reply to %s)", subject, reply, request);
 	v->code = r->code;
 }
 

@@ -18,12 +18,12 @@ struct relay_verdict {
 };
 
 /* The text may quote strangers: what is not printable becomes '?', a line break a blank. */
-void relay_verdict_set(struct relay_verdict *v, enum delivery_status status, const char *dsn, const char *fmt,
-    ...) __attribute__((format(printf, 4, 5)));
+void relay_verdict_set(struct relay_verdict *v, enum delivery_status status, const char *dsn,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* From a reply.  2xx: sent, the text is the reply.  Else "SUBJECT: REPLY (in reply to REQUEST)", without the
  * parenthesis when request is NULL; what is neither 4xx nor 5xx counts as 4.5.0. */
-void relay_verdict_reply(struct relay_verdict *v, const struct smtp_reply *r, const char *subject,
-    const char *request);
+void relay_verdict_reply(
+    struct relay_verdict *v, const struct smtp_reply *r, const char *subject, const char *request);
 /* A permanent failure becomes a temporary one: of a host, not of a recipient. */
 void relay_verdict_soften(struct relay_verdict *v);
 

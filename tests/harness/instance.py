@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 import time
 
+import procs
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / os.environ.get("FLAVOUR", "release")
 DEADLINE = 30.0 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
@@ -212,12 +214,14 @@ class Instance:
     # --- the end
     def kill(self):
         """Ends everything at once, as a crash of the machine would."""
-        with contextlib.suppress(Exception):
-            workers = [pid for _, pid in self.processes()]
-            os.kill(self.master_pid(), signal.SIGKILL)
-            for pid in workers:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            master = self.master_pid()
+            os.kill(master, signal.SIGSTOP)  # so that it starts nobody anew meanwhile
+            family = procs.children(master)
+            for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not any(procs.is_alive(pid) for pid in family), what="the killed to be gone")
         self.running = False
 
     def close(self):

@@ -80,7 +80,7 @@ def dsn(net):
 @pytest.mark.parametrize("rcpt, status, text", [
     ("nobody@b.test", "5.1.1", "User unknown"),
     ("bob@null.test", "5.1.10", "null"),
-    ("bob@nowhere.test", "5.4.4", "not found"),
+    ("bob@nowhere.b.test", "5.4.4", "not found"),
     ("bob@loop.test", "5.4.6", "loops back to myself"),
 ])
 def test_failures_come_back_as_a_dsn(net, rcpt, status, text):

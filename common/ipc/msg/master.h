@@ -10,7 +10,8 @@ enum {
 	MASTER_ATTACH = 1,
 	/* sig MASTER_START_SIG.  Sent once. */
 	MASTER_START = 2,
-	/* End after the present work.  sig "" */
+	/* End after the present work.  sig "u": 0 = sessions may take the time they need (reload), 1 = the suite
+	 * stops: what can be broken off without breaking a promise is broken off.  1 may follow 0. */
 	MASTER_DRAIN = 3,
 	/* A connection to a HANDED or MINTED edge.  sig "uh": enum role of the other side, descriptor.
 	 * To the delivery process: the qmgr's end, or its authd edge; to qmgr it comes as answer to

@@ -106,7 +106,8 @@ run(char *const argv[])
 {
 	int status;
 
-	return waitpid(spawn(argv), &status, 0) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return waitpid(spawn(argv), &status, 0) > 0 && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 0;
 }
 
 static void
@@ -126,7 +127,8 @@ rename_glob(const char *pattern, const char *to)
 static unsigned
 free_port(void)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof in;
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
@@ -154,7 +156,8 @@ make_big_zone(void)
 	struct buf b;
 
 	buf_init(&b, 1 << 20);
-	buf_append_str(&b, "$TTL 300\n@ IN SOA ns host 1 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n");
+	buf_append_str(
+	    &b, "$TTL 300\n@ IN SOA ns host 1 3600 600 86400 60\n@ IN NS ns\nns IN A 127.0.0.1\n");
 	for (int i = 0; i < 250; i++)
 		buf_printf(&b, "many IN A 10.0.%d.%d\n", i / 250, i % 250);
 	for (int i = 0; i < 230; i++) {
@@ -171,8 +174,8 @@ static void
 sign_zone(const char *name)
 {
 	char *sign[] = { "/usr/bin/ldns-signzone", (char[64]){ 0 }, "key", NULL };
-	char *keygen[] = { "/usr/bin/ldns-keygen", "-k", "-a", "ECDSAP256SHA256", "-r", "/dev/urandom",
-		(char *)(uintptr_t)name, NULL };
+	char *keygen[] = { "/usr/bin/ldns-keygen", "-k", "-a", "ECDSAP256SHA256", "-r",
+		"/dev/urandom", (char *)(uintptr_t)name, NULL };
 
 	snprintf(sign[1], 64, "%s.zone", name);
 	t.has_signed = access(keygen[0], X_OK) == 0 && run(keygen);
@@ -187,8 +190,8 @@ sign_zone(const char *name)
 static void
 break_zone(void)
 {
-	char *sed[] = { "/bin/sed", "-e", "s/192\\.0\\.2\\.2/192.0.2.99/", "-i", "signed.test.zone.signed",
-		NULL };
+	char *sed[] = { "/bin/sed", "-e", "s/192\\.0\\.2\\.2/192.0.2.99/", "-i",
+		"signed.test.zone.signed", NULL };
 
 	assert_true(run(sed));
 }
@@ -206,8 +209,8 @@ write_nsd_conf(void)
 	    " zonelistfile: \"%s/zonelist\"\n chroot: \"\"\nremote-control:\n control-enable: no\n",
 	    t.port, t.dir, t.dir, t.dir, t.dir, t.dir);
 	for (size_t i = 0; i < 3; i++)
-		buf_printf(&b, "zone:\n name: \"%s\"\n zonefile: \"%s.zone%s\"\n", zones[i], zones[i],
-		    t.has_signed && i == 2 ? ".signed" : "");
+		buf_printf(&b, "zone:\n name: \"%s\"\n zonefile: \"%s.zone%s\"\n", zones[i],
+		    zones[i], t.has_signed && i == 2 ? ".signed" : "");
 	write_file("nsd.conf", buf_cstr(&b));
 	buf_clear(&b);
 }
@@ -216,7 +219,8 @@ static void
 wait_for_nsd(void)
 {
 	int64_t deadline = clock_mono_ms() + WAIT_MS;
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)t.port),
+	struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)t.port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	for (;;) {
@@ -420,8 +424,8 @@ test_negative(void **state)
 static void
 test_bad_names(void **state)
 {
-	static const char *const names[] = { "", ".", "a..b", ".a", "a b.test", "a;b.test", "a\nb.test",
-		"a\\.test", "\xc3\xa9.test",
+	static const char *const names[] = { "", ".", "a..b", ".a", "a b.test", "a;b.test",
+		"a\nb.test", "a\\.test", "\xc3\xa9.test",
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test" };
 	char longest[400];
 

@@ -90,7 +90,11 @@ test_addresses(void **state)
 	assert_true(dns_rdata_addr(RAW("\40\1\15\270\0\0\0\0\0\0\0\0\0\0\0\1"), &a));
 	assert_string_equal(addr_text(&a, text), "2001:db8::1");
 	dns_reverse_name(&a, name);
-	assert_string_equal(name, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
+	assert_string_equal(
+	    name, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
+	assert_true(dns_rdata_addr(RAW("\0\0\0\0\0\0\0\0\0\0\377\377\177\0\0\1"), &a));
+	assert_int_equal(a.ss_family, AF_INET);
+	assert_string_equal(addr_text(&a, text), "127.0.0.1");
 	assert_false(dns_rdata_addr(RAW("\1\2\3"), &a));
 	assert_false(dns_rdata_addr(RAW(""), &a));
 	memset(&a, 0, sizeof a);
@@ -111,7 +115,8 @@ test_txt(void **state)
 	assert_int_equal(dns_rdata_txt(RAW(""), &b), -1);
 	assert_int_equal(dns_rdata_txt(RAW("\4abc"), &b), -1);
 	buf_reset(&b);
-	assert_int_equal(dns_rdata_txt(RAW("\13abcdefghijk"), &b), -1); /* more than the caller wants */
+	assert_int_equal(
+	    dns_rdata_txt(RAW("\13abcdefghijk"), &b), -1); /* more than the caller wants */
 	buf_clear(&b);
 }
 
@@ -247,7 +252,8 @@ test_answers(void **state)
 static void
 test_bad_names_are_not_asked(void **state)
 {
-	static const char *const names[] = { "", ".", "a b", "a\nb", "a..b", "\"a\"", "a;b", "\303\251.test" };
+	static const char *const names[] = { "", ".", "a b", "a\nb", "a..b", "\"a\"", "a;b",
+		"\303\251.test" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

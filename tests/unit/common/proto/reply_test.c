@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-
 static const struct reply_case {
 	const char *in;
 	int rc, code;
@@ -19,7 +18,7 @@ static const struct reply_case {
 	{ "250 \r\n", 0, 250, "", "" },
 	{ "250 2.1.5 ok\r\n", 0, 250, "2.1.5", "ok" },
 	{ "250 2.1.5\r\n", 0, 250, "2.1.5", "" },
-	{ "250 5.1.5 ok\r\n", 0, 250, "", "5.1.5 ok" },       /* another class */
+	{ "250 5.1.5 ok\r\n", 0, 250, "", "5.1.5 ok" }, /* another class */
 	{ "250 2.1.5x ok\r\n", 0, 250, "", "2.1.5x ok" },
 	{ "250 2.1234.5 ok\r\n", 0, 250, "", "2.1234.5 ok" },
 	{ "250 ok\n", 0, 250, "", "ok" },

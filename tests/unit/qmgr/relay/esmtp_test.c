@@ -9,14 +9,15 @@
 
 #include <cmocka.h>
 
-
 static void
 test_ehlo(void **state)
 {
 	struct relay_ehlo e;
 
 	(void)state;
-	relay_ehlo_parse(VIEW_LIT("mx.example greets you\nPIPELINING\nsize 1000\n8bitmime\nSTARTTLS\nDSN\nSMTPUTF8\nX-Y z"),
+	relay_ehlo_parse(
+	    VIEW_LIT(
+		"mx.example greets you\nPIPELINING\nsize 1000\n8bitmime\nSTARTTLS\nDSN\nSMTPUTF8\nX-Y z"),
 	    &e);
 	assert_int_equal(e.capabilities, 63);
 	assert_int_equal(e.size_limit, 1000);
@@ -36,8 +37,8 @@ test_safe_paths(void **state)
 {
 	static const char *const good[] = { "", "a@b.test", "\"a b\"@c", "\"a\\\"b\"@c", "\"<>\"@c",
 		"a@[192.0.2.1]", "|cmd@x", "-opt@x" };
-	static const char *const bad[] = { "a b@c", "a>@c", "<a@c", "a\r\nRSET@c", "a\n", "\"a@c", "\"a\\",
-		"a\\b@c", "\"a\\\r\"@c", "a\177@c", "a@b> SIZE=1" };
+	static const char *const bad[] = { "a b@c", "a>@c", "<a@c", "a\r\nRSET@c", "a\n", "\"a@c",
+		"\"a\\", "a\\b@c", "\"a\\\r\"@c", "a\177@c", "a@b> SIZE=1" };
 	char long_one[2000];
 
 	(void)state;
@@ -63,8 +64,11 @@ mail(struct buf *b, const struct relay_mail *m, unsigned capabilities)
 static void
 test_mail(void **state)
 {
-	struct relay_mail m = { .sender = "a@b", .envid = "QQ+2B1", .size = 42,
-		.flags = ENVELOPE_8BIT | ENVELOPE_RET_HDRS, .needs_utf8 = true };
+	struct relay_mail m = { .sender = "a@b",
+		.envid = "QQ+2B1",
+		.size = 42,
+		.flags = ENVELOPE_8BIT | ENVELOPE_RET_HDRS,
+		.needs_utf8 = true };
 	struct buf b;
 
 	(void)state;
@@ -73,7 +77,8 @@ test_mail(void **state)
 	assert_string_equal(mail(&b, &m, 63),
 	    "MAIL FROM:<a@b> SIZE=42 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+2B1\r\n");
 	m = (struct relay_mail){ .sender = "", .envid = "a b", .flags = ENVELOPE_RET_FULL };
-	assert_string_equal(mail(&b, &m, RELAY_CAP_DSN | RELAY_CAP_8BITMIME), "MAIL FROM:<> RET=FULL\r\n");
+	assert_string_equal(
+	    mail(&b, &m, RELAY_CAP_DSN | RELAY_CAP_8BITMIME), "MAIL FROM:<> RET=FULL\r\n");
 	m.envid = "a+2";
 	m.flags = 0;
 	assert_string_equal(mail(&b, &m, RELAY_CAP_DSN), "MAIL FROM:<>\r\n");
@@ -110,8 +115,9 @@ test_rcpt(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ehlo), cmocka_unit_test(test_safe_paths),
-		cmocka_unit_test(test_mail), cmocka_unit_test(test_rcpt) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ehlo),
+		cmocka_unit_test(test_safe_paths), cmocka_unit_test(test_mail),
+		cmocka_unit_test(test_rcpt) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-
 static uint32_t seed;
 
 static uint32_t
@@ -40,8 +39,8 @@ address(unsigned preference, const char *ip)
 static void
 test_read(void **state)
 {
-	struct view rdata[] = { view_make("\0\5\1a\0", 5), view_make("\0\5\0", 3), view_make("x", 1),
-		view_make("\0\1\1b\0", 5) };
+	struct view rdata[] = { view_make("\0\5\1a\0", 5), view_make("\0\5\0", 3),
+		view_make("x", 1), view_make("\0\1\1b\0", 5) };
 	struct relay_mx out[4];
 	bool is_null;
 
@@ -94,8 +93,8 @@ test_own_address(void **state)
 {
 	struct sockaddr_storage mine[2];
 	struct relay_own own = { mine, 2 };
-	struct relay_address a[] = { address(30, "192.0.2.3"), address(10, "192.0.2.1"), address(20, "2001:db8::2"),
-		address(20, "192.0.2.2") };
+	struct relay_address a[] = { address(30, "192.0.2.3"), address(10, "192.0.2.1"),
+		address(20, "2001:db8::2"), address(20, "192.0.2.2") };
 
 	(void)state;
 	addr_parse(VIEW_LIT("2001:db8::2"), &mine[0]);
@@ -118,7 +117,8 @@ test_address_order(void **state)
 	(void)state;
 	for (int i = 0; i < 200; i++) {
 		struct relay_address a[] = { address(20, "192.0.2.9"), address(10, "192.0.2.1"),
-			address(10, "192.0.2.2"), address(10, "2001:db8::1"), address(10, "2001:db8::2") };
+			address(10, "192.0.2.2"), address(10, "2001:db8::1"),
+			address(10, "2001:db8::2") };
 
 		assert_int_equal(relay_addresses_order(a, 5, 10, RELAY_FAMILY_ANY, pick), 5);
 		assert_int_equal(a[4].preference, 20);

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-
 static const struct hop_case {
 	const char *in;
 	const char *host; /* NULL: refused */
@@ -97,7 +96,8 @@ test_long_names(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_forms), cmocka_unit_test(test_long_names) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_long_names) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,7 +96,8 @@ server_write(struct server *s, const void *p, size_t len)
 	const char *at = p;
 
 	while (len > 0) {
-		ssize_t n = s->ssl != NULL ? SSL_write(s->ssl, at, (int)len) : send(s->fd, at, len, MSG_NOSIGNAL);
+		ssize_t n = s->ssl != NULL ? SSL_write(s->ssl, at, (int)len)
+					   : send(s->fd, at, len, MSG_NOSIGNAL);
 
 		if (n <= 0)
 			return;
@@ -182,11 +183,11 @@ server_step(struct server *s, const char *step, size_t len)
 {
 	char text[2000], c;
 
-	snprintf(text, sizeof text, "%.*s", (int)(len > 2 ? len - 2 : 0), step + 2);
+	snprintf(text, sizeof text - 2, "%.*s", (int)(len > 2 ? len - 2 : 0), step + 2);
 	switch (step[0]) {
 	case 'S':
+		snprintf(text + strlen(text), sizeof text - strlen(text), "\r\n");
 		server_write(s, text, strlen(text));
-		server_write(s, "\r\n", 2);
 		return true;
 	case 'R':
 		server_raw(s, text);
@@ -211,7 +212,8 @@ server_step(struct server *s, const char *step, size_t len)
 			;
 		return false;
 	case 'Z':
-		setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+		setsockopt(
+		    s->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 		return false;
 	default:
 		return false;
@@ -254,7 +256,8 @@ server_main(void *arg)
 static int
 listen_on(size_t index)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)t.port),
+	struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)t.port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (uint32_t)index) };
 	socklen_t len = sizeof in;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -322,7 +325,8 @@ join(size_t index)
 /* ---------------------------------------------------------------- a dnsd with a table */
 
 static void
-record(const char *name, enum dns_type type, enum dns_status status, unsigned preference, const char *value)
+record(const char *name, enum dns_type type, enum dns_status status, unsigned preference,
+    const char *value)
 {
 	assert_true(t.nrecords < RECORDS);
 	t.records[t.nrecords].name = name;
@@ -434,9 +438,11 @@ on_close(void *arg, struct ipc_conn *c, const struct err *why)
 
 static const struct ipc_handler dnsd_handlers[] = { { DNS_QUERY, "su", IPC_STATE_ANY, on_query },
 	{ 0, NULL, 0, NULL } };
-static const struct ipc_handler qmgr_handlers[] = { { RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY, on_result },
-	{ 0, NULL, 0, NULL } };
-static const struct ipc_conn_ops dnsd_ops = { dnsd_handlers, on_close }, qmgr_ops = { qmgr_handlers, on_close };
+static const struct ipc_handler qmgr_handlers[] = {
+	{ RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY, on_result }, { 0, NULL, 0, NULL }
+};
+static const struct ipc_conn_ops dnsd_ops = { dnsd_handlers, on_close },
+				 qmgr_ops = { qmgr_handlers, on_close };
 
 struct message {
 	const char *sender, *nexthop, *headers, *body, *envid;
@@ -476,8 +482,11 @@ send_job(const struct message *m, const char *const *rcpts, size_t count)
 	return t.next_job;
 }
 
-static const struct message plain = { .sender = "a@home.test", .nexthop = "one.test", .headers = "Subject: x\r\n\r\n",
-	.body = "hello\r\n.dot\r\n", .envid = "" };
+static const struct message plain = { .sender = "a@home.test",
+	.nexthop = "one.test",
+	.headers = "Subject: x\r\n\r\n",
+	.body = "hello\r\n.dot\r\n",
+	.envid = "" };
 
 static struct message
 to(const char *nexthop)
@@ -519,7 +528,8 @@ deliver(const struct message *m, const char *rcpt)
 }
 
 static void
-expect(size_t index, enum delivery_status status, const char *dsn, const char *text, const char *relay)
+expect(
+    size_t index, enum delivery_status status, const char *dsn, const char *text, const char *relay)
 {
 	const struct result *r = &t.results[index];
 	char *want_text = x_strdup(text), *p;
@@ -527,7 +537,8 @@ expect(size_t index, enum delivery_status status, const char *dsn, const char *t
 
 	/* "@" stands for the port, for no text of a server has one here */
 	while ((p = strchr(want_text, '@')) != NULL) {
-		char *longer = x_asprintf("%.*s%u%s", (int)(p - want_text), want_text, t.port, p + 1);
+		char *longer =
+		    x_asprintf("%.*s%u%s", (int)(p - want_text), want_text, t.port, p + 1);
 
 		free(want_text);
 		want_text = longer;
@@ -537,8 +548,8 @@ expect(size_t index, enum delivery_status status, const char *dsn, const char *t
 		snprintf(relay_text, sizeof relay_text, "%s:%u", relay, t.port);
 	if (r->status != status || strcmp(r->dsn, dsn) != 0 || strcmp(r->text, want_text) != 0 ||
 	    strcmp(r->relay, relay_text) != 0)
-		fail_msg("result %zu: %u %s \"%s\" %s\nexpected: %d %s \"%s\" %s", index, r->status, r->dsn,
-		    r->text, r->relay, status, dsn, want_text, relay_text);
+		fail_msg("result %zu: %u %s \"%s\" %s\nexpected: %d %s \"%s\" %s", index, r->status,
+		    r->dsn, r->text, r->relay, status, dsn, want_text, relay_text);
 	free(want_text);
 }
 
@@ -633,8 +644,10 @@ test_one_message(void **state)
 {
 	(void)state;
 	start_relay();
-	serve(0, PIPE_HELLO "C MAIL FROM:<a@home.test> SIZE=27\nC RCPT TO:<u@one.test>\nC DATA\nS 250 ok\nS 250 ok\n"
-			    "S 354 go\nD\nS 250 2.0.0 Ok: queued as X\nC QUIT\n",
+	serve(0,
+	    PIPE_HELLO
+	    "C MAIL FROM:<a@home.test> SIZE=27\nC RCPT TO:<u@one.test>\nC DATA\nS 250 ok\nS 250 ok\n"
+	    "S 354 go\nD\nS 250 2.0.0 Ok: queued as X\nC QUIT\n",
 	    NULL, NULL);
 	deliver(&plain, "u@one.test");
 	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
@@ -644,7 +657,8 @@ test_one_message(void **state)
 	t.relay = NULL;
 	turn_a_little();
 	join(0);
-	assert_string_equal(buf_cstr(&t.servers[0].data), "Subject: x\r\n\r\nhello\r\n..dot\r\n.\r\n");
+	assert_string_equal(
+	    buf_cstr(&t.servers[0].data), "Subject: x\r\n\r\nhello\r\n..dot\r\n.\r\n");
 }
 
 static void
@@ -652,8 +666,9 @@ test_without_pipelining_and_ehlo(void **state)
 {
 	(void)state;
 	start_relay();
-	serve(0, "S 220 old\nC EHLO\nS 502 what\nC HELO me.test\nS 250 old\nC MAIL FROM:<a@home.test>\nS 250 ok\n"
-		 "C RCPT TO:<u@one.test>\nS 250 ok\n" DATA "X\n",
+	serve(0,
+	    "S 220 old\nC EHLO\nS 502 what\nC HELO me.test\nS 250 old\nC MAIL FROM:<a@home.test>\nS 250 ok\n"
+	    "C RCPT TO:<u@one.test>\nS 250 ok\n" DATA "X\n",
 	    NULL, NULL);
 	deliver(&plain, "u@one.test");
 	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
@@ -667,16 +682,20 @@ test_each_recipient_its_own(void **state)
 {
 	(void)state;
 	start_relay();
-	serve(0, PIPE_HELLO "C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 550-5.1.1 no\nS 550 5.1.1 such user\n"
-			    "S 451 later\nS 354 go\nD\nS 250 done\nX\n",
+	serve(0,
+	    PIPE_HELLO
+	    "C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 550-5.1.1 no\nS 550 5.1.1 such user\n"
+	    "S 451 later\nS 354 go\nD\nS 250 done\nX\n",
 	    NULL, NULL);
 	send_job(&plain, three, 3);
 	turn_until_results(3);
 	expect(0, DELIVERY_BOUNCED, "5.1.1",
-	    "host mx0.test[127.0.0.2] said: 550 5.1.1 no such user (in reply to RCPT TO command)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 550 5.1.1 no such user (in reply to RCPT TO command)",
+	    "mx0.test[127.0.0.2]");
 	assert_int_equal(t.results[0].number, 1);
 	expect(1, DELIVERY_DEFERRED, "4.0.0",
-	    "host mx0.test[127.0.0.2] said: 451 later (in reply to RCPT TO command)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 451 later (in reply to RCPT TO command)",
+	    "mx0.test[127.0.0.2]");
 	expect(2, DELIVERY_SENT, "2.0.0", "250 done", "mx0.test[127.0.0.2]");
 	turn_a_little();
 	assert_int_equal(t.nresults, 3);
@@ -704,7 +723,8 @@ test_second_mx_after_refusals(void **state)
 
 	(void)state;
 	start_relay();
-	serve(0, "S 554 go away\nX\n", PLAIN_HELLO "C MAIL\nS 250 ok\nC RCPT\nS 450 4.7.1 grey\nC QUIT\n", NULL);
+	serve(0, "S 554 go away\nX\n",
+	    PLAIN_HELLO "C MAIL\nS 250 ok\nC RCPT\nS 450 4.7.1 grey\nC QUIT\n", NULL);
 	serve(1, PLAIN_HELLO ENVELOPE DATA "X\n", PLAIN_HELLO ENVELOPE DATA "X\n", NULL);
 	deliver(&m, "u@two.test");
 	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx1.test[127.0.0.3]");
@@ -724,7 +744,8 @@ test_all_hosts_down(void **state)
 	down(0);
 	down(1);
 	deliver(&m, "u@two.test");
-	expect(0, DELIVERY_DEFERRED, "4.4.1", "connect to mx1.test[127.0.0.3]:@: Connection refused", "none");
+	expect(0, DELIVERY_DEFERRED, "4.4.1",
+	    "connect to mx1.test[127.0.0.3]:@: Connection refused", "none");
 	assert_int_equal(t.results[0].unreachable, 1);
 }
 
@@ -735,7 +756,8 @@ test_refused_greeting(void **state)
 	start_relay();
 	serve(0, "S 554 5.7.1 go away\nX\n", NULL, NULL);
 	deliver(&plain, "u@one.test");
-	expect(0, DELIVERY_DEFERRED, "4.7.1", "host mx0.test[127.0.0.2] refused to talk to me: 554 5.7.1 go away",
+	expect(0, DELIVERY_DEFERRED, "4.7.1",
+	    "host mx0.test[127.0.0.2] refused to talk to me: 554 5.7.1 go away",
 	    "mx0.test[127.0.0.2]");
 	assert_int_equal(t.results[0].unreachable, 1);
 	join(0);
@@ -749,7 +771,8 @@ test_dns_outcomes(void **state)
 		enum delivery_status status;
 		const char *dsn, *text;
 	} cases[] = {
-		{ "null.test", DELIVERY_BOUNCED, "5.1.10", "Domain null.test does not accept mail (nullMX)" },
+		{ "null.test", DELIVERY_BOUNCED, "5.1.10",
+		    "Domain null.test does not accept mail (nullMX)" },
 		{ "nowhere.test", DELIVERY_BOUNCED, "5.4.4",
 		    "Host or domain name not found. Name service error for name=nowhere.test type=MX: Host not found" },
 		{ "fail.test", DELIVERY_DEFERRED, "4.4.3",
@@ -762,10 +785,14 @@ test_dns_outcomes(void **state)
 		    "Host or domain name not found. Name service error for name=soft.test type=A: Host not found, try again" },
 		{ "mxip.test", DELIVERY_BOUNCED, "5.4.4",
 		    "Host or domain name not found. Name service error for name=192.0.2.1 type=A: Host not found" },
-		{ "loop.test", DELIVERY_BOUNCED, "5.4.6", "mail for loop.test loops back to myself" },
-		{ "loopaddr.test", DELIVERY_BOUNCED, "5.4.6", "mail for loopaddr.test loops back to myself" },
-		{ "zero.test", DELIVERY_BOUNCED, "5.4.6", "mail for zero.test loops back to myself" },
-		{ "self.test", DELIVERY_BOUNCED, "5.4.6", "mail for self.test loops back to myself" },
+		{ "loop.test", DELIVERY_BOUNCED, "5.4.6",
+		    "mail for loop.test loops back to myself" },
+		{ "loopaddr.test", DELIVERY_BOUNCED, "5.4.6",
+		    "mail for loopaddr.test loops back to myself" },
+		{ "zero.test", DELIVERY_BOUNCED, "5.4.6",
+		    "mail for zero.test loops back to myself" },
+		{ "self.test", DELIVERY_BOUNCED, "5.4.6",
+		    "mail for self.test loops back to myself" },
 	};
 
 	(void)state;
@@ -809,7 +836,8 @@ test_better_mx_than_ourselves(void **state)
 	record("backup.test", DNS_MX, DNS_OK, 30, "mx0.test");
 	down(1);
 	deliver(&m, "u@backup.test"); /* mx0 is worse than we are: waits for mx1 */
-	expect(0, DELIVERY_DEFERRED, "4.4.1", "connect to mx1.test[127.0.0.3]:@: Connection refused", "none");
+	expect(0, DELIVERY_DEFERRED, "4.4.1",
+	    "connect to mx1.test[127.0.0.3]:@: Connection refused", "none");
 }
 
 static void
@@ -831,10 +859,12 @@ test_nexthop_forms(void **state)
 	expect(1, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
 	m = to("[mx0.test]:x");
 	deliver(&m, "u@x.test");
-	expect(2, DELIVERY_DEFERRED, "4.3.5", "mail system configuration error: nexthop [mx0.test]:x: bad port", "none");
+	expect(2, DELIVERY_DEFERRED, "4.3.5",
+	    "mail system configuration error: nexthop [mx0.test]:x: bad port", "none");
 	m = to("a..b");
 	deliver(&m, "u@a..b");
-	expect(3, DELIVERY_BOUNCED, "5.1.2", "invalid domain name: a..b: not a host or domain name", "none");
+	expect(3, DELIVERY_BOUNCED, "5.1.2", "invalid domain name: a..b: not a host or domain name",
+	    "none");
 	m = to("one.test");
 	deliver(&m, "u@one.test> NOTIFY=NEVER");
 	expect(4, DELIVERY_BOUNCED, "5.1.3", "bad recipient address syntax", "none");
@@ -854,7 +884,8 @@ test_lost_connections(void **state)
 		    "lost connection with mx0.test[127.0.0.2] while receiving the initial server greeting" },
 		{ "S 220 a\nC EHLO\nZ\n", "4.4.2",
 		    "lost connection with mx0.test[127.0.0.2] while performing the EHLO handshake" },
-		{ PLAIN_HELLO "C MAIL\nX\n", "4.4.2", "lost connection with mx0.test[127.0.0.2] while sending MAIL FROM" },
+		{ PLAIN_HELLO "C MAIL\nX\n", "4.4.2",
+		    "lost connection with mx0.test[127.0.0.2] while sending MAIL FROM" },
 		{ PLAIN_HELLO "C MAIL\nS 250 ok\nC RCPT\nX\n", "4.4.2",
 		    "lost connection with mx0.test[127.0.0.2] while sending RCPT TO" },
 		{ PLAIN_HELLO ENVELOPE "C DATA\nX\n", "4.4.2",
@@ -905,17 +936,21 @@ test_permanent_failures(void **state)
 	(void)state;
 	set("smtp_connection_cache_time_limit", "0");
 	start_relay();
-	serve(0, PLAIN_HELLO "C MAIL\nS 550 5.7.1 spammer\nX\n", PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nD\nS 554 5.6.0 virus\nX\n",
+	serve(0, PLAIN_HELLO "C MAIL\nS 550 5.7.1 spammer\nX\n",
+	    PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nD\nS 554 5.6.0 virus\nX\n",
 	    PIPE_HELLO "C MAIL\nC RCPT\nC DATA\nS 550 no\nS 503 x\nS 503 x\nX\n");
 	deliver(&plain, "u@one.test");
 	deliver(&plain, "u@one.test");
 	deliver(&plain, "u@one.test");
 	expect(0, DELIVERY_BOUNCED, "5.7.1",
-	    "host mx0.test[127.0.0.2] said: 550 5.7.1 spammer (in reply to MAIL FROM command)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 550 5.7.1 spammer (in reply to MAIL FROM command)",
+	    "mx0.test[127.0.0.2]");
 	expect(1, DELIVERY_BOUNCED, "5.6.0",
-	    "host mx0.test[127.0.0.2] said: 554 5.6.0 virus (in reply to end of DATA command)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 554 5.6.0 virus (in reply to end of DATA command)",
+	    "mx0.test[127.0.0.2]");
 	expect(2, DELIVERY_BOUNCED, "5.0.0",
-	    "host mx0.test[127.0.0.2] said: 550 no (in reply to MAIL FROM command)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 550 no (in reply to MAIL FROM command)",
+	    "mx0.test[127.0.0.2]");
 	join(0);
 }
 
@@ -960,7 +995,8 @@ test_reply_while_sending(void **state)
 	    "protocol error of mx0.test[127.0.0.2] while sending message body: a reply before the end of the message",
 	    "mx0.test[127.0.0.2]");
 	expect(1, DELIVERY_BOUNCED, "5.3.4",
-	    "host mx0.test[127.0.0.2] said: 552 5.3.4 too big (in reply to message content)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 552 5.3.4 too big (in reply to message content)",
+	    "mx0.test[127.0.0.2]");
 	free(body);
 	join(0);
 }
@@ -992,9 +1028,11 @@ test_reuse(void **state)
 {
 	(void)state;
 	start_relay();
-	serve(0, PIPE_HELLO "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 354 go\nD\nS 250 first\n"
-			    "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 no\nS 354 go\nD\nS 554 nobody\n"
-			    "C RSET\nC MAIL\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nD\nS 250 third\nX\n",
+	serve(0,
+	    PIPE_HELLO
+	    "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 354 go\nD\nS 250 first\n"
+	    "C MAIL\nC RCPT\nC DATA\nS 250 ok\nS 550 no\nS 354 go\nD\nS 554 nobody\n"
+	    "C RSET\nC MAIL\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nD\nS 250 third\nX\n",
 	    PLAIN_HELLO ENVELOPE DATA "X\n", NULL);
 	deliver(&plain, "u@one.test");
 	deliver(&plain, "v@one.test");
@@ -1002,7 +1040,8 @@ test_reuse(void **state)
 	deliver(&plain, "w@one.test");
 	expect(0, DELIVERY_SENT, "2.0.0", "250 first", "mx0.test[127.0.0.2]");
 	expect(1, DELIVERY_BOUNCED, "5.0.0",
-	    "host mx0.test[127.0.0.2] said: 550 no (in reply to RCPT TO command)", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] said: 550 no (in reply to RCPT TO command)",
+	    "mx0.test[127.0.0.2]");
 	expect(2, DELIVERY_SENT, "2.0.0", "250 third", "mx0.test[127.0.0.2]");
 	assert_int_equal(t.results[2].uses, 3);
 	deliver(&plain, "x@one.test"); /* the server closed: a new connection, nobody notices */
@@ -1017,11 +1056,12 @@ test_stale_reuse(void **state)
 {
 	(void)state;
 	start_relay();
-	serve(0, PLAIN_HELLO ENVELOPE DATA "C MAIL\nS 421 4.4.2 idle too long\nX\n", PLAIN_HELLO ENVELOPE DATA "C MAIL\nX\n",
-	    PLAIN_HELLO ENVELOPE DATA "X\n");
+	serve(0, PLAIN_HELLO ENVELOPE DATA "C MAIL\nS 421 4.4.2 idle too long\nX\n",
+	    PLAIN_HELLO ENVELOPE DATA "C MAIL\nX\n", PLAIN_HELLO ENVELOPE DATA "X\n");
 	for (size_t i = 0; i < 3; i++) {
 		deliver(&plain, "u@one.test");
-		expect(i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+		expect(
+		    i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
 		assert_int_equal(t.results[i].uses, 1);
 	}
 	join(0);
@@ -1045,9 +1085,11 @@ test_too_many_recipients(void **state)
 {
 	(void)state;
 	start_relay();
-	serve(0, PIPE_HELLO "C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 452 4.5.3 too many\nS 552 too many\n"
-			    "S 354 go\nD\nS 250 one\n"
-			    "C MAIL\nC RCPT TO:<b\nC RCPT TO:<c\nC DATA\nS 250 ok\nS 250 ok\nS 552 5.2.2 mailbox full\nS 354 go\nD\nS 250 two\nX\n",
+	serve(0,
+	    PIPE_HELLO
+	    "C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 452 4.5.3 too many\nS 552 too many\n"
+	    "S 354 go\nD\nS 250 one\n"
+	    "C MAIL\nC RCPT TO:<b\nC RCPT TO:<c\nC DATA\nS 250 ok\nS 250 ok\nS 552 5.2.2 mailbox full\nS 354 go\nD\nS 250 two\nX\n",
 	    NULL, NULL);
 	send_job(&plain, three, 3);
 	turn_until_results(3);
@@ -1066,13 +1108,44 @@ test_recipients_are_split(void **state)
 	(void)state;
 	set("smtp_destination_recipient_limit", "2");
 	start_relay();
-	serve(0, PLAIN_HELLO "C MAIL\nS 250 ok\nC RCPT TO:<a\nS 250 ok\nC RCPT TO:<b\nS 250 ok\n" DATA
-			     "C MAIL\nS 250 ok\nC RCPT TO:<c\nS 250 ok\n" DATA "X\n",
+	serve(0,
+	    PLAIN_HELLO "C MAIL\nS 250 ok\nC RCPT TO:<a\nS 250 ok\nC RCPT TO:<b\nS 250 ok\n" DATA
+			"C MAIL\nS 250 ok\nC RCPT TO:<c\nS 250 ok\n" DATA "X\n",
 	    NULL, NULL);
 	send_job(&plain, three, 3);
 	turn_until_results(3);
 	for (size_t i = 0; i < 3; i++)
-		expect(i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+		expect(
+		    i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	join(0);
+}
+
+/* Those of a later transaction, when the connection ends in an earlier one: never "sent". */
+static void
+test_split_and_lost(void **state)
+{
+	struct message m = plain;
+
+	(void)state;
+	set("smtp_destination_recipient_limit", "1");
+	start_relay();
+	serve(0, PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nD\nX\n",
+	    PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nN\n", NULL);
+	send_job(&plain, three, 3);
+	turn_until_results(3);
+	for (size_t i = 0; i < 3; i++)
+		expect(i, DELIVERY_DEFERRED, "4.4.2",
+		    "lost connection with mx0.test[127.0.0.2] while sending end of data -- message may be sent more than once",
+		    "mx0.test[127.0.0.2]");
+
+	m.body = "bare\rCR\r\n";
+	t.nresults = 0;
+	send_job(&m, three, 2);
+	turn_until_results(2);
+	expect(0, DELIVERY_BOUNCED, "5.6.0", "bare carriage return in the message",
+	    "mx0.test[127.0.0.2]");
+	expect(1, DELIVERY_DEFERRED, "4.4.2",
+	    "the connection was closed before the message was sent", "none");
 	join(0);
 }
 
@@ -1099,7 +1172,8 @@ test_many_pipelined_recipients(void **state)
 	send_job(&plain, list, N);
 	turn_until_results(N);
 	for (int i = 0; i < N; i++)
-		assert_int_equal(t.results[i].status, t.results[i].number % 3 == 0 ? DELIVERY_BOUNCED : DELIVERY_SENT);
+		assert_int_equal(t.results[i].status,
+		    t.results[i].number % 3 == 0 ? DELIVERY_BOUNCED : DELIVERY_SENT);
 	join(0);
 	buf_clear(&script);
 }
@@ -1112,18 +1186,43 @@ test_what_the_server_cannot_take(void **state)
 	(void)state;
 	set("smtp_connection_cache_time_limit", "0");
 	start_relay();
-	serve(0, HELLO "S 250 SIZE 20\nC QUIT\n", PLAIN_HELLO "C QUIT\n", PLAIN_HELLO ENVELOPE DATA "X\n");
+	serve(0, HELLO "S 250 SIZE 20\nC QUIT\n", PLAIN_HELLO "C QUIT\n",
+	    PLAIN_HELLO ENVELOPE DATA "X\n");
 	deliver(&m, "u@one.test");
-	expect(0, DELIVERY_BOUNCED, "5.3.4", "message size 27 exceeds size limit 20 of server mx0.test[127.0.0.2]",
+	expect(0, DELIVERY_BOUNCED, "5.3.4",
+	    "message size 27 exceeds size limit 20 of server mx0.test[127.0.0.2]",
 	    "mx0.test[127.0.0.2]");
 	m.flags = ENVELOPE_8BIT;
 	m.body = "caf\xc3\xa9\r\n";
 	deliver(&m, "u@one.test");
 	expect(1, DELIVERY_BOUNCED, "5.6.3",
-	    "message has 8-bit content, and 8BITMIME was not offered by host mx0.test[127.0.0.2]", "mx0.test[127.0.0.2]");
+	    "message has 8-bit content, and 8BITMIME was not offered by host mx0.test[127.0.0.2]",
+	    "mx0.test[127.0.0.2]");
 	m.body = "cafe\r\n"; /* only announced as such */
 	deliver(&m, "u@one.test");
 	expect(2, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	join(0);
+}
+
+/* The server goes while we still look at what the message holds. */
+static void
+test_server_goes_during_the_scan(void **state)
+{
+	struct message m = plain;
+	char *body = x_malloc(32 << 20);
+
+	(void)state;
+	memset(body, 'x', 32 << 20);
+	m.body = body;
+	m.body_len = 32 << 20;
+	m.flags = ENVELOPE_8BIT;
+	start_relay();
+	serve(0, PLAIN_HELLO "Z\n", NULL, NULL);
+	deliver(&m, "u@one.test");
+	assert_int_equal(t.results[0].status, DELIVERY_DEFERRED);
+	assert_string_equal(t.results[0].dsn, "4.4.2");
+	turn_a_little();
+	free(body);
 	join(0);
 }
 
@@ -1135,12 +1234,16 @@ test_utf8(void **state)
 	(void)state;
 	set("smtp_connection_cache_time_limit", "0");
 	start_relay();
-	serve(0, PLAIN_HELLO "C QUIT\n", HELLO "S 250 SMTPUTF8\nC MAIL FROM:<a@home.test> SMTPUTF8\nS 250 ok\nC RCPT\nS 250 ok\n" DATA "X\n",
+	serve(0, PLAIN_HELLO "C QUIT\n",
+	    HELLO
+	    "S 250 SMTPUTF8\nC MAIL FROM:<a@home.test> SMTPUTF8\nS 250 ok\nC RCPT\nS 250 ok\n" DATA
+	    "X\n",
 	    PLAIN_HELLO ENVELOPE DATA "X\n");
 	m.flags = ENVELOPE_SMTPUTF8;
 	m.headers = "Subject: caf\xc3\xa9\r\n\r\n";
 	deliver(&m, "u@one.test");
-	expect(0, DELIVERY_BOUNCED, "5.6.7", "SMTPUTF8 is required, but was not offered by host mx0.test[127.0.0.2]",
+	expect(0, DELIVERY_BOUNCED, "5.6.7",
+	    "SMTPUTF8 is required, but was not offered by host mx0.test[127.0.0.2]",
 	    "mx0.test[127.0.0.2]");
 	deliver(&m, "u@one.test");
 	expect(1, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
@@ -1160,7 +1263,8 @@ test_bare_cr_is_not_sent(void **state)
 	serve(0, PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nN\n", NULL, NULL);
 	m.body = "a\r.\r\nMAIL FROM:<b>\r\n";
 	deliver(&m, "u@one.test");
-	expect(0, DELIVERY_BOUNCED, "5.6.0", "bare carriage return in the message", "mx0.test[127.0.0.2]");
+	expect(0, DELIVERY_BOUNCED, "5.6.0", "bare carriage return in the message",
+	    "mx0.test[127.0.0.2]");
 	join(0);
 }
 
@@ -1171,7 +1275,8 @@ test_server_bears_our_name(void **state)
 	start_relay();
 	serve(0, "S 220 x\nC EHLO\nS 250 me.test\nN\n", NULL, NULL);
 	deliver(&plain, "u@one.test");
-	expect(0, DELIVERY_BOUNCED, "5.4.6", "mail for one.test loops back to myself", "mx0.test[127.0.0.2]");
+	expect(0, DELIVERY_BOUNCED, "5.4.6", "mail for one.test loops back to myself",
+	    "mx0.test[127.0.0.2]");
 	join(0);
 }
 
@@ -1183,7 +1288,10 @@ test_tls(void **state)
 	set("smtp_connection_cache_time_limit", "0");
 	start_relay();
 	/* what the man in the middle puts behind 220 counts for nothing */
-	serve(0, HELLO "S 250 STARTTLS\nC STARTTLS\nR 220 go\\r\\n250 evil\\r\\n250 SIZE 1\\r\\n\nT\nC EHLO\nS 250 mx\n" ENVELOPE DATA "X\n",
+	serve(0,
+	    HELLO
+	    "S 250 STARTTLS\nC STARTTLS\nR 220 go\\r\\n250 evil\\r\\n250 SIZE 1\\r\\n\nT\nC EHLO\nS 250 mx\n" ENVELOPE
+		DATA "X\n",
 	    HELLO "S 250 STARTTLS\nC STARTTLS\nS 454 not now\n" ENVELOPE DATA "X\n", NULL);
 	deliver(&plain, "u@one.test");
 	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
@@ -1212,17 +1320,20 @@ test_tls_required(void **state)
 	(void)state;
 	set("smtp_tls_security_level", "encrypt");
 	start_relay();
-	serve(0, PLAIN_HELLO "N\n", HELLO "S 250 STARTTLS\nC STARTTLS\nS 220 go\nS this is no TLS\nX\n",
+	serve(0, PLAIN_HELLO "N\n",
+	    HELLO "S 250 STARTTLS\nC STARTTLS\nS 220 go\nS this is no TLS\nX\n",
 	    HELLO "S 250 STARTTLS\nC STARTTLS\nS 454 4.7.0 not now\nN\n");
 	deliver(&plain, "u@one.test");
-	expect(0, DELIVERY_DEFERRED, "4.7.4", "TLS is required, but was not offered by host mx0.test[127.0.0.2]",
+	expect(0, DELIVERY_DEFERRED, "4.7.4",
+	    "TLS is required, but was not offered by host mx0.test[127.0.0.2]",
 	    "mx0.test[127.0.0.2]");
 	deliver(&plain, "u@one.test");
-	expect(1, DELIVERY_DEFERRED, "4.7.5", "Cannot start TLS: handshake failure with mx0.test[127.0.0.2]",
-	    "mx0.test[127.0.0.2]");
+	expect(1, DELIVERY_DEFERRED, "4.7.5",
+	    "Cannot start TLS: handshake failure with mx0.test[127.0.0.2]", "mx0.test[127.0.0.2]");
 	deliver(&plain, "u@one.test");
 	expect(2, DELIVERY_DEFERRED, "4.7.0",
-	    "host mx0.test[127.0.0.2] refused to start TLS, which is required: 454 4.7.0 not now", "mx0.test[127.0.0.2]");
+	    "host mx0.test[127.0.0.2] refused to start TLS, which is required: 454 4.7.0 not now",
+	    "mx0.test[127.0.0.2]");
 	join(0);
 }
 
@@ -1236,13 +1347,16 @@ test_connection_limit(void **state)
 	(void)state;
 	set("smtp_connection_limit", "1");
 	start_relay();
-	serve(0, PLAIN_HELLO ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA "X\n", NULL,
-	    NULL);
+	serve(0,
+	    PLAIN_HELLO ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA ENVELOPE DATA
+		ENVELOPE DATA "X\n",
+	    NULL, NULL);
 	for (int i = 0; i < N; i++)
 		send_job(&plain, &rcpt, 1);
 	turn_until_results(N);
 	for (size_t i = 0; i < N; i++) {
-		expect(i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+		expect(
+		    i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
 		assert_int_equal(t.results[i].uses, i + 1);
 	}
 	join(0);
@@ -1286,11 +1400,13 @@ test_unsealed_content_is_refused(void **state)
 static void
 test_qmgr_lost(void **state)
 {
-	static const char *const scripts[] = { "N\n", "S 220 a\nC EHLO\nN\n", PLAIN_HELLO "C MAIL\nN\n",
-		PLAIN_HELLO ENVELOPE "C DATA\nN\n", PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nD\nN\n" };
+	static const char *const scripts[] = { "N\n", "S 220 a\nC EHLO\nN\n",
+		PLAIN_HELLO "C MAIL\nN\n", PLAIN_HELLO ENVELOPE "C DATA\nN\n",
+		PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nD\nN\n" };
 	const char *rcpt = "u@one.test";
 
 	(void)state;
+	set("smtp_connection_limit", "1"); /* the second job waits */
 	start_relay();
 	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
 		int fds[2];
@@ -1301,16 +1417,19 @@ test_qmgr_lost(void **state)
 		for (int n = 0; n < 3; n++)
 			turn_a_little();
 		ipc_conn_close(t.qmgr);
+		t.qmgr = NULL;
 		turn_a_little();
 		join(0);
 		buf_reset(&t.servers[0].data);
+		assert_int_equal(t.nresults, 0);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 		t.qmgr = ipc_conn_new(t.loop, fds[0], &qmgr_ops, &t.qmgr);
 		relay_qmgr_open(t.relay, ipc_conn_new(t.loop, fds[1], &relay_qmgr_ops, NULL));
 	}
-	assert_int_equal(t.nresults, 0);
-	serve(0, PLAIN_HELLO "X\n", PLAIN_HELLO ENVELOPE DATA "X\n", NULL);
-	assert_true(t.servers[0].has_thread);
+	serve(0, PLAIN_HELLO ENVELOPE DATA "X\n", NULL, NULL);
+	deliver(&plain, rcpt);
+	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	join(0);
 }
 
 static void
@@ -1353,7 +1472,8 @@ make_server_tls(void)
 	X509_gmtime_adj(X509_getm_notBefore(cert), 0);
 	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
 	X509_set_pubkey(cert, key);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"mx0.test", -1, -1, 0);
+	X509_NAME_add_entry_by_txt(
+	    name, "CN", MBSTRING_ASC, (const unsigned char *)"mx0.test", -1, -1, 0);
 	X509_set_issuer_name(cert, name);
 	X509_sign(cert, key, EVP_sha256());
 	SSL_CTX_use_certificate(ctx, cert);
@@ -1389,8 +1509,10 @@ main(void)
 		TEST(test_connection_is_kept_for_a_moment_only),
 		TEST(test_too_many_recipients),
 		TEST(test_recipients_are_split),
+		TEST(test_split_and_lost),
 		TEST(test_many_pipelined_recipients),
 		TEST(test_what_the_server_cannot_take),
+		TEST(test_server_goes_during_the_scan),
 		TEST(test_utf8),
 		TEST(test_bare_cr_is_not_sent),
 		TEST(test_server_bears_our_name),

@@ -1,0 +1,71 @@
+/* Text of strangers that relay reads or puts into a command: EHLO, nexthops, addresses, DSN parameters.  No command
+ * holds more than one line. */
+#include "qmgr/relay/esmtp.h"
+#include "qmgr/relay/nexthop.h"
+#include "qmgr/relay/verdict.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+check_one_line(struct buf *b)
+{
+	const char *s = buf_cstr(b);
+
+	if (s == NULL || b->len < 2 || strcspn(s, "\r\n") != b->len - 2 || strlen(s) != b->len)
+		abort();
+}
+
+static void
+check_commands(const char *text)
+{
+	struct relay_mail m = {
+		.sender = relay_path_is_safe(text, true) ? text : "", .envid = text, .flags = ~0u
+	};
+	struct buf b;
+
+	buf_init(&b, 4096);
+	relay_mail_command(&b, &m, ~0u);
+	check_one_line(&b);
+	buf_reset(&b);
+	relay_rcpt_command(&b, m.sender, ~0u, text, ~0u);
+	check_one_line(&b);
+	buf_clear(&b);
+}
+
+static void
+check_verdict(struct view text)
+{
+	struct smtp_reply r;
+	struct relay_verdict v;
+	size_t used;
+
+	smtp_reply_init(&r);
+	if (smtp_reply_feed(&r, text, &used, NULL) == 0) {
+		relay_verdict_reply(&v, &r, "host said", "x");
+		for (const char *p = v.text; *p != '\0'; p++)
+			if (*p < ' ' || *p > '~')
+				abort();
+	}
+	smtp_reply_clear(&r);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 1);
+	struct relay_ehlo ehlo;
+	struct relay_nexthop hop;
+
+	memcpy(text, data, size);
+	text[size] = '\0';
+	relay_ehlo_parse(view_make(text, size), &ehlo);
+	if (relay_nexthop_parse(text, 25, &hop, NULL) == 0 &&
+	    (hop.port == 0 || hop.port > 65535 || hop.host[0] == '\0'))
+		abort();
+	check_commands(text);
+	check_verdict(view_make(text, size));
+	free(text);
+	return 0;
+}
