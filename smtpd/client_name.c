@@ -69,6 +69,8 @@ on_name(void *arg, const struct peer_name *n)
 	struct smtpd_session *s = arg;
 
 	s->client.lookup = NULL;
+	if (n->reverse_fact != FACT_TEMP)
+		s->server->name_patience_ms = s->server->conf->name_timeout_ms;
 	client_fix(s, n->name, n->name_fact, n->reverse_fact);
 	client_named(s);
 }
@@ -78,6 +80,7 @@ on_patience(void *arg)
 {
 	struct smtpd_session *s = arg;
 
+	s->server->name_patience_ms /= 2;
 	smtpd_client_label(s);
 	client_named(s);
 }
@@ -87,7 +90,7 @@ smtpd_client_await_name(struct smtpd_session *s)
 {
 	s->client.is_awaited = true;
 	if (!loop_timer_running(&s->client.patience))
-		loop_timer_start(&s->client.patience, s->server->conf->name_timeout_ms);
+		loop_timer_start(&s->client.patience, s->server->name_patience_ms);
 }
 
 /* RFC 6761 6.3, RFC 6303 4.4: no server in the world is asked for these. */

@@ -2,7 +2,10 @@
  *
  * Postfix looks the name up before it greets.  Here the greeting goes out at once; the name is looked up
  * meanwhile, MAIL and AUTH wait for it for smtpd_peername_timeout at most, and a line that must be logged earlier says
- * "unknown".  Once the name was logged it does not change. */
+ * "unknown".  Once the name was logged it does not change.
+ *
+ * While nobody's name comes in time - the name servers are down - each wait is shorter than the last, down to nothing:
+ * mail must not be held up for a name that will not come.  The first good answer restores the patience. */
 #ifndef SMTPD_CLIENT_NAME_H
 #define SMTPD_CLIENT_NAME_H
 

@@ -19,8 +19,9 @@ struct smtpd_sasl {
 	uint32_t id; /* authd's name for it on our connection */
 	char mechanism[MECHANISM_MAX + 1];
 	bool is_started; /* authd holds state for it */
-	bool is_proved;  /* the login is good; the client's empty answer to the last data is still due */
-	char *account;   /* owned, once proved */
+	bool
+	    is_proved; /* the login is good; the client's empty answer to the last data is still due */
+	char *account; /* owned, once proved */
 	bool has_initial;
 	struct buf response;
 };
@@ -78,7 +79,8 @@ is_permitted(struct smtpd_session *s)
 		    conf->myhostname);
 		smtpd_session_end(s);
 	} else if (conf->tls_auth_only && !smtpd_session_has_tls(s))
-		smtpd_reply(s, 538, "5.7.11", "Encryption required for requested authentication mechanism");
+		smtpd_reply(
+		    s, 538, "5.7.11", "Encryption required for requested authentication mechanism");
 	else
 		return true;
 	return false;
@@ -92,7 +94,8 @@ take_mechanism(struct smtpd_session *s, struct view word)
 		return false;
 	}
 	if (shows_password(word) && !smtpd_session_has_tls(s)) {
-		smtpd_reply(s, 538, "5.7.11", "Encryption required for requested authentication mechanism");
+		smtpd_reply(
+		    s, 538, "5.7.11", "Encryption required for requested authentication mechanism");
 		return false;
 	}
 	for (size_t i = 0; i < word.len; i++)
@@ -259,7 +262,8 @@ on_step(void *arg, struct ipc_in *in)
 		sasl_refuse(s, 504, "5.5.4", "Error: authentication mechanism not supported");
 		break;
 	default:
-		log_warn("%s: SASL %s authentication failed: Connection lost to authentication server",
+		log_warn(
+		    "%s: SASL %s authentication failed: Connection lost to authentication server",
 		    smtpd_client_label(s), s->sasl->mechanism);
 		sasl_refuse(s, 454, "4.7.0", "Temporary authentication failure");
 	}
@@ -290,7 +294,8 @@ smtpd_cmd_auth(struct smtpd_session *s)
 	ipc_put_u32(&o, a->id);
 	ipc_put_str(&o, "smtp");
 	ipc_put_str(&o, a->mechanism);
-	ipc_put_u32(&o, (smtpd_session_has_tls(s) ? AUTHD_HAS_TLS : 0) | (a->has_initial ? AUTHD_HAS_INITIAL : 0));
+	ipc_put_u32(&o, (smtpd_session_has_tls(s) ? AUTHD_HAS_TLS : 0) |
+			    (a->has_initial ? AUTHD_HAS_INITIAL : 0));
 	ipc_put_str(&o, s->client.ip);
 	ipc_put_str(&o, local);
 	ipc_put_str(&o, s->server->conf->myhostname);

@@ -65,7 +65,8 @@ offers_auth(const struct smtpd_session *s)
 {
 	const struct smtpd_config *conf = s->server->conf;
 
-	return conf->has_auth && s->login == NULL && (smtpd_session_has_tls(s) || !conf->tls_auth_only);
+	return conf->has_auth && s->login == NULL &&
+	       (smtpd_session_has_tls(s) || !conf->tls_auth_only);
 }
 
 /* PLAIN and LOGIN show the password: never without TLS, whatever smtpd_tls_auth_only says. */
@@ -97,11 +98,13 @@ ehlo_permitted(struct smtpd_session *s, bool permitted)
 		buf_printf(&out, "250-SIZE %llu\r\n", (unsigned long long)conf->message_size_limit);
 	else
 		buf_append_str(&out, "250-SIZE\r\n"); /* RFC 1870 3: no fixed limit */
-	if (s->server->tls != NULL && conf->tls_level != SMTPD_TLS_NONE && !smtpd_session_has_tls(s))
+	if (s->server->tls != NULL && conf->tls_level != SMTPD_TLS_NONE &&
+	    !smtpd_session_has_tls(s))
 		buf_append_str(&out, "250-STARTTLS\r\n");
 	if (offers_auth(s))
 		put_mechanisms(s, &out);
-	buf_append_str(&out, "250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"); /* RFC 2034, RFC 6152 */
+	buf_append_str(
+	    &out, "250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"); /* RFC 2034, RFC 6152 */
 	s->reply_code = 250;
 	stream_write(s->stream, out.p, out.len);
 	buf_clear(&out);

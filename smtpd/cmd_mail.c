@@ -56,7 +56,7 @@ take_param(struct smtpd_session *s, struct view keyword, struct view value)
 	if (view_case_eq_str(keyword, "AUTH") && s->server->conf->has_auth)
 		return param_auth(s, value);
 	smtpd_reply(s, 555, "5.5.4", "Unsupported option: %.*s",
-		    keyword.len < 64 ? (int)keyword.len : 64, keyword.p);
+	    keyword.len < 64 ? (int)keyword.len : 64, keyword.p);
 	return false;
 }
 

@@ -44,7 +44,8 @@ smtpd_check_vrfy(struct smtpd_session *s, struct view args)
 enum cmd_result
 smtpd_cmd_vrfy(struct smtpd_session *s)
 {
-	smtpd_reply(s, 252, "2.5.2", "Cannot VRFY user, but will accept message and attempt delivery");
+	smtpd_reply(
+	    s, 252, "2.5.2", "Cannot VRFY user, but will accept message and attempt delivery");
 	return CMD_DONE;
 }
 

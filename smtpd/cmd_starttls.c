@@ -26,8 +26,8 @@ smtpd_cmd_starttls(struct smtpd_session *s)
 	struct err err;
 
 	if (smtpd_session_has_more_input(s))
-		log_warn("%zu bytes behind STARTTLS from %s are dropped", stream_input(s->stream).len,
-		    smtpd_client_label(s));
+		log_warn("%zu bytes behind STARTTLS from %s are dropped",
+		    stream_input(s->stream).len, smtpd_client_label(s));
 	smtpd_reply(s, 220, "2.0.0", "Ready to start TLS");
 	smtpd_session_forget(s);
 	loop_timer_stop(&s->timer);

@@ -8,7 +8,8 @@
 
 struct command_line {
 	struct view verb; /* "" when the line has none */
-	struct view args; /* white space at both ends dropped (RFC 5321 4.1.1: trailing space is tolerated) */
+	struct view
+	    args; /* white space at both ends dropped (RFC 5321 4.1.1: trailing space is tolerated) */
 };
 
 void command_split(struct view line, struct command_line *out);

@@ -20,10 +20,10 @@ enum smtpd_state {
 };
 
 enum smtpd_command_flags {
-	CMD_LAST = 1,      /* nothing may be pipelined behind it (RFC 2920 3.1, RFC 3207 4) */
-	CMD_JUNK = 2,      /* does not further a delivery: counted by smtpd_junk_command_limit */
-	CMD_PLAIN_OK = 4,  /* allowed before STARTTLS where TLS is required (RFC 3207 4) */
-	CMD_NAMED = 8,     /* waits, a little, for the client's name */
+	CMD_LAST = 1,     /* nothing may be pipelined behind it (RFC 2920 3.1, RFC 3207 4) */
+	CMD_JUNK = 2,     /* does not further a delivery: counted by smtpd_junk_command_limit */
+	CMD_PLAIN_OK = 4, /* allowed before STARTTLS where TLS is required (RFC 3207 4) */
+	CMD_NAMED = 8,    /* waits, a little, for the client's name */
 	CMD_NO_ARGS = 16,
 	CMD_DRAIN_OK = 32, /* answered as usual while the process ends */
 };

@@ -63,8 +63,9 @@ format_message_id(const struct smtpd_session *s, int64_t now, struct buf *out)
 	struct tm tm;
 
 	gmtime_r(&t, &tm);
-	buf_printf(out, "<%04d%02d%02d%02d%02d%02d.%s@%s>", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-	    tm.tm_hour, tm.tm_min, tm.tm_sec, s->tx->queue_id, s->server->conf->myhostname);
+	buf_printf(out, "<%04d%02d%02d%02d%02d%02d.%s@%s>", tm.tm_year + 1900, tm.tm_mon + 1,
+	    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, s->tx->queue_id,
+	    s->server->conf->myhostname);
 }
 
 /* RFC 6409 8.1, 8.3: a message from our own users gets what is missing.  Mail that only passes is left alone. */

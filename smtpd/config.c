@@ -50,8 +50,8 @@ warn_unknown(void *arg, const char *name)
 static bool
 has_relay_control(const struct smtpd_config *c)
 {
-	static const char *const guards[] = { "reject_unauth_destination", "defer_unauth_destination", "reject",
-		"defer", "defer_if_permit" };
+	static const char *const guards[] = { "reject_unauth_destination",
+		"defer_unauth_destination", "reject", "defer", "defer_if_permit" };
 
 	for (int id = RESTRICT_RELAY; id <= RESTRICT_RECIPIENT; id++)
 		for (size_t i = 0; i < c->restrictions[id].count; i++)
@@ -69,7 +69,8 @@ read_restrictions(struct smtpd_config *c, struct err *err)
 		if (list_names[i] != NULL)
 			restrict_list_parse(&c->restrictions[i], conf_str(c->conf, list_names[i]),
 			    warn_unknown, (void *)(uintptr_t)list_names[i]);
-	restrict_list_parse(&c->restrictions[RESTRICT_UNLISTED], "reject_unlisted_recipient", NULL, NULL);
+	restrict_list_parse(
+	    &c->restrictions[RESTRICT_UNLISTED], "reject_unlisted_recipient", NULL, NULL);
 	if (!has_relay_control(c))
 		return err_set(err, ERR_SYNTAX,
 		    "in %s or %s, specify at least one working instance of: reject_unauth_destination, "
@@ -124,9 +125,11 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
 	read_limits(c, conf);
 	if (c->is_wrapper && c->cert_file[0] == '\0')
-		return err_set(err, ERR_SYNTAX, "smtpd_tls_wrappermode = yes needs smtpd_tls_cert_file");
+		return err_set(
+		    err, ERR_SYNTAX, "smtpd_tls_wrappermode = yes needs smtpd_tls_cert_file");
 	if (read_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||
-	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) < 0)
+	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) <
+		0)
 		return -1;
 	return read_restrictions(c, err);
 }

@@ -91,21 +91,23 @@ is_malformed(const struct smtpd_content *c, struct content_verdict *v)
 }
 
 bool
-smtpd_content_is_refused(
-    const struct smtpd_content *c, unsigned hop_limit, size_t header_limit, struct content_verdict *v)
+smtpd_content_is_refused(const struct smtpd_content *c, unsigned hop_limit, size_t header_limit,
+    struct content_verdict *v)
 {
 	if (is_malformed(c, v))
 		return true;
 	if (c->is_too_big) /* RFC 1870 6.3 */
 		*v = (struct content_verdict){ 552, "5.3.4", "Error: message file too big" };
-	else if (c->has_failed && (c->why.sys == ENOSPC || c->why.sys == EDQUOT || c->why.sys == EFBIG))
+	else if (c->has_failed &&
+		 (c->why.sys == ENOSPC || c->why.sys == EDQUOT || c->why.sys == EFBIG))
 		*v = (struct content_verdict){ 452, "4.3.1", "Insufficient system storage" };
 	else if (c->has_failed)
 		*v = (struct content_verdict){ 451, "4.3.0", "Error: queue file write error" };
 	else if (c->headers.received > hop_limit) /* RFC 5321 6.3 */
 		*v = (struct content_verdict){ 554, "5.4.6", "Error: too many hops" };
 	else if (c->headers.longest_field > header_limit)
-		*v = (struct content_verdict){ 552, "5.3.4", "Error: message header field too long" };
+		*v = (struct content_verdict){ 552, "5.3.4",
+			"Error: message header field too long" };
 	else
 		return false;
 	return true;

@@ -10,9 +10,9 @@ struct smtpd_content {
 	struct data_stream data;
 	struct header_scan headers;
 	struct body body;
-	uint64_t limit;       /* bytes, 0 = none */
-	bool is_too_big;      /* nothing is stored any more, the end is still looked for */
-	bool has_failed;      /* the same, and why says what */
+	uint64_t limit;  /* bytes, 0 = none */
+	bool is_too_big; /* nothing is stored any more, the end is still looked for */
+	bool has_failed; /* the same, and why says what */
 	struct err why;
 };
 
@@ -32,7 +32,7 @@ struct content_verdict {
 	int code;
 	const char *dsn, *text;
 };
-bool smtpd_content_is_refused(
-    const struct smtpd_content *c, unsigned hop_limit, size_t header_limit, struct content_verdict *v);
+bool smtpd_content_is_refused(const struct smtpd_content *c, unsigned hop_limit,
+    size_t header_limit, struct content_verdict *v);
 
 #endif

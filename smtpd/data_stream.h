@@ -16,9 +16,9 @@
 enum data_fault { DATA_BARE_CR = 1, DATA_BARE_LF = 2, DATA_NUL = 4, DATA_LONG_LINE = 8 };
 
 struct data_stream {
-	int state;      /* private */
+	int state;       /* private */
 	unsigned faults; /* enum data_fault; the first one ends the output */
-	uint64_t size;  /* bytes of content so far, the dots taken off; stops counting at a fault */
+	uint64_t size; /* bytes of content so far, the dots taken off; stops counting at a fault */
 	size_t line_len, line_max;
 };
 

@@ -18,19 +18,20 @@ enum header_scan_start {
 };
 
 struct header_scan {
-	int state;                     /* private */
-	bool is_over;                  /* the header section has ended; nothing is looked at any more */
+	int state;    /* private */
+	bool is_over; /* the header section has ended; nothing is looked at any more */
 	enum header_scan_start start;
-	unsigned received;             /* number of Received: fields (RFC 5321 6.3) */
+	unsigned received; /* number of Received: fields (RFC 5321 6.3) */
 	bool has_date, has_message_id, has_from;
-	uint64_t field_size;           /* of the present field, folded lines and all */
+	uint64_t field_size; /* of the present field, folded lines and all */
 	uint64_t longest_field;
-	unsigned name_len;             /* private from here on */
+	unsigned name_len;               /* private from here on */
 	char name[HEADER_SCAN_NAME_MAX]; /* lower case, first bytes of the present line */
 	bool name_is_complete;
 	bool keep_id;
 	unsigned id_len;
-	char id[HEADER_SCAN_ID_MAX + 1]; /* value of the first Message-ID:, unfolded and trimmed at its start */
+	char id[HEADER_SCAN_ID_MAX +
+		1]; /* value of the first Message-ID:, unfolded and trimmed at its start */
 };
 
 void header_scan_init(struct header_scan *h);

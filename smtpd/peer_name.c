@@ -49,7 +49,8 @@ on_forward(void *arg, const struct dns_answer *a)
 			return;
 		}
 	}
-	peer_done(p, a->status == DNS_FAIL || a->status == DNS_BOGUS ? FACT_TEMP : FACT_NO, FACT_YES);
+	peer_done(
+	    p, a->status == DNS_FAIL || a->status == DNS_BOGUS ? FACT_TEMP : FACT_NO, FACT_YES);
 }
 
 /* The name goes into log lines and header fields: anything but a host name is no name.  A name that looks like
@@ -79,8 +80,8 @@ on_reverse(void *arg, const struct dns_answer *a)
 		peer_done(p, missing, missing);
 		return;
 	}
-	p->query = dns_lookup(p->dnsd, p->reverse, p->address.ss_family == AF_INET6 ? DNS_AAAA : DNS_A,
-	    on_forward, p);
+	p->query = dns_lookup(p->dnsd, p->reverse,
+	    p->address.ss_family == AF_INET6 ? DNS_AAAA : DNS_A, on_forward, p);
 }
 
 struct peer_lookup *
@@ -147,7 +148,8 @@ on_domain_answer(void *arg, const struct dns_answer *a)
 
 	d->query = NULL;
 	if (a->status == DNS_OK)
-		domain_done(d, mail_types[d->step] == DNS_MX && is_null_mx(a) ? FACT_NULL_MX : FACT_YES);
+		domain_done(
+		    d, mail_types[d->step] == DNS_MX && is_null_mx(a) ? FACT_NULL_MX : FACT_YES);
 	else if (a->status == DNS_NXDOMAIN)
 		domain_done(d, FACT_NO);
 	else if (a->status != DNS_NODATA)

@@ -10,7 +10,6 @@
 
 struct smtpd_policy {
 	struct restrict_ctx ctx;
-	enum smtpd_stage stage;
 	enum cmd_result (*then)(struct smtpd_session *s, bool permitted);
 	struct domain_lookup *domain; /* owned */
 	bool is_waiting;
@@ -25,7 +24,8 @@ stage_lists(const struct smtpd_config *conf, enum smtpd_stage stage)
 {
 	const unsigned client = BIT(RESTRICT_CLIENT), helo = client | BIT(RESTRICT_HELO),
 		       sender = helo | BIT(RESTRICT_SENDER);
-	const unsigned recipient = BIT(RESTRICT_RELAY) | BIT(RESTRICT_RECIPIENT) | BIT(RESTRICT_UNLISTED);
+	const unsigned recipient =
+	    BIT(RESTRICT_RELAY) | BIT(RESTRICT_RECIPIENT) | BIT(RESTRICT_UNLISTED);
 
 	switch (stage) {
 	case STAGE_HELO:
@@ -66,7 +66,9 @@ fill_ctx(struct smtpd_session *s, enum smtpd_stage stage, struct restrict_ctx *c
 	c->lists = s->server->conf->restrictions;
 	c->client_ip = s->client.ip;
 	c->helo = stage == STAGE_HELO ? s->args->text : s->helo;
-	c->sender = tx != NULL ? tx->sender.text : stage == STAGE_MAIL ? s->args->address.text : NULL;
+	c->sender = tx != NULL            ? tx->sender.text
+		    : stage == STAGE_MAIL ? s->args->address.text
+					  : NULL;
 	c->recipient = stage == STAGE_RCPT ? s->args->address.text : NULL;
 	c->in_mynetworks = s->client.in_mynetworks;
 	c->is_authenticated = s->login != NULL;
@@ -162,7 +164,7 @@ static bool
 is_answerable(const struct smtpd_session *s, enum restrict_fact_id need)
 {
 	return s->server->dnsd != NULL || need == FACT_RCPT || need == FACT_CLIENT_NAME ||
-	    need == FACT_CLIENT_REVERSE;
+	       need == FACT_CLIENT_REVERSE;
 }
 
 static void
@@ -202,7 +204,6 @@ smtpd_policy_start(struct smtpd_session *s, enum smtpd_stage stage,
 	if (!has_items(s->server->conf, lists))
 		return then(s, true);
 	s->policy = x_calloc(1, sizeof *s->policy);
-	s->policy->stage = stage;
 	s->policy->then = then;
 	fill_ctx(s, stage, &s->policy->ctx);
 	restrict_start(&s->policy->ctx, lists);
@@ -212,8 +213,8 @@ smtpd_policy_start(struct smtpd_session *s, enum smtpd_stage stage,
 bool
 smtpd_policy_needs_name(const struct smtpd_session *s)
 {
-	return s->policy->is_waiting &&
-	    (s->policy->ctx.need == FACT_CLIENT_NAME || s->policy->ctx.need == FACT_CLIENT_REVERSE);
+	return s->policy->is_waiting && (s->policy->ctx.need == FACT_CLIENT_NAME ||
+					    s->policy->ctx.need == FACT_CLIENT_REVERSE);
 }
 
 void

@@ -37,7 +37,7 @@ take_recipient(struct smtpd_transaction *tx, struct ipc_in *in, struct recipient
 	r->nexthop = arena_strdup(&tx->arena, nexthop);
 	r->address = arena_strdup(&tx->arena, address);
 	return r->nexthop != NULL && r->address != NULL && address[0] != '\0' && r->transport > 0 &&
-	    r->transport < TRANSPORT_COUNT;
+	       r->transport < TRANSPORT_COUNT;
 }
 
 static size_t
@@ -82,6 +82,12 @@ on_resolved(void *arg, struct ipc_in *in)
 	struct smtpd_session *s = arg;
 
 	s->call = NULL;
+	if (in == NULL && !s->tx->found.is_asked_again) {
+		/* authd may have been restarted: the second question waits for the new one */
+		s->tx->found.is_asked_again = true;
+		smtpd_rcpt_lookup(s, s->args->address.text);
+		return;
+	}
 	if (in == NULL)
 		log_warn("no answer from authd for recipient <%s>", lqs(s->args->address.text));
 	if (in == NULL || !take_answer(s->tx, in)) {

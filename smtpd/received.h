@@ -11,7 +11,7 @@ struct received {
 	const char *tls;            /* tls_describe; NULL: no TLS */
 	const char *login;          /* to be named as authenticated sender; NULL: not to be */
 	const char *myhostname, *mail_name;
-	const char *protocol;       /* RFC 3848: ESMTPSA ... */
+	const char *protocol; /* RFC 3848: ESMTPSA ... */
 	const char *queue_id;
 	const char *recipient; /* the only one, so that no other's address is told; NULL: several */
 	int64_t time;          /* seconds since 1970 */

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 void
-restrict_list_parse(
-    struct restrict_list *l, const char *names, void (*warn)(void *arg, const char *name), void *arg)
+restrict_list_parse(struct restrict_list *l, const char *names,
+    void (*warn)(void *arg, const char *name), void *arg)
 {
 	struct view rest = view_of(names), item;
 	bool warn_next = false;
@@ -105,7 +105,8 @@ restrict_refuse_list(struct restrict_ctx *c, int code, const char *dsn, const ch
 	char subject[400];
 
 	list_subject(c, subject, sizeof subject);
-	return restrict_refuse(c, code, dsn, "<%s>: %s rejected: %s", subject, list_class(c->at_list), why);
+	return restrict_refuse(
+	    c, code, dsn, "<%s>: %s rejected: %s", subject, list_class(c->at_list), why);
 }
 
 enum restrict_result

@@ -28,12 +28,12 @@ enum restrict_list_id {
 };
 
 enum restrict_fact_id {
-	FACT_CLIENT_NAME,   /* YES: the address's name leads back to the address */
+	FACT_CLIENT_NAME,    /* YES: the address's name leads back to the address */
 	FACT_CLIENT_REVERSE, /* YES: the address has a name */
-	FACT_HELO_HOST,     /* YES: the HELO name has an address or MX */
-	FACT_SENDER_DOMAIN, /* YES: MX, A or AAAA; NULL_MX: RFC 7505 */
+	FACT_HELO_HOST,      /* YES: the HELO name has an address or MX */
+	FACT_SENDER_DOMAIN,  /* YES: MX, A or AAAA; NULL_MX: RFC 7505 */
 	FACT_RCPT_DOMAIN,
-	FACT_RCPT,          /* YES: taken; NO: unknown user; FULL: over quota; rcpt_is_local is valid unless TEMP */
+	FACT_RCPT, /* YES: taken; NO: unknown user; FULL: over quota; rcpt_is_local is valid unless TEMP */
 	FACT_COUNT
 };
 enum restrict_fact { FACT_UNKNOWN, FACT_YES, FACT_NO, FACT_TEMP, FACT_NULL_MX, FACT_FULL };
@@ -69,14 +69,15 @@ struct restrict_ctx {
 	/* results */
 	enum restrict_fact_id need;  /* RESTRICT_NEED */
 	struct restrict_reply reply; /* RESTRICT_REJECT */
-	void (*on_warn)(void *arg, const struct restrict_reply *r); /* warn_if_reject; may be NULL */
+	void (*on_warn)(
+	    void *arg, const struct restrict_reply *r); /* warn_if_reject; may be NULL */
 	void *on_warn_arg;
 
 	/* private: where the run stands */
 	enum restrict_list_id at_list;
 	size_t at_item;
 	unsigned todo; /* bit mask of lists */
-	bool defer_if_permit, defer_if_reject, was_rejected;
+	bool defer_if_permit, defer_if_reject;
 	struct restrict_reply deferral;
 };
 

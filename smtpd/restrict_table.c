@@ -27,7 +27,8 @@ domain_of(const char *address)
 static bool
 is_fqdn(const char *name)
 {
-	return hostname_is_valid(view_of(name), true) && (name[0] == '[' || strchr(name, '.') != NULL);
+	return hostname_is_valid(view_of(name), true) &&
+	       (name[0] == '[' || strchr(name, '.') != NULL);
 }
 
 static enum restrict_result
@@ -52,7 +53,8 @@ defer(struct restrict_ctx *c)
 static enum restrict_result
 defer_if_permit(struct restrict_ctx *c)
 {
-	return restrict_defer_if_permit(c, "4.7.0", "<%s>: Recipient address rejected: defer_if_permit requested",
+	return restrict_defer_if_permit(c, "4.7.0",
+	    "<%s>: Recipient address rejected: defer_if_permit requested",
 	    c->recipient != NULL ? c->recipient : "");
 }
 
@@ -132,11 +134,12 @@ reject_unlisted_recipient(struct restrict_ctx *c)
 		return temporary_lookup_failure(c);
 	case FACT_NO:
 		return restrict_refuse(c, 550, "5.1.1",
-		    "<%s>: Recipient address rejected: User unknown in virtual mailbox table", c->recipient);
+		    "<%s>: Recipient address rejected: User unknown in virtual mailbox table",
+		    c->recipient);
 	case FACT_FULL:
 		/* temporary: the owner may make room before the sender's server gives up */
-		return restrict_refuse(
-		    c, 452, "4.2.2", "<%s>: Recipient address rejected: Mailbox is full", c->recipient);
+		return restrict_refuse(c, 452, "4.2.2",
+		    "<%s>: Recipient address rejected: Mailbox is full", c->recipient);
 	default:
 		return RESULT_DUNNO;
 	}
@@ -147,8 +150,8 @@ reject_non_fqdn_sender(struct restrict_ctx *c)
 {
 	if (is_empty(c->sender) || is_fqdn(domain_of(c->sender)))
 		return RESULT_DUNNO;
-	return restrict_refuse(
-	    c, 504, "5.5.2", "<%s>: Sender address rejected: need fully-qualified address", c->sender);
+	return restrict_refuse(c, 504, "5.5.2",
+	    "<%s>: Sender address rejected: need fully-qualified address", c->sender);
 }
 
 /* RFC 5321 4.5.1: "postmaster" alone is always an address */
@@ -175,7 +178,8 @@ reject_invalid_helo_hostname(struct restrict_ctx *c)
 {
 	if (is_empty(c->helo) || hostname_is_valid(view_of(c->helo), true))
 		return RESULT_DUNNO;
-	return restrict_refuse(c, 501, "5.5.2", "<%s>: Helo command rejected: Invalid name", c->helo);
+	return restrict_refuse(
+	    c, 501, "5.5.2", "<%s>: Helo command rejected: Invalid name", c->helo);
 }
 
 static enum restrict_result
@@ -199,7 +203,8 @@ reject_unknown_helo_hostname(struct restrict_ctx *c)
 		    c, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
 	if (c->facts[FACT_HELO_HOST] == FACT_YES)
 		return RESULT_DUNNO;
-	return restrict_refuse(c, 450, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
+	return restrict_refuse(
+	    c, 450, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
 }
 
 static enum restrict_result
@@ -214,8 +219,8 @@ reject_unknown_sender_domain(struct restrict_ctx *c)
 		return RESULT_DUNNO;
 	case FACT_NULL_MX: /* RFC 7505 4.2 */
 		return restrict_refuse(c, 550, "5.7.27",
-		    "<%s>: Sender address rejected: Domain %s does not accept mail (nullMX)", c->sender,
-		    domain_of(c->sender));
+		    "<%s>: Sender address rejected: Domain %s does not accept mail (nullMX)",
+		    c->sender, domain_of(c->sender));
 	case FACT_TEMP:
 		return restrict_defer_if_permit(
 		    c, "4.1.8", "<%s>: Sender address rejected: Domain not found", c->sender);
@@ -242,14 +247,14 @@ reject_unknown_recipient_domain(struct restrict_ctx *c)
 		return RESULT_DUNNO;
 	case FACT_NULL_MX: /* RFC 7505 4.1 */
 		return restrict_refuse(c, 556, "5.1.10",
-		    "<%s>: Recipient address rejected: Domain %s does not accept mail (nullMX)", c->recipient,
-		    domain_of(c->recipient));
+		    "<%s>: Recipient address rejected: Domain %s does not accept mail (nullMX)",
+		    c->recipient, domain_of(c->recipient));
 	case FACT_TEMP:
 		return restrict_defer_if_permit(
 		    c, "4.1.2", "<%s>: Recipient address rejected: Domain not found", c->recipient);
 	default:
-		return restrict_refuse(
-		    c, 450, "4.1.2", "<%s>: Recipient address rejected: Domain not found", c->recipient);
+		return restrict_refuse(c, 450, "4.1.2",
+		    "<%s>: Recipient address rejected: Domain not found", c->recipient);
 	}
 }
 

@@ -13,13 +13,13 @@ struct restriction {
 const struct restriction *restriction_find(const char *name); /* NULL: none of this name */
 
 /* For the rows: fill c->reply and return RESULT_REJECT. */
-enum restrict_result restrict_refuse(struct restrict_ctx *c, int code, const char *dsn, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+enum restrict_result restrict_refuse(struct restrict_ctx *c, int code, const char *dsn,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* "<subject>: Sender address rejected: why", by the list that is being evaluated. */
 enum restrict_result restrict_refuse_list(
     struct restrict_ctx *c, int code, const char *dsn, const char *why);
 /* Remembers the reason; returns RESULT_DUNNO. */
-enum restrict_result restrict_defer_if_permit(struct restrict_ctx *c, const char *dsn, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+enum restrict_result restrict_defer_if_permit(struct restrict_ctx *c, const char *dsn,
+    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

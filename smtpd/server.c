@@ -40,7 +40,8 @@ on_tls_ready(void *arg, struct tls_context *ctx, const struct err *err)
 	v->tls_was_tried = true;
 	v->tls = ctx;
 	if (ctx == NULL) {
-		log_warn("cannot load certificate %s: %s; TLS is not available", v->conf->cert_file, err->text);
+		log_warn("cannot load certificate %s: %s; TLS is not available", v->conf->cert_file,
+		    err->text);
 		loop_timer_start(&v->tls_retry, TLS_RETRY_MS);
 	}
 	update_full(v);
@@ -64,8 +65,9 @@ smtpd_server_start(struct smtpd_server *v)
 	v->nsessions = 0;
 	v->is_draining = v->is_full = false;
 	v->next_id = 1;
-	v->tls_was_tried =
-	    v->conf->cert_file[0] == '\0' || (v->conf->tls_level == SMTPD_TLS_NONE && !v->conf->is_wrapper);
+	v->name_patience_ms = v->conf->name_timeout_ms;
+	v->tls_was_tried = v->conf->cert_file[0] == '\0' ||
+			   (v->conf->tls_level == SMTPD_TLS_NONE && !v->conf->is_wrapper);
 	update_full(v);
 	if (!v->tls_was_tried)
 		on_tls_retry(v);
@@ -106,7 +108,8 @@ client_enter(struct smtpd_server *v, const struct sockaddr_storage *peer, const 
 		c = x_calloc(1, sizeof *c);
 		map_put(&v->clients, view_of(ip), c);
 	} else if (limit > 0 && c->sessions >= limit &&
-		   !net_list_match(v->conf->limit_exceptions.items, v->conf->limit_exceptions.count, peer)) {
+		   !net_list_match(
+		       v->conf->limit_exceptions.items, v->conf->limit_exceptions.count, peer)) {
 		return false;
 	}
 	c->sessions++;
@@ -143,8 +146,8 @@ refuse(struct smtpd_server *v, int fd, const char *ip)
 		return;
 	}
 	stream = stream_new(v->loop, fd, &limits, &ops, NULL);
-	stream_printf(
-	    stream, "421 4.7.0 %s Error: too many connections from %s\r\n", v->conf->myhostname, ip);
+	stream_printf(stream, "421 4.7.0 %s Error: too many connections from %s\r\n",
+	    v->conf->myhostname, ip);
 	stream_finish(stream, REFUSAL_MS);
 }
 
@@ -175,6 +178,19 @@ smtpd_server_left(struct smtpd_server *v, const char *client_ip)
 	update_full(v);
 	if (v->is_draining && v->nsessions == 0 && v->on_empty != NULL)
 		v->on_empty(v->arg);
+}
+
+void
+smtpd_server_stop(struct smtpd_server *v)
+{
+	struct smtpd_session *s, *next;
+
+	/* set last: on_empty ends the process, and the list is still being walked */
+	for (s = LIST_FIRST(&v->sessions); s != NULL; s = next) {
+		next = LIST_NEXT(s, link);
+		smtpd_session_shut(s);
+	}
+	smtpd_server_drain(v);
 }
 
 void

@@ -14,7 +14,7 @@ struct smtpd_session;
 LIST_HEAD(smtpd_session_list, smtpd_session);
 
 struct smtpd_server {
-	struct loop *loop;               /* borrowed, as are the edges and the configuration */
+	struct loop *loop; /* borrowed, as are the edges and the configuration */
 	const struct smtpd_config *conf;
 	struct ipc_edge *authd, *qmgr, *dnsd;
 	/* Called when connections should not be accepted, and when they should again. */
@@ -29,6 +29,8 @@ struct smtpd_server {
 	struct smtpd_session_list sessions;
 	size_t nsessions;
 	struct map clients; /* address -> struct client_count, owned */
+	int64_t
+	    name_patience_ms; /* how long a command waits for its client's name, see client_name.h */
 	uint32_t next_id;
 };
 
@@ -39,8 +41,11 @@ void smtpd_server_start(struct smtpd_server *v);
 void smtpd_server_clear(struct smtpd_server *v);
 /* A new client; fd is owned from here on. */
 void smtpd_server_accept(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer);
-/* Sessions without a transaction get 421 at their next command; on_empty follows, maybe at once. */
+/* Each session may finish its transaction, or the next one, and gets 421 after it (RFC 5321 3.8); on_empty follows,
+ * maybe at once. */
 void smtpd_server_drain(struct smtpd_server *v);
+/* The suite stops: every session that is not waiting for an answer of ours ends with 421 now. */
+void smtpd_server_stop(struct smtpd_server *v);
 
 /* For sessions: a number that tells this server's SASL exchanges apart. */
 uint32_t smtpd_server_next_id(struct smtpd_server *v);

@@ -14,9 +14,10 @@
 #include <stdlib.h>
 
 enum {
-	INPUT_MAX = 65536,     /* of a busy session; an idle one holds nothing */
+	INPUT_MAX = 65536, /* of a busy session; an idle one holds nothing */
 	OUTPUT_MAX = 65536,
-	OUTPUT_HIGH = 16384,   /* a client that does not read its replies gets no more commands done */
+	OUTPUT_HIGH =
+	    16384, /* a client that does not read its replies gets no more commands done */
 	SASL_LINE_MAX = 12288, /* RFC 4954 4 */
 	FINISH_MS = 5000,      /* for the last reply to reach the client */
 	LABEL_QUOTE_MAX = 100, /* of a line that is no SMTP, for the log */
@@ -113,14 +114,15 @@ smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where
 
 	buf_init(&line, 4000);
 	if (tx != NULL || is_mail)
-		buf_printf(&line, " from=<%s>", lqs(tx != NULL ? tx->sender.text : s->args->address.text));
+		buf_printf(
+		    &line, " from=<%s>", lqs(tx != NULL ? tx->sender.text : s->args->address.text));
 	if (is_rcpt)
 		buf_printf(&line, " to=<%s>", lqs(s->args->address.text));
 	buf_printf(&line, " proto=%s", s->is_esmtp ? "ESMTP" : "SMTP");
 	if (s->helo != NULL)
 		buf_printf(&line, " helo=<%s>", s->helo);
-	log_info("%s: %s: %s from %s: %d %s %s;%s", id, verdict, where, smtpd_client_label(s), code, dsn,
-	    lqs(text), line.failed ? "" : buf_cstr(&line));
+	log_info("%s: %s: %s from %s: %d %s %s;%s", id, verdict, where, smtpd_client_label(s), code,
+	    dsn, lqs(text), line.failed ? "" : buf_cstr(&line));
 	buf_clear(&line);
 }
 
@@ -158,7 +160,8 @@ log_lost(struct smtpd_session *s, const char *what)
 		log_info("%s after DATA (%llu bytes) from %s", what,
 		    (unsigned long long)smtpd_content_size(s), smtpd_client_label(s));
 	else
-		log_info("%s after %s from %s", what, smtpd_session_where(s), smtpd_client_label(s));
+		log_info(
+		    "%s after %s from %s", what, smtpd_session_where(s), smtpd_client_label(s));
 }
 
 /* --- the end ------------------------------------------------------------------------------------- */
@@ -244,6 +247,18 @@ session_timed_out(struct smtpd_session *s)
 	}
 	log_lost(s, "timeout");
 	smtpd_reply(s, 421, "4.4.2", "%s Error: timeout exceeded", s->server->conf->myhostname);
+	smtpd_session_end(s);
+	session_finish(s);
+}
+
+/* RFC 5321 3.8: 421 when the service shuts down.  Who waits for an answer of ours gets that first. */
+void
+smtpd_session_shut(struct smtpd_session *s)
+{
+	if (s->is_waiting)
+		return;
+	smtpd_reply(s, 421, "4.3.2", "%s Service shutting down, closing transmission channel",
+	    s->server->conf->myhostname);
 	smtpd_session_end(s);
 	session_finish(s);
 }
@@ -337,8 +352,8 @@ reply_out_of_turn(struct smtpd_session *s)
 	if (!(s->row->states & ST_IDLE))
 		why = "need MAIL command";
 	else if (s->state & ST_TRANSACTION)
-		why = strcmp(s->row->verb, "MAIL") == 0 ? "nested MAIL command" :
-							  "MAIL transaction in progress";
+		why = strcmp(s->row->verb, "MAIL") == 0 ? "nested MAIL command"
+							: "MAIL transaction in progress";
 	smtpd_reply(s, 503, "5.5.1", "Error: %s", why);
 }
 
@@ -348,9 +363,9 @@ is_admissible(struct smtpd_session *s, struct view args)
 {
 	const struct smtpd_config *conf = s->server->conf;
 
-	if (s->server->is_draining && s->tx == NULL && !(s->row->flags & CMD_DRAIN_OK)) {
-		smtpd_reply(s, 421, "4.3.2", "%s Service shutting down, closing transmission channel",
-		    conf->myhostname);
+	if (s->is_served && s->tx == NULL && !(s->row->flags & CMD_DRAIN_OK)) {
+		smtpd_reply(s, 421, "4.3.2",
+		    "%s Service shutting down, closing transmission channel", conf->myhostname);
 		smtpd_session_end(s);
 		return false;
 	}
@@ -376,7 +391,8 @@ note_pipelining(struct smtpd_session *s)
 	if (s->has_pipelined || !(s->row->flags & CMD_LAST) || !smtpd_session_has_more_input(s))
 		return;
 	s->has_pipelined = true;
-	log_info("improper command pipelining after %s from %s", s->row->verb, smtpd_client_label(s));
+	log_info(
+	    "improper command pipelining after %s from %s", s->row->verb, smtpd_client_label(s));
 }
 
 static void

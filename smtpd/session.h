@@ -29,9 +29,9 @@ enum smtpd_timer_use { TIMER_IDLE, TIMER_DELAY, TIMER_SASL_DELAY };
 struct smtpd_client {
 	struct sockaddr_storage address;
 	char ip[ADDR_TEXT];
-	char *name;    /* owned; NULL while unknown or not verified */
-	char *label;   /* owned; "name[ip]" for the log */
-	bool is_named; /* the name will not change any more, "connect from" was logged */
+	char *name;      /* owned; NULL while unknown or not verified */
+	char *label;     /* owned; "name[ip]" for the log */
+	bool is_named;   /* the name will not change any more, "connect from" was logged */
 	bool is_awaited; /* a command waits for the name */
 	bool in_mynetworks;
 	struct peer_lookup *lookup; /* owned */
@@ -49,33 +49,35 @@ struct smtpd_args {
 
 struct smtpd_session {
 	LIST_ENTRY(smtpd_session) link;
-	struct smtpd_server *server;    /* borrowed */
-	struct stream *stream;          /* owned */
-	enum smtpd_state state;         /* smtpd_session_set_state */
-	const struct smtpd_command *row; /* the command under way, or the last one; NULL: none yet */
-	struct smtpd_args *args;        /* owned, for the time of one command */
-	struct smtpd_policy *policy;    /* owned, while a policy is evaluated */
-	struct smtpd_transaction *tx;   /* owned, MAIL to the end of the message */
-	struct smtpd_sasl *sasl;        /* owned, during AUTH */
-	struct ipc_call *call;          /* the one question the command waits for */
+	struct smtpd_server *server; /* borrowed */
+	struct stream *stream;       /* owned */
+	enum smtpd_state state;      /* smtpd_session_set_state */
+	const struct smtpd_command
+	    *row;                     /* the command under way, or the last one; NULL: none yet */
+	struct smtpd_args *args;      /* owned, for the time of one command */
+	struct smtpd_policy *policy;  /* owned, while a policy is evaluated */
+	struct smtpd_transaction *tx; /* owned, MAIL to the end of the message */
+	struct smtpd_sasl *sasl;      /* owned, during AUTH */
+	struct ipc_call *call;        /* the one question the command waits for */
 	struct loop_timer timer;
 	enum smtpd_timer_use timer_use;
 	struct smtpd_client client;
-	char *helo;                     /* owned; as given, bytes that mislead a reader replaced by '?' */
-	char *login, *mechanism;        /* owned; NULL before AUTH */
-	int reply_code;                 /* of the last reply */
+	char *helo;              /* owned; as given, bytes that mislead a reader replaced by '?' */
+	char *login, *mechanism; /* owned; NULL before AUTH */
+	int reply_code;          /* of the last reply */
 	unsigned errors, junk, auth_failures;
 	enum restrict_fact helo_fact;
 	bool is_esmtp;
-	bool is_waiting;     /* input stays where it is */
-	bool is_running;     /* smtpd_session_run is on the stack */
-	bool is_eof;         /* the client will send no more */
+	bool is_waiting; /* input stays where it is */
+	bool is_running; /* smtpd_session_run is on the stack */
+	bool is_served;  /* has ended a transaction since the server drains: 421 is next */
+	bool is_eof;     /* the client will send no more */
 	bool is_in_handshake;
-	bool is_delayed;     /* the delay for too many errors is over for this command */
-	bool is_excused;     /* this refusal does not count as an error */
-	bool is_skipping;    /* the rest of an overlong line is thrown away */
+	bool is_delayed;  /* the delay for too many errors is over for this command */
+	bool is_excused;  /* this refusal does not count as an error */
+	bool is_skipping; /* the rest of an overlong line is thrown away */
 	bool skip_saw_cr;
-	bool has_pipelined;  /* sent commands where RFC 2920 forbids it */
+	bool has_pipelined; /* sent commands where RFC 2920 forbids it */
 	uint16_t good[SMTPD_COMMANDS], all[SMTPD_COMMANDS]; /* for the "disconnect" line */
 };
 
@@ -90,6 +92,8 @@ void smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char 
     __attribute__((format(printf, 4, 5)));
 /* The last reply is on its way: nothing more is read, and the session ends. */
 void smtpd_session_end(struct smtpd_session *s);
+/* From outside a command: the suite stops.  Frees the session unless a promise is being made to it. */
+void smtpd_session_shut(struct smtpd_session *s);
 
 void smtpd_session_done(struct smtpd_session *s);
 void smtpd_session_continue(struct smtpd_session *s);

@@ -31,7 +31,12 @@ on_empty(void *arg)
 static void
 on_drain(void *arg)
 {
-	smtpd_server_drain(arg);
+	struct smtpd_server *server = arg;
+
+	if (daemon_is_stopping(server->arg))
+		smtpd_server_stop(server);
+	else
+		smtpd_server_drain(server);
 }
 
 /* The kernel's limit on descriptors bounds the number of sessions, whatever the configuration says. */
@@ -41,7 +46,8 @@ fit_client_limit(struct smtpd_config *conf)
 	struct rlimit files = { 0 };
 	uint64_t want = conf->client_limit + SPARE_FILES;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max != RLIM_INFINITY && want > files.rlim_max) {
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max != RLIM_INFINITY &&
+	    want > files.rlim_max) {
 		conf->client_limit = files.rlim_max > 2 * SPARE_FILES ? files.rlim_max - SPARE_FILES
 								      : files.rlim_max / 2;
 		log_warn("smtpd_client_limit is reduced to %zu by the limit on open files",

@@ -9,7 +9,7 @@
 
 enum {
 	ARENA_MAX = 16 << 20, /* aliases may expand to many; a session may not take all memory */
-	BEGIN_TIMEOUT_MS = 60000, /* qmgr may be restarting and replaying its journal */
+	BEGIN_TIMEOUT_MS = 45000, /* qmgr may be restarting and replaying its journal */
 };
 
 void
@@ -45,6 +45,7 @@ smtpd_transaction_free(struct smtpd_session *s)
 	if (tx == NULL)
 		return;
 	s->tx = NULL;
+	s->is_served = s->server->is_draining;
 	ipc_call_cancel(tx->begin);
 	if (tx->queue_id != NULL && !tx->is_committed)
 		abort_id(s, tx->queue_id);
@@ -116,30 +117,55 @@ queue_id_is_sane(const char *id)
 	return len > 0 && len <= 64;
 }
 
+static void on_begun(void *arg, struct ipc_in *in);
+
+static void
+ask_for_id(struct smtpd_session *s)
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, QMGR_BEGIN);
+	ipc_put_u64(&o, s->tx->announced_size);
+	s->tx->begin = ipc_edge_call(s->server->qmgr, &o, "uss", BEGIN_TIMEOUT_MS, on_begun, s);
+}
+
+static void
+take_id(struct smtpd_session *s, struct ipc_in *in)
+{
+	struct smtpd_transaction *tx = s->tx;
+	const char *id, *why;
+
+	tx->begin_status = ipc_get_u32(in);
+	id = ipc_get_str(in);
+	why = ipc_get_str(in);
+	if (tx->begin_status == QMGR_OK && !queue_id_is_sane(id))
+		tx->begin_status = QMGR_BAD;
+	if (tx->begin_status == QMGR_OK) {
+		tx->queue_id = x_strdup(id);
+		log_client(s);
+	} else {
+		log_warn("queue manager takes no mail: %s", lqs(why));
+	}
+}
+
 static void
 on_begun(void *arg, struct ipc_in *in)
 {
 	struct smtpd_session *s = arg;
 	struct smtpd_transaction *tx = s->tx;
-	const char *id, *why;
 
 	tx->begin = NULL;
 	tx->begin_status = QMGR_TEMP;
-	if (in != NULL) {
-		tx->begin_status = ipc_get_u32(in);
-		id = ipc_get_str(in);
-		why = ipc_get_str(in);
-		if (tx->begin_status == QMGR_OK && !queue_id_is_sane(id))
-			tx->begin_status = QMGR_BAD;
-		if (tx->begin_status == QMGR_OK) {
-			tx->queue_id = x_strdup(id);
-			log_client(s);
-		} else {
-			log_warn("queue manager takes no mail: %s", lqs(why));
-		}
-	} else {
-		log_warn("no answer from the queue manager");
+	if (in == NULL && !tx->is_begun_again) {
+		/* asking twice does no harm, and a qmgr that was restarted answers the second time */
+		tx->is_begun_again = true;
+		ask_for_id(s);
+		return;
 	}
+	if (in != NULL)
+		take_id(s, in);
+	else
+		log_warn("no answer from the queue manager");
 	if (tx->is_awaited)
 		smtpd_data_begun(s);
 }
@@ -147,15 +173,10 @@ on_begun(void *arg, struct ipc_in *in)
 void
 smtpd_transaction_begin(struct smtpd_session *s)
 {
-	struct smtpd_transaction *tx = s->tx;
-	struct ipc_out o;
-
-	if (tx->is_begun)
+	if (s->tx->is_begun)
 		return;
-	tx->is_begun = true;
-	ipc_out_init(&o, QMGR_BEGIN);
-	ipc_put_u64(&o, tx->announced_size);
-	tx->begin = ipc_edge_call(s->server->qmgr, &o, "uss", BEGIN_TIMEOUT_MS, on_begun, s);
+	s->tx->is_begun = true;
+	ask_for_id(s);
 }
 
 bool

@@ -11,15 +11,15 @@ struct smtpd_content;
 /* What authd said of one recipient. */
 struct smtpd_found {
 	enum restrict_fact fact;
-	bool is_local;
+	bool is_local, is_asked_again;
 	struct recipient *rcpts; /* in the transaction's arena */
 	size_t count;
 };
 
 struct smtpd_transaction {
-	struct arena arena;    /* the strings of the envelope */
-	struct address sender; /* "" = <> */
-	uint32_t flags;        /* enum envelope_flags */
+	struct arena arena;      /* the strings of the envelope */
+	struct address sender;   /* "" = <> */
+	uint32_t flags;          /* enum envelope_flags */
 	uint64_t announced_size; /* SIZE=, 0 = none */
 	int64_t arrival_ms;
 	enum restrict_fact sender_domain;
@@ -34,9 +34,9 @@ struct smtpd_transaction {
 	/* The queue's name for the message: asked for with the first recipient, needed at DATA. */
 	char *queue_id;         /* owned; NULL until qmgr has answered */
 	struct ipc_call *begin; /* owned; the question */
-	bool is_begun, is_awaited;
-	uint32_t begin_status;  /* enum qmgr_status */
-	bool is_committed;      /* the id is qmgr's now */
+	bool is_begun, is_begun_again, is_awaited;
+	uint32_t begin_status; /* enum qmgr_status */
+	bool is_committed;     /* the id is qmgr's now */
 
 	struct smtpd_content *content; /* owned, from DATA on */
 };

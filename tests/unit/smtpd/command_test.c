@@ -13,9 +13,10 @@ test_split(void **state)
 {
 	static const struct {
 		const char *line, *verb, *args;
-	} cases[] = { { "NOOP", "NOOP", "" }, { "noop ", "noop", "" }, { "EHLO a.b", "EHLO", "a.b" },
-		{ "MAIL FROM:<a@b>  SIZE=1 ", "MAIL", "FROM:<a@b>  SIZE=1" }, { "", "", "" }, { "   ", "", "" },
-		{ "\tNOOP\tx\t", "NOOP", "x" } };
+	} cases[] = { { "NOOP", "NOOP", "" }, { "noop ", "noop", "" },
+		{ "EHLO a.b", "EHLO", "a.b" },
+		{ "MAIL FROM:<a@b>  SIZE=1 ", "MAIL", "FROM:<a@b>  SIZE=1" }, { "", "", "" },
+		{ "   ", "", "" }, { "\tNOOP\tx\t", "NOOP", "x" } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -80,8 +81,9 @@ test_params(void **state)
 	static const struct {
 		const char *text, *keyword, *value;
 		int result;
-	} cases[] = { { "SIZE=1", "SIZE", "1", 0 }, { " a-b=x=y", "a-b", NULL, -1 }, { " SMTPUTF8 ", "SMTPUTF8", NULL, 0 },
-		{ "", NULL, NULL, 1 }, { "  ", NULL, NULL, 1 }, { "=x", NULL, NULL, -1 }, { "-a=1", NULL, NULL, -1 },
+	} cases[] = { { "SIZE=1", "SIZE", "1", 0 }, { " a-b=x=y", "a-b", NULL, -1 },
+		{ " SMTPUTF8 ", "SMTPUTF8", NULL, 0 }, { "", NULL, NULL, 1 },
+		{ "  ", NULL, NULL, 1 }, { "=x", NULL, NULL, -1 }, { "-a=1", NULL, NULL, -1 },
 		{ "a=", NULL, NULL, -1 }, { "a=\x7f", NULL, NULL, -1 }, { "a_b=1", NULL, NULL, -1 },
 		{ "a=\xc3\xa4", NULL, NULL, -1 }, { "A=!~", "A", "!~", 0 } };
 
@@ -107,8 +109,9 @@ test_xtext(void **state)
 	static const struct {
 		const char *text;
 		bool ok;
-	} cases[] = { { "a@b", true }, { "a+2Bb@c", true }, { "a+2bb", false }, { "a+2", false }, { "a+", false },
-		{ "", false }, { "a=b", false }, { "a b", false }, { "+00", true }, { "\x80", false } };
+	} cases[] = { { "a@b", true }, { "a+2Bb@c", true }, { "a+2bb", false }, { "a+2", false },
+		{ "a+", false }, { "", false }, { "a=b", false }, { "a b", false }, { "+00", true },
+		{ "\x80", false } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)

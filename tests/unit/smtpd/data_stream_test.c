@@ -127,10 +127,11 @@ test_content(void **state)
 }
 
 /* Everything somebody may take for the end of a line. */
-static const struct view line_ends[] = { VIEW_LIT("\r\n"), VIEW_LIT("\n"), VIEW_LIT("\r"), VIEW_LIT("\r\r\n"),
-	VIEW_LIT("\n\r"), VIEW_LIT("\r\n\0"), VIEW_LIT("\0\r\n"), VIEW_LIT("\0\n"), VIEW_LIT("\0"),
-	VIEW_LIT("\n\0"), VIEW_LIT("\r\0\n"), VIEW_LIT("\n\n"), VIEW_LIT("\x0b"), VIEW_LIT("\x0c"),
-	VIEW_LIT("\x85"), VIEW_LIT("\xe2\x80\xa8"), VIEW_LIT(" \r\n"), VIEW_LIT("\t\r\n") };
+static const struct view line_ends[] = { VIEW_LIT("\r\n"), VIEW_LIT("\n"), VIEW_LIT("\r"),
+	VIEW_LIT("\r\r\n"), VIEW_LIT("\n\r"), VIEW_LIT("\r\n\0"), VIEW_LIT("\0\r\n"),
+	VIEW_LIT("\0\n"), VIEW_LIT("\0"), VIEW_LIT("\n\0"), VIEW_LIT("\r\0\n"), VIEW_LIT("\n\n"),
+	VIEW_LIT("\x0b"), VIEW_LIT("\x0c"), VIEW_LIT("\x85"), VIEW_LIT("\xe2\x80\xa8"),
+	VIEW_LIT(" \r\n"), VIEW_LIT("\t\r\n") };
 enum { LINE_ENDS = sizeof line_ends / sizeof line_ends[0] };
 
 /* The smuggling matrix: BEFORE "." AFTER, with mail commands behind it and the true end behind those.  Only
@@ -139,14 +140,16 @@ enum { LINE_ENDS = sizeof line_ends / sizeof line_ends[0] };
 static void
 test_smuggling_matrix(void **state)
 {
-	static const char hidden[] = "MAIL FROM:<evil@x>\r\nRCPT TO:<b@c>\r\nDATA\r\nsmuggled\r\n.\r\n";
+	static const char hidden[] =
+	    "MAIL FROM:<evil@x>\r\nRCPT TO:<b@c>\r\nDATA\r\nsmuggled\r\n.\r\n";
 
 	(void)state;
 	for (size_t b = 0; b < LINE_ENDS; b++) {
 		for (size_t a = 0; a < LINE_ENDS; a++) {
 			struct outcome o;
 			struct buf in;
-			bool is_end = view_ends(line_ends[b], "\r\n") && view_starts(line_ends[a], "\r\n");
+			bool is_end =
+			    view_ends(line_ends[b], "\r\n") && view_starts(line_ends[a], "\r\n");
 
 			buf_init(&in, 1000);
 			buf_append_str(&in, "text");
@@ -224,7 +227,8 @@ test_round_trip(void **state)
 		assert_true(o.is_over);
 		assert_int_equal(o.faults, 0);
 		assert_int_equal(o.out.len, content.len);
-		assert_memory_equal(o.out.p ? o.out.p : "", content.p ? content.p : "", content.len);
+		assert_memory_equal(
+		    o.out.p ? o.out.p : "", content.p ? content.p : "", content.len);
 		buf_clear(&o.out);
 		buf_clear(&content);
 		buf_clear(&wire);

@@ -53,11 +53,10 @@ static void
 test_plain(void **state)
 {
 	(void)state;
-	check(&plain,
-	    "Received: from client.example (mail.client.example [192.0.2.1])\r\n"
-	    "\tby mail.example.test (Estafeta) with ESMTP id 4ZxYw0abcdz1\r\n"
-	    "\tfor <bob@example.test>;\r\n"
-	    "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
+	check(&plain, "Received: from client.example (mail.client.example [192.0.2.1])\r\n"
+		      "\tby mail.example.test (Estafeta) with ESMTP id 4ZxYw0abcdz1\r\n"
+		      "\tfor <bob@example.test>;\r\n"
+		      "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
 }
 
 static void
@@ -72,12 +71,11 @@ test_everything(void **state)
 	r.login = "alice@example.test";
 	r.protocol = "ESMTPSA";
 	r.recipient = NULL;
-	check(&r,
-	    "Received: from client.example (unknown [IPv6:2001:db8::1])\r\n"
-	    "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n"
-	    "\t(Authenticated sender: alice@example.test)\r\n"
-	    "\tby mail.example.test (Estafeta) with ESMTPSA id 4ZxYw0abcdz1;\r\n"
-	    "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
+	check(&r, "Received: from client.example (unknown [IPv6:2001:db8::1])\r\n"
+		  "\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n"
+		  "\t(Authenticated sender: alice@example.test)\r\n"
+		  "\tby mail.example.test (Estafeta) with ESMTPSA id 4ZxYw0abcdz1;\r\n"
+		  "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
 }
 
 static void
@@ -89,12 +87,23 @@ test_hostile_words(void **state)
 	r.helo = "a\r\nX-Evil: 1 (\x80\"\\)";
 	r.client_name = "b)\r\n\r\nbody";
 	r.login = "c)(\n";
-	check(&r,
-	    "Received: from a?""?X-Evil:?1?""?""?""?""?""? (b?""?""?""?""?body [192.0.2.1])\r\n"
-	    "\t(Authenticated sender: c?""?""?)\r\n"
-	    "\tby mail.example.test (Estafeta) with ESMTP id 4ZxYw0abcdz1\r\n"
-	    "\tfor <bob@example.test>;\r\n"
-	    "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
+	check(&r, "Received: from a?"
+		  "?X-Evil:?1?"
+		  "?"
+		  "?"
+		  "?"
+		  "?"
+		  "? (b?"
+		  "?"
+		  "?"
+		  "?"
+		  "?body [192.0.2.1])\r\n"
+		  "\t(Authenticated sender: c?"
+		  "?"
+		  "?)\r\n"
+		  "\tby mail.example.test (Estafeta) with ESMTP id 4ZxYw0abcdz1\r\n"
+		  "\tfor <bob@example.test>;\r\n"
+		  "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
 }
 
 static void
@@ -124,11 +133,10 @@ test_no_helo(void **state)
 	(void)state;
 	r.helo = NULL;
 	r.protocol = "SMTP";
-	check(&r,
-	    "Received: from mail.client.example (mail.client.example [192.0.2.1])\r\n"
-	    "\tby mail.example.test (Estafeta) with SMTP id 4ZxYw0abcdz1\r\n"
-	    "\tfor <bob@example.test>;\r\n"
-	    "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
+	check(&r, "Received: from mail.client.example (mail.client.example [192.0.2.1])\r\n"
+		  "\tby mail.example.test (Estafeta) with SMTP id 4ZxYw0abcdz1\r\n"
+		  "\tfor <bob@example.test>;\r\n"
+		  "\tMon, 23 Nov 2026 04:48:43 +0000 (UTC)\r\n");
 }
 
 static void
@@ -140,7 +148,7 @@ test_date(void **state)
 		const char *text;
 	} cases[] = { { "UTC0", 0, "Thu, 1 Jan 1970 00:00:00 +0000 (UTC)" },
 		{ "CET-1", 1795409323, "Mon, 23 Nov 2026 05:48:43 +0100 (CET)" },
-		{ "XXX3:30", 1795409323, "Mon, 23 Nov 2026 01:18:43 -0330 (XXX)" } };
+		{ "NST3:30", 1795409323, "Mon, 23 Nov 2026 01:18:43 -0330 (NST)" } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -95,7 +95,9 @@ static const struct restrict_case cases[] = {
 static void
 fill(struct restrict_ctx *c, const struct restrict_case *t, const struct restrict_list *lists)
 {
-	*c = (struct restrict_ctx){ .lists = lists, .client_name = "client.example", .client_ip = "192.0.2.1" };
+	*c = (struct restrict_ctx){
+		.lists = lists, .client_name = "client.example", .client_ip = "192.0.2.1"
+	};
 	c->helo = t->helo;
 	c->sender = t->sender;
 	c->recipient = t->recipient;
@@ -183,7 +185,8 @@ test_reports(void **state)
 	struct restrict_ctx c;
 
 	(void)state;
-	restrict_list_parse(&lists[RESTRICT_RELAY], "warn_if_reject reject, permit, nonsense", on_unknown, NULL);
+	restrict_list_parse(
+	    &lists[RESTRICT_RELAY], "warn_if_reject reject, permit, nonsense", on_unknown, NULL);
 	assert_int_equal(unknown_names, 1);
 	fill(&c, &cases[0], lists);
 	c.on_warn = on_warning;

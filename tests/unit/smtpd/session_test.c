@@ -9,7 +9,8 @@ struct session_case {
 
 #define STRANGER "192.0.2.1" /* client.example, forward confirmed */
 #define HELLO "< 220 mail.example.test\n> EHLO c.example\n< 250 8BITMIME\n"
-#define ENVELOPE "> MAIL FROM:<a@sender.example>\n< 250 2.1.0\n> RCPT TO:<bob@example.test>\n< 250 2.1.5\n"
+#define ENVELOPE                                                                                   \
+	"> MAIL FROM:<a@sender.example>\n< 250 2.1.0\n> RCPT TO:<bob@example.test>\n< 250 2.1.5\n"
 #define DATA "> DATA\n< 354\n"
 #define WITH_TLS "tls_cert_file = /cert.pem\n"
 #define SUBMISSION WITH_TLS "smtpd_submission = yes\n"
@@ -17,6 +18,7 @@ struct session_case {
 #define PLAIN_GOOD "AGFsaWNlAHNlY3JldA==" /* NUL alice NUL secret */
 #define PLAIN_BAD "AGFsaWNlAHdyb25n"
 
+/* clang-format off */
 static const struct session_case cases[] = {
 	/* --- greeting, EHLO, HELO ------------------------------------------------------------------ */
 	{ "RFC 5321 3.1 greeting", "", STRANGER, "< 220 mail.example.test ESMTP\nL connect from client.example[192.0.2.1]\n> QUIT\n< 221 2.0.0 Bye\n! closed\nE 0\n"
@@ -185,7 +187,7 @@ static const struct session_case cases[] = {
 	    "> MAIL FROM:<a@nomail.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 550 5.7.27\n> RSET\n< 250\n> MAIL FROM:<a@servfail.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.1.8\n> RSET\n< 250\n"
 	    "> MAIL FROM:<a@bogus.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 450\n> RSET\n< 250\n> MAIL FROM:<a@[192.0.2.1]>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n> RSET\n< 250\n> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n", { 0 } },
 	{ "smtpd_delay_reject = no", "smtpd_delay_reject = no\nsmtpd_sender_restrictions = reject_unknown_sender_domain\nsmtpd_helo_restrictions = reject_invalid_helo_hostname\n", STRANGER,
-	    "< 220\n> EHLO a..b\n< 501 5.5.2\n> EHLO c.example\n< 250\n> MAIL FROM:<a@gone.example>\n< 450 4.1.8\nL reject: MAIL from client.example[192.0.2.1]: 450 4.1.8\n> MAIL FROM:<a@sender.example>\n< 250\n", { 0 } },
+	    "< 220\nL connect from client.example\n> EHLO a..b\n< 501 5.5.2\n> EHLO c.example\n< 250\n> MAIL FROM:<a@gone.example>\n< 450 4.1.8\nL reject: MAIL from client.example[192.0.2.1]: 450 4.1.8\n> MAIL FROM:<a@sender.example>\n< 250\n", { 0 } },
 	{ "reject_unknown_client_hostname", "smtpd_client_restrictions = permit_mynetworks reject_unknown_client_hostname\n", "192.0.2.2", HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.7.25\nL connect from unknown[192.0.2.2]\n", { 0 } },
 	{ "reject_unknown_reverse_client_hostname", "smtpd_client_restrictions = reject_unknown_reverse_client_hostname\n", "192.0.2.2", HELLO ENVELOPE, { 0 } },
 	{ "a PTR record that would forge the log", "smtpd_client_restrictions = reject_unknown_reverse_client_hostname\n", "192.0.2.3", HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.7.1\nL connect from unknown[192.0.2.3]\n", { 0 } },
@@ -194,10 +196,11 @@ static const struct session_case cases[] = {
 	{ "a slip in main.cf closes the relay", "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destnation, reject_unauth_destination\n", STRANGER, HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 451 4.3.5\nL unknown smtpd restriction: \"reject_unauth_destnation\"\n", { 0 } },
 	{ "end of data restrictions", "smtpd_end_of_data_restrictions = reject\n", STRANGER, HELLO ENVELOPE DATA "> x\n> .\n< 554 5.7.1\nN 0\n> NOOP\n< 250\n", { 0 } },
 	/* --- draining ------------------------------------------------------------------------------------------------------ */
-	{ "RFC 5321 3.8 the server ends: idle sessions are told", "", STRANGER, HELLO "D\n> NOOP\n< 421 4.3.2\n! closed\nE 0\n", { 0 } },
+	{ "RFC 5321 3.8 the server ends: one more transaction", "", STRANGER, HELLO "D\n> NOOP\n< 250\n" ENVELOPE DATA "> x\n> .\n< 250\nN 1\n> NOOP\n< 421 4.3.2\n! closed\nE 0\n", { 0 } },
 	{ "the server ends: a transaction is finished", "", STRANGER, HELLO ENVELOPE "D\n" DATA "> x\n> .\n< 250\nN 1\n> MAIL FROM:<>\n< 421 4.3.2\n! closed\nE 0\n", { 0 } },
 	{ "the server ends: QUIT is answered", "", STRANGER, HELLO "D\n> QUIT\n< 221\n! closed\nE 0\n", { 0 } },
 };
+/* clang-format on */
 
 static void
 test_dialogues(void **state)
@@ -221,7 +224,8 @@ test_dialogues(void **state)
 static void
 test_lost_at_every_byte(void **state)
 {
-	static const char dialogue[] = "EHLO c\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nA: b\r\n\r\n.\r\n";
+	static const char dialogue[] =
+	    "EHLO c\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nA: b\r\n\r\n.\r\n";
 	struct world w;
 
 	(void)state;
@@ -255,8 +259,9 @@ test_cut_at_every_byte(void **state)
 		turn(&w);
 		turn(&w);
 		send_bytes(&w, dialogue + cut, sizeof dialogue - 1 - cut);
-		play(&w, "< 220\n< 250 8BITMIME\n< 250 2.1.0\n< 250 2.1.5\n< 354\n< 250 2.0.0 Ok: queued\n< 221\n! closed\nE 0\n"
-			 "Q= A: b\\r\\n\\r\\n.x\\r\\n\n");
+		play(&w,
+		    "< 220\n< 250 8BITMIME\n< 250 2.1.0\n< 250 2.1.5\n< 354\n< 250 2.0.0 Ok: queued\n< 221\n! closed\nE 0\n"
+		    "Q= A: b\\r\\n\\r\\n.x\\r\\n\n");
 		assert_int_equal(w.commits, cut + 1);
 	}
 	world_clear(&w);
@@ -271,13 +276,15 @@ test_connection_limits(void **state)
 
 	(void)state;
 	fakes = (struct fakes){ 0 };
-	world_init(p, "limits", "smtpd_client_connection_count_limit = 1\nsmtpd_client_limit = 2\nsmtpd_peername_lookup = no\n");
+	world_init(p, "limits",
+	    "smtpd_client_connection_count_limit = 1\nsmtpd_client_limit = 2\nsmtpd_peername_lookup = no\n");
 	client_connect(p, STRANGER);
 	play(p, "< 220\n");
 	first = p->fd;
 	p->fd = -1;
 	client_connect(p, STRANGER);
-	play(p, "< 421 4.7.0 mail.example.test Error: too many connections from 192.0.2.1\n! closed\nE 1\n");
+	play(p,
+	    "< 421 4.7.0 mail.example.test Error: too many connections from 192.0.2.1\n! closed\nE 1\n");
 	assert_false(p->is_full);
 	client_connect(p, "192.0.2.9");
 	play(p, "< 220\nE 2\n");
@@ -288,7 +295,8 @@ test_connection_limits(void **state)
 	/* trusted clients have no such limit */
 	for (int i = 0; i < 2; i++) {
 		assert_true(addr_parse(view_of("127.0.0.9"), &peer));
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+		assert_int_equal(
+		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
 		smtpd_server_accept(&p->server, fds[1], &peer);
 		close(fds[0]);
 	}

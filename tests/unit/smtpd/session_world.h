@@ -190,7 +190,8 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 }
 
 static void
-reply_step(struct ipc_conn *c, uint32_t id, unsigned state, const char *challenge, const char *account)
+reply_step(
+    struct ipc_conn *c, uint32_t id, unsigned state, const char *challenge, const char *account)
 {
 	struct ipc_out o;
 
@@ -215,10 +216,12 @@ answer_sasl(struct ipc_conn *c, uint32_t id, struct view response, bool has_resp
 
 	if (strcmp(sasl_mechanism, "PLAIN") == 0 && has_response)
 		reply_step(c, id,
-		    view_eq(response, view_make(good, sizeof good - 1)) ? AUTHD_STEP_DONE : AUTHD_STEP_FAILED,
+		    view_eq(response, view_make(good, sizeof good - 1)) ? AUTHD_STEP_DONE
+									: AUTHD_STEP_FAILED,
 		    "", "alice@example.test");
 	else if (strcmp(sasl_mechanism, "LOGIN") == 0 && sasl_steps == 2)
-		reply_step(c, id, view_eq_str(response, "secret") ? AUTHD_STEP_DONE : AUTHD_STEP_FAILED, "",
+		reply_step(c, id,
+		    view_eq_str(response, "secret") ? AUTHD_STEP_DONE : AUTHD_STEP_FAILED, "",
 		    "alice@example.test");
 	else if (strcmp(sasl_mechanism, "SCRAM-SHA-256") == 0 && sasl_steps == 1)
 		reply_step(c, id, AUTHD_STEP_DONE, "v=proof", "alice@example.test");
@@ -440,7 +443,8 @@ on_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
 }
 
 static const struct ipc_handler qmgr_rows[] = { { QMGR_BEGIN, "q", IPC_STATE_ANY, on_begin },
-	{ QMGR_BODY, "sq", IPC_STATE_ANY, on_body }, { QMGR_COMMIT, QMGR_COMMIT_SIG, IPC_STATE_ANY, on_commit },
+	{ QMGR_BODY, "sq", IPC_STATE_ANY, on_body },
+	{ QMGR_COMMIT, QMGR_COMMIT_SIG, IPC_STATE_ANY, on_commit },
 	{ QMGR_ABORT, "s", IPC_STATE_ANY, on_abort }, { 0, NULL, 0, NULL } };
 
 /* --- dnsd ------------------------------------------------------------------------------------------ */
@@ -547,8 +551,9 @@ on_empty(void *arg)
 static void
 read_settings(struct world *w, const char *settings)
 {
-	static const char base[] = "myhostname = mail.example.test\nmynetworks = 127.0.0.0/8 [::1]/128\n"
-				   "smtpd_error_sleep_time = 0s\nsmtpd_peername_timeout = 1s\n";
+	static const char base[] =
+	    "myhostname = mail.example.test\nmynetworks = 127.0.0.0/8 [::1]/128\n"
+	    "smtpd_error_sleep_time = 0s\nsmtpd_peername_timeout = 1s\n";
 	struct err err;
 
 	conf_init(&w->conf);
@@ -567,11 +572,12 @@ world_init(struct world *w, const char *where, const char *settings)
 	w->where = where;
 	w->fd = -1;
 	w->loop = the_loop;
-	read_settings(w, settings);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
 	log_open(w->loop, fds[0], "smtpd");
 	w->log_end = fds[0];
 	w->log_fd = fds[1];
+	read_settings(w, settings);
 	buf_init(&w->log, TEXT_MAX);
 	buf_init(&w->in, TEXT_MAX);
 	buf_init(&w->reply, TEXT_MAX);
@@ -582,8 +588,14 @@ world_init(struct world *w, const char *where, const char *settings)
 	w->dnsd = make_edge(w, dnsd_rows, &w->dnsd_side);
 	loop_timer_init(&w->tick, w->loop, on_tick, &w->tick);
 	loop_timer_start(&w->tick, TICK_MS);
-	w->server = (struct smtpd_server){ .loop = w->loop, .conf = &w->smtpd_conf, .authd = w->authd,
-		.qmgr = w->qmgr, .dnsd = w->dnsd, .on_full = on_full, .on_empty = on_empty, .arg = w };
+	w->server = (struct smtpd_server){ .loop = w->loop,
+		.conf = &w->smtpd_conf,
+		.authd = w->authd,
+		.qmgr = w->qmgr,
+		.dnsd = w->dnsd,
+		.on_full = on_full,
+		.on_empty = on_empty,
+		.arg = w };
 	smtpd_server_start(&w->server);
 }
 
@@ -713,8 +725,8 @@ expect_reply(struct world *w, const char *prefix)
 	buf_append(&w->reply, w->in.p, end);
 	buf_consume(&w->in, end);
 	if (strncmp(last_line(&w->reply), prefix, strlen(prefix)) != 0)
-		fail_msg("%s: wanted \"%s\", got \"%s\"; log:\n%s", w->where, prefix, buf_cstr(&w->reply),
-		    buf_cstr(&w->log));
+		fail_msg("%s: wanted \"%s\", got \"%s\"; log:\n%s", w->where, prefix,
+		    buf_cstr(&w->reply), buf_cstr(&w->log));
 }
 
 static void
@@ -799,7 +811,8 @@ client_connect(struct world *w, const char *ip)
 
 	drop_client(w);
 	assert_true(addr_parse(view_of(ip), &peer));
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
 	w->fd = fds[0];
 	while (w->is_full)
 		turn(w); /* the certificate is on its way */
@@ -831,7 +844,8 @@ expect_log(struct world *w, const char *text, bool is_there)
 	while (strstr(buf_cstr(&w->log), text) == NULL && clock_mono_ms() < until)
 		turn(w);
 	if ((strstr(buf_cstr(&w->log), text) != NULL) != is_there)
-		fail_msg("%s: log %s \"%s\":\n%s", w->where, is_there ? "lacks" : "has", text, buf_cstr(&w->log));
+		fail_msg("%s: log %s \"%s\":\n%s", w->where, is_there ? "lacks" : "has", text,
+		    buf_cstr(&w->log));
 }
 
 static void
@@ -931,7 +945,8 @@ play(struct world *w, const char *script)
 {
 	char *copy = x_strdup(script), *save = NULL;
 
-	for (char *line = strtok_r(copy, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
+	for (char *line = strtok_r(copy, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save))
 		play_line(w, line);
 	free(copy);
 }

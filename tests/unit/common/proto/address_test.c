@@ -18,7 +18,12 @@ struct path_case {
 	size_t used;      /* 0: not looked at */
 };
 
-enum { STRICT = ADDRESS_STRICT, NUL_OK = ADDRESS_ALLOW_NULL, BARE = ADDRESS_ALLOW_BARE, UTF8 = ADDRESS_ALLOW_UTF8 };
+enum {
+	STRICT = ADDRESS_STRICT,
+	NUL_OK = ADDRESS_ALLOW_NULL,
+	BARE = ADDRESS_ALLOW_BARE,
+	UTF8 = ADDRESS_ALLOW_UTF8
+};
 
 static const struct path_case path_cases[] = {
 	{ "<a@b.example>", STRICT, "a@b.example", 13 },
@@ -145,7 +150,8 @@ test_control_bytes(void **state)
 		if (byte == '"' || byte == '\\')
 			continue;
 		assert_int_equal(
-		    address_parse_path(view_make(quoted, 9), STRICT, &a, &used, &err) == 0, is_printable);
+		    address_parse_path(view_make(quoted, 9), STRICT, &a, &used, &err) == 0,
+		    is_printable);
 		if (!is_printable) {
 			assert_int_equal(
 			    address_parse_path(view_make(plain, 7), STRICT, &a, &used, &err), -1);
@@ -165,7 +171,8 @@ test_lengths(void **state)
 	(void)state;
 	for (int local = 1; local < 400; local++) {
 		snprintf(text, sizeof text, "%0*d@b", local, 0);
-		assert_int_equal(address_parse(view_of(text), 0, &a, &err) == 0, local <= ADDRESS_LOCAL_MAX);
+		assert_int_equal(
+		    address_parse(view_of(text), 0, &a, &err) == 0, local <= ADDRESS_LOCAL_MAX);
 	}
 	for (int label = 1; label < 100; label++) {
 		snprintf(text, sizeof text, "a@b%0*d.example", label - 1, 0);
@@ -218,11 +225,12 @@ test_hostname(void **state)
 		bool strict, lax;
 	} cases[] = { { "a", true, true }, { "a.b", true, true }, { "a_b.c", false, true },
 		{ "1.example", true, true }, { "192.0.2.1", false, false }, { "a.1", false, false },
-		{ "", false, false }, { ".", false, false }, { "a.", false, false }, { ".a", false, false },
-		{ "a..b", false, false }, { "-a", false, false }, { "a-", false, false },
-		{ "xn--4ca.example", true, true }, { "a b", false, false }, { "a\xc3\xa4", false, false },
-		{ "[192.0.2.1]", true, true }, { "[IPv6:::1]", true, true }, { "[::1]", false, false },
-		{ "[]", false, false }, { "[", false, false } };
+		{ "", false, false }, { ".", false, false }, { "a.", false, false },
+		{ ".a", false, false }, { "a..b", false, false }, { "-a", false, false },
+		{ "a-", false, false }, { "xn--4ca.example", true, true }, { "a b", false, false },
+		{ "a\xc3\xa4", false, false }, { "[192.0.2.1]", true, true },
+		{ "[IPv6:::1]", true, true }, { "[::1]", false, false }, { "[]", false, false },
+		{ "[", false, false } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -238,11 +246,12 @@ test_utf8(void **state)
 		const char *text;
 		bool ok;
 	} cases[] = { { "", true }, { "abc", true }, { "\xc3\xa4", true }, { "\xe2\x82\xac", true },
-		{ "\xf0\x9f\x98\x80", true }, { "\xf4\x8f\xbf\xbf", true }, { "\xf4\x90\x80\x80", false },
-		{ "\xc0\x80", false }, { "\xc1\xbf", false }, { "\xe0\x9f\xbf", false },
-		{ "\xed\xa0\x80", false }, { "\xed\x9f\xbf", true }, { "\xf0\x8f\xbf\xbf", false },
-		{ "\x80", false }, { "\xc3", false }, { "\xe2\x82", false }, { "\xf0\x9f\x98", false },
-		{ "\xf5\x80\x80\x80", false }, { "\xff", false }, { "a\xc3(", false } };
+		{ "\xf0\x9f\x98\x80", true }, { "\xf4\x8f\xbf\xbf", true },
+		{ "\xf4\x90\x80\x80", false }, { "\xc0\x80", false }, { "\xc1\xbf", false },
+		{ "\xe0\x9f\xbf", false }, { "\xed\xa0\x80", false }, { "\xed\x9f\xbf", true },
+		{ "\xf0\x8f\xbf\xbf", false }, { "\x80", false }, { "\xc3", false },
+		{ "\xe2\x82", false }, { "\xf0\x9f\x98", false }, { "\xf5\x80\x80\x80", false },
+		{ "\xff", false }, { "a\xc3(", false } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -263,7 +272,8 @@ read_test_file(const char *name)
 	f = fopen(path, "r");
 	if (f == NULL)
 		return NULL;
-	if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0 && (text = malloc((size_t)size + 1)) != NULL) {
+	if (fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0 &&
+	    (text = malloc((size_t)size + 1)) != NULL) {
 		rewind(f);
 		text[fread(text, 1, (size_t)size, f)] = '\0';
 	}
@@ -308,14 +318,15 @@ xml_text(const char *p, const char *end, const char *tag, char *out, size_t size
 static bool
 should_accept(const char *category, const char *diagnosis, const char *address)
 {
-	if (strcmp(diagnosis, "ISEMAIL_RFC5321_TLDNUMERIC") == 0 || strncmp(address, "\"\"@", 3) == 0)
+	if (strcmp(diagnosis, "ISEMAIL_RFC5321_TLDNUMERIC") == 0 ||
+	    strncmp(address, "\"\"@", 3) == 0)
 		return false;
 	if (strcmp(diagnosis, "ISEMAIL_RFC5322_LOCAL_TOOLONG") == 0 ||
 	    strcmp(diagnosis, "ISEMAIL_RFC5322_TOOLONG") == 0 ||
 	    strcmp(diagnosis, "ISEMAIL_RFC5321_IPV6DEPRECATED") == 0)
 		return true;
-	return strcmp(category, "ISEMAIL_VALID_CATEGORY") == 0 || strcmp(category, "ISEMAIL_DNSWARN") == 0 ||
-	    strcmp(category, "ISEMAIL_RFC5321") == 0;
+	return strcmp(category, "ISEMAIL_VALID_CATEGORY") == 0 ||
+	       strcmp(category, "ISEMAIL_DNSWARN") == 0 || strcmp(category, "ISEMAIL_RFC5321") == 0;
 }
 
 static void
