@@ -122,6 +122,7 @@ FORBIDDEN = [
 NETWORK = {"dnsd", "relay"}
 
 
+@pytest.mark.skipif(os.environ.get("FLAVOUR") == "asan", reason="a core of a sanitizer build is terabytes of shadow")
 def test_no_core_of_a_network_facing_process_holds_the_tls_key(busy, tmp_path):
     """The private scalar of the P-256 key is nowhere in the memory of those who speak TLS; it is in keyd."""
     text = subprocess.run(["openssl", "ec", "-in", busy.conf / "key.pem", "-noout", "-text"], capture_output=True,
