@@ -129,16 +129,16 @@ class Instance:
         self.estafeta("map", "build", "hash:%s/virtual" % self.conf)
 
     # --- commands
-    def estafeta(self, *args, check=True, input=None, timeout=120):
-        r = subprocess.run([BUILD / "estafeta", "-c", self.conf, *args], capture_output=True, text=True,
+    def estafeta(self, *args, check=True, input=None, timeout=120, prefix=()):
+        r = subprocess.run([*prefix, BUILD / "estafeta", "-c", self.conf, *args], capture_output=True, text=True,
                            input=input, timeout=timeout)
         if check and r.returncode != 0:
             raise AssertionError("estafeta %s: exit %d\n%s%s\n%s" % (
                 " ".join(map(str, args)), r.returncode, r.stdout, r.stderr, self.log_text()[-4000:]))
         return r
 
-    def start(self):
-        self.estafeta("start")
+    def start(self, prefix=()):
+        self.estafeta("start", prefix=prefix)
         self.running = True
         return self
 
