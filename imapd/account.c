@@ -46,6 +46,15 @@ imapd_account_free(struct imapd_account **ap)
 }
 
 void
+imapd_account_stop(struct imapd_account *a)
+{
+	for (struct imapd_session *s = a->sessions, *next; s != NULL; s = next) {
+		next = s->next;
+		imapd_session_stop(s);
+	}
+}
+
+void
 imapd_account_enter(struct imapd_account *a, struct imapd_session *s)
 {
 	s->next = a->sessions;
@@ -69,8 +78,8 @@ imapd_account_leave(struct imapd_account *a, struct imapd_session *s)
 }
 
 void
-imapd_account_login(struct imapd_account *a, struct view ticket, int control_fd, int stream_fd,
-    int authd_fd)
+imapd_account_login(
+    struct imapd_account *a, struct view ticket, int control_fd, int stream_fd, int authd_fd)
 {
 	imapd_handover_start(imapd_session_new(a), ticket, control_fd, stream_fd, authd_fd);
 }

@@ -27,8 +27,8 @@ struct imapd_account_ops {
 };
 
 struct imapd_account {
-	struct loop *loop;    /* borrowed */
-	struct store *store;  /* borrowed */
+	struct loop *loop;   /* borrowed */
+	struct store *store; /* borrowed */
 	struct imapd_config config;
 	struct imapd_account_ops ops;
 	void *arg;
@@ -41,11 +41,15 @@ struct imapd_account *imapd_account_new(struct loop *l, struct store *store,
     const struct imapd_config *config, const struct imapd_account_ops *ops, void *arg);
 void imapd_account_free(struct imapd_account **a); /* its sessions end without a word */
 
+/* Every session ends, with a word to its client; on_empty follows. */
+void imapd_account_stop(struct imapd_account *a);
+
 /* A client that master hands over (MASTER_LOGIN): the descriptors are owned from here on. */
-void imapd_account_login(struct imapd_account *a, struct view ticket, int control_fd, int stream_fd,
-    int authd_fd);
+void imapd_account_login(
+    struct imapd_account *a, struct view ticket, int control_fd, int stream_fd, int authd_fd);
 /* Something changed in this mailbox ("" = any); by is the session that did it, NULL: from outside. */
-void imapd_account_changed(struct imapd_account *a, const char *mailbox, const struct imapd_session *by);
+void imapd_account_changed(
+    struct imapd_account *a, const char *mailbox, const struct imapd_session *by);
 
 /* For sessions: in and out of the list. */
 void imapd_account_enter(struct imapd_account *a, struct imapd_session *s);

@@ -44,7 +44,8 @@ parse_id_pair(struct imapd_command *c, struct buf *line)
 	if (!imap_args_string(&c->args, &name) || !imap_args_space(&c->args) ||
 	    !imap_args_nstring(&c->args, &value, &is_nil))
 		return false;
-	buf_printf(line, "%s%s=", line->len ? ", " : "", lqs(arena_strndup(&c->arena, name.p, name.len)));
+	buf_printf(
+	    line, "%s%s=", line->len ? ", " : "", lqs(arena_strndup(&c->arena, name.p, name.len)));
 	buf_append_str(line, is_nil ? "NIL" : lq(value));
 	return true;
 }
@@ -61,8 +62,8 @@ imapd_parse_id(struct imapd_command *c)
 		return false;
 	if (!imap_args_next_is(&c->args, '('))
 		return imap_args_nstring(&c->args, &word, &is_nil) &&
-		    (is_nil || imap_args_fail(&c->args, "NIL or a list expected")) &&
-		    imap_args_end(&c->args);
+		       (is_nil || imap_args_fail(&c->args, "NIL or a list expected")) &&
+		       imap_args_end(&c->args);
 	buf_init(&line, ID_LOG_MAX); /* what does not fit is not logged */
 	if ((ok = imap_args_open(&c->args)) && !imap_args_next_is(&c->args, ')')) {
 		do

@@ -32,13 +32,15 @@ parse_head(struct imap_args *p, struct append *a)
 	a->flags = (struct imap_flags){ 0 };
 	if (!imap_args_space(p) || !imap_args_mailbox(p, &a->mailbox) || !imap_args_space(p))
 		return false;
-	if (imap_args_next_is(p, '(') && (!imap_args_flag_list(p, &a->flags) || !imap_args_space(p)))
+	if (imap_args_next_is(p, '(') &&
+	    (!imap_args_flag_list(p, &a->flags) || !imap_args_space(p)))
 		return false;
 	if (!imap_args_next_is(p, '"'))
 		return true;
 	return imap_args_string(p, &date) &&
-	    (imap_date_time_parse(date, &a->internal_date) || imap_args_fail(p, "Invalid date-time")) &&
-	    imap_args_space(p);
+	       (imap_date_time_parse(date, &a->internal_date) ||
+		   imap_args_fail(p, "Invalid date-time")) &&
+	       imap_args_space(p);
 }
 
 /* Is there a place for it?  A client that waits for our "+" is told before it sends the bytes. */
@@ -98,7 +100,7 @@ imapd_parse_append(struct imapd_command *c)
 	uint32_t size;
 
 	return parse_head(&c->args, &again) && imap_args_streamed_literal(&c->args, &size) &&
-	    imap_args_end(&c->args);
+	       imap_args_end(&c->args);
 }
 
 static const char *const *
@@ -129,6 +131,6 @@ imapd_cmd_append(struct imapd_command *c)
 	a->save = NULL; /* save_finish frees it either way */
 	if (save_finish(save, &options, &uidvalidity, &uid, &a->err) != 0)
 		return imapd_failed_target(c, &a->err);
-	return imapd_ok(c, arena_printf(&c->arena, "APPENDUID %u %u", uidvalidity, uid),
-	    "Append completed.");
+	return imapd_ok(
+	    c, arena_printf(&c->arena, "APPENDUID %u %u", uidvalidity, uid), "Append completed.");
 }

@@ -12,8 +12,8 @@ imapd_parse_copy(struct imapd_command *c)
 	struct copy *copy = c->data = imapd_command_alloc(c, sizeof *copy);
 
 	return imap_args_space(&c->args) && imap_args_seqset(&c->args, &copy->set) &&
-	    imap_args_space(&c->args) && imap_args_mailbox(&c->args, &copy->mailbox) &&
-	    imap_args_end(&c->args);
+	       imap_args_space(&c->args) && imap_args_mailbox(&c->args, &copy->mailbox) &&
+	       imap_args_end(&c->args);
 }
 
 /* "COPYUID 38505 304,319:320 3956:3958" */
@@ -52,7 +52,8 @@ imapd_cmd_copy(struct imapd_command *c)
 		return IMAPD_DONE;
 	for (size_t i = 0; i < count; i++)
 		seqs[i] = sel->snapshot.uids[seqs[i] - 1];
-	if (mailbox_copy(sel->box, seqs, count, copy->mailbox, is_move, &c->arena, &result, &err) != 0)
+	if (mailbox_copy(sel->box, seqs, count, copy->mailbox, is_move, &c->arena, &result, &err) !=
+	    0)
 		return imapd_failed_target(c, &err);
 	if (result.count == 0)
 		return imapd_ok(c, NULL, count == 0 ? "No messages found." : "Messages are gone.");

@@ -7,7 +7,7 @@ imapd_parse_uid_expunge(struct imapd_command *c)
 	struct imap_seqset *set = c->data = imapd_command_alloc(c, sizeof *set);
 
 	return imap_args_space(&c->args) && imap_args_seqset(&c->args, set) &&
-	    imap_args_end(&c->args);
+	       imap_args_end(&c->args);
 }
 
 enum imapd_result

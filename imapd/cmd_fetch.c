@@ -18,6 +18,9 @@ enum {
 	CACHE_ENVELOPE = 'e',
 	CACHE_BODY = 'b',
 	CACHE_STRUCTURE = 's',
+	CACHE_BATCH = 128,           /* derived texts written in one transaction ... */
+	CACHE_BATCH_BYTES = 1 << 20, /* ... or less, if they are large */
+	CONTENT_KEEP_MS = 10000,
 };
 
 struct fetch_args {
@@ -48,9 +51,13 @@ struct fetch_run {
 	bool has_partial;
 	struct mime_part *root;
 	struct arena scratch;
+	struct imapd_infos infos;
+	struct cache_value cached[CACHE_BATCH]; /* to be written; values in cache_arena */
+	size_t ncached;
+	struct arena cache_arena;
 	struct buf section;
 	/* for the tagged reply */
-	bool has_missing, has_failed, has_changed;
+	bool has_missing, has_failed;
 };
 
 bool
@@ -67,12 +74,25 @@ imapd_parse_fetch(struct imapd_command *c)
 }
 
 /* --- begin and end --------------------------------------------------------------------------------------- */
+/* A cache that cannot be written costs time, nothing else. */
+static void
+flush_cache(struct imapd_command *c, struct fetch_run *run)
+{
+	struct err err;
+
+	if (mailbox_cache_put_many(c->session->selected.box, run->cached, run->ncached, &err) != 0)
+		log_as(c->session->log_tag, LOG_LEVEL_DEBUG, "cache: %s", err.text);
+	run->ncached = 0;
+	arena_clear(&run->cache_arena);
+}
+
 static void
 cleanup(struct imapd_command *c)
 {
 	struct fetch_run *run = c->work;
 	struct imapd_session *s = c->session;
 
+	flush_cache(c, run);
 	buf_clear(&run->envelope.text);
 	buf_clear(&run->body.text);
 	buf_clear(&run->structure.text);
@@ -82,6 +102,8 @@ cleanup(struct imapd_command *c)
 	if (!run->has_partial || run->have != NEED_WHOLE || s->content.len < CONTENT_KEEP_MIN) {
 		s->content_uid = 0;
 		buf_clear(&s->content);
+	} else {
+		loop_timer_start(&s->content_timer, CONTENT_KEEP_MS);
 	}
 }
 
@@ -105,6 +127,7 @@ begin(struct imapd_command *c)
 	derived_init(&run->structure, &a->want, FETCH_BODYSTRUCTURE, CACHE_STRUCTURE);
 	buf_init(&run->section, SECTION_MAX);
 	arena_init(&run->scratch, SCRATCH_MAX);
+	arena_init(&run->cache_arena, CACHE_BATCH_BYTES + STRUCTURE_MAX);
 	for (size_t i = 0; i < a->want.count; i++)
 		run->has_partial |= a->want.items[i].is_partial;
 	run->sets_seen = a->want.sets_seen && !c->session->selected.is_read_only;
@@ -115,12 +138,11 @@ begin(struct imapd_command *c)
 static enum imapd_result
 finish(struct imapd_command *c, const struct fetch_run *run)
 {
-	if (run->has_changed)
-		imapd_account_changed(c->session->account, c->session->selected.name, c->session);
 	if (run->has_failed)
 		return imapd_no(c, "UNAVAILABLE", "Some messages could not be read.");
 	if (run->has_missing && !(c->row->flags & CMD_UID))
-		return imapd_no(c, "EXPUNGEISSUED", "Some of the requested messages no longer exist.");
+		return imapd_no(
+		    c, "EXPUNGEISSUED", "Some of the requested messages no longer exist.");
 	return imapd_ok(c, run->has_missing ? "EXPUNGEISSUED" : NULL, "Fetch completed.");
 }
 
@@ -129,7 +151,8 @@ static void
 replace_nuls(struct buf *b)
 {
 	/* RFC 3501 9: no NUL on the wire.  Only a foreign program can have put one in; Dovecot shows it so, too. */
-	for (char *p = b->p; p != NULL && (p = memchr(p, '\0', b->len - (size_t)(p - b->p))) != NULL;)
+	for (char *p = b->p;
+	     p != NULL && (p = memchr(p, '\0', b->len - (size_t)(p - b->p))) != NULL;)
 		*p = (char)0x80;
 }
 
@@ -144,10 +167,13 @@ need_of_item(const struct imap_fetch_item *item)
 static void
 get_derived(struct imapd_command *c, struct fetch_run *run, struct derived *d)
 {
+	struct mailbox *box = c->session->selected.box;
+	struct err err;
+
 	buf_reset(&d->text);
 	d->has_value = d->is_wanted &&
-	    mailbox_cache_get(c->session->selected.box, run->info.uid, d->key, &d->text, NULL) == 0 &&
-	    d->text.len > 0;
+		       mailbox_cache_get(box, run->info.uid, d->key, &d->text, &err) == 0 &&
+		       d->text.len > 0;
 	if (!d->has_value)
 		buf_reset(&d->text);
 }
@@ -167,8 +193,9 @@ load_content(struct imapd_command *c, struct fetch_run *run, enum need need, str
 	}
 	s->content_uid = 0;
 	buf_reset(&s->content);
-	r = need == NEED_WHOLE ? mailbox_read(s->selected.box, run->info.uid, &s->content, err)
-				: mailbox_read_header(s->selected.box, run->info.uid, &s->content, err);
+	r = need == NEED_WHOLE
+		? mailbox_read(s->selected.box, run->info.uid, &s->content, err)
+		: mailbox_read_header(s->selected.box, run->info.uid, &s->content, err);
 	if (r != 0)
 		return -1;
 	replace_nuls(&s->content);
@@ -197,15 +224,22 @@ needs_tree(const struct fetch_args *a, const struct fetch_run *run)
 		    imap_section_needs_tree(&a->want.items[i].section))
 			return true;
 	return (run->body.is_wanted && !run->body.has_value) ||
-	    (run->structure.is_wanted && !run->structure.has_value);
+	       (run->structure.is_wanted && !run->structure.has_value);
 }
 
 /* Into the cache what was worked out; what passed its bounds is worked out each time, and shown as empty. */
 static void
 put_derived(struct imapd_command *c, struct fetch_run *run, struct derived *d)
 {
+	char *copy = arena_strndup(&run->cache_arena, d->text.p, d->text.len);
+
 	d->has_value = true;
-	(void)mailbox_cache_put(c->session->selected.box, run->info.uid, d->key, buf_view(&d->text), NULL);
+	if (copy == NULL)
+		return;
+	run->cached[run->ncached++] =
+	    (struct cache_value){ run->info.uid, d->key, view_make(copy, d->text.len) };
+	if (run->ncached == CACHE_BATCH || run->cache_arena.used_bytes >= CACHE_BATCH_BYTES)
+		flush_cache(c, run);
 }
 
 static void
@@ -240,8 +274,8 @@ make_derived(struct imapd_command *c, struct fetch_run *run)
 	make_structure(c, run, &run->structure);
 	if (!d->is_wanted || d->has_value)
 		return;
-	if (imap_envelope_write(view_make(message.p, header_block_length(message)), &run->scratch,
-		&d->text) == 0) {
+	if (imap_envelope_write(
+		view_make(message.p, header_block_length(message)), &run->scratch, &d->text) == 0) {
 		put_derived(c, run, d);
 		return;
 	}
@@ -252,7 +286,8 @@ make_derived(struct imapd_command *c, struct fetch_run *run)
 static enum need
 total_need(const struct fetch_args *a, const struct fetch_run *run)
 {
-	enum need need = run->envelope.is_wanted && !run->envelope.has_value ? NEED_HEADER : NEED_NOTHING;
+	enum need need =
+	    run->envelope.is_wanted && !run->envelope.has_value ? NEED_HEADER : NEED_NOTHING;
 
 	for (size_t i = 0; i < a->want.count; i++)
 		if (need_of_item(&a->want.items[i]) > need)
@@ -264,8 +299,8 @@ static void
 send_flags(struct imapd_session *s, const struct fetch_run *run)
 {
 	buf_append_str(&s->out, "FLAGS ");
-	imapd_write_flags(s, &s->out, &run->info,
-	    s->selected.snapshot.states[run->seq - 1] & SNAPSHOT_RECENT);
+	imapd_write_flags(
+	    s, &s->out, &run->info, s->selected.snapshot.states[run->seq - 1] & SNAPSHOT_RECENT);
 }
 
 /* RFC 3501 6.4.5: reading the body sets \Seen, and the response shows it. */
@@ -286,15 +321,16 @@ set_seen(struct imapd_command *c, struct fetch_run *run)
 		log_as(c->session->log_tag, LOG_LEVEL_WARN, "setting \\Seen failed: %s", err.text);
 		return;
 	}
-	if (mailbox_get(sel->box, run->info.uid, &run->info, NULL) == 0)
+	if (mailbox_get(sel->box, run->info.uid, &run->info, &err) == 0)
 		imapd_selected_own(c->session, run->info.uid, run->info.modseq);
 }
 
 /* All that is needed of a message, before the first word about it is sent. */
 static int
-load_message(struct imapd_command *c, struct fetch_run *run, uint32_t uid, struct err *err)
+load_message(struct imapd_command *c, struct fetch_run *run, struct err *err)
 {
-	if (mailbox_get(c->session->selected.box, uid, &run->info, err) != 0)
+	if (imapd_infos_get(c->session, &run->infos, run->seqs + run->at - 1,
+		run->count - run->at + 1, &run->info, err) != 0)
 		return -1;
 	get_derived(c, run, &run->envelope);
 	get_derived(c, run, &run->body);
@@ -316,7 +352,7 @@ begin_response(struct imapd_command *c, struct fetch_run *run)
 
 	set_seen(c, run);
 	is_seen = run->info.flags & FLAG_SEEN;
-	run->has_changed |= is_seen != was_seen;
+	c->has_changed |= is_seen != was_seen;
 	if (a->want.has_flags || is_seen != was_seen)
 		imapd_tell_keywords(s, false);
 	imapd_send(s, "* %u FETCH (", run->seq);
@@ -342,7 +378,7 @@ open_message(struct imapd_command *c, struct fetch_run *run)
 		run->has_missing = true;
 		return false;
 	}
-	if (load_message(c, run, uid, &err) == 0) {
+	if (load_message(c, run, &err) == 0) {
 		begin_response(c, run);
 		return true;
 	}
@@ -376,7 +412,8 @@ send_section(struct imapd_command *c, struct fetch_run *run, const struct imap_f
 
 	/* a tree that passed its bounds has no parts to show */
 	if (!imap_section_needs_tree(&item->section) || run->root != NULL)
-		r = imap_section_find(&item->section, content_view(s), run->root, &run->section, &found);
+		r = imap_section_find(
+		    &item->section, content_view(s), run->root, &run->section, &found);
 	if (item->label != NULL) {
 		buf_append_str(&s->out, item->label);
 	} else {
@@ -389,16 +426,14 @@ send_section(struct imapd_command *c, struct fetch_run *run, const struct imap_f
 		imapd_send(s, " NIL");
 		return;
 	}
-	found = cut_partial(item, found);
-	if (found.len == 0)
-		imapd_send(s, " \"\"");
-	else
-		imapd_send(s, " {%zu}\r\n", found.len);
-	run->rest = found;
+	/* a literal even where it is empty: the common client libraries look for one */
+	run->rest = cut_partial(item, found);
+	imapd_send(s, " {%zu}\r\n", run->rest.len);
 }
 
 static void
-send_derived(struct imapd_session *s, struct fetch_run *run, const char *label, const struct derived *d)
+send_derived(
+    struct imapd_session *s, struct fetch_run *run, const char *label, const struct derived *d)
 {
 	imapd_send(s, "%s ", label);
 	run->rest = buf_view(&d->text);
@@ -418,8 +453,8 @@ send_item(struct imapd_command *c, struct fetch_run *run, const struct imap_fetc
 		send_flags(s, run);
 		break;
 	case FETCH_INTERNALDATE:
-		imap_date_time_format(run->info.internal_date, imap_local_zone(run->info.internal_date),
-		    date);
+		imap_date_time_format(
+		    run->info.internal_date, imap_local_zone(run->info.internal_date), date);
 		imapd_send(s, "INTERNALDATE \"%s\"", date);
 		break;
 	case FETCH_SIZE:

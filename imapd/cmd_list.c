@@ -7,14 +7,14 @@
 
 struct list_query {
 	struct view reference, pattern; /* UTF-8 */
-	bool is_root; /* 6.3.8: an empty pattern asks for separator and root */
+	bool is_root;                   /* 6.3.8: an empty pattern asks for separator and root */
 	bool matches_nothing;
 };
 
 struct list_run {
 	struct mailbox_info *boxes;
 	size_t count, at;
-	struct view pattern; /* reference and pattern in one */
+	struct view pattern;     /* reference and pattern in one */
 	const char *parent_told; /* LSUB */
 };
 

@@ -12,8 +12,9 @@ static bool
 exists(struct imapd_command *c, const char *name)
 {
 	struct mailbox_status status;
+	struct err err;
 
-	return store_status(c->session->account->store, name, &status, NULL) == 0;
+	return store_status(c->session->account->store, name, &status, &err) == 0;
 }
 
 /* What is refused because it is there already says so (RFC 5530). */
@@ -71,7 +72,8 @@ imapd_cmd_delete(struct imapd_command *c)
 		return imapd_no(c, "CANNOT", "INBOX can't be deleted");
 	if (store_delete(c->session->account->store, name, &err) != 0) {
 		if (err.kind == ERR_PERM)
-			return imapd_no(c, "HASCHILDREN", "Mailbox has children, delete them first");
+			return imapd_no(
+			    c, "HASCHILDREN", "Mailbox has children, delete them first");
 		return imapd_failed(c, &err);
 	}
 	leave(c->session, name);
@@ -88,8 +90,8 @@ imapd_parse_rename(struct imapd_command *c)
 	struct rename *r = c->data = imapd_command_alloc(c, sizeof *r);
 
 	return imap_args_space(&c->args) && imap_args_mailbox(&c->args, &r->from) &&
-	    imap_args_space(&c->args) && imap_args_mailbox(&c->args, &r->to) &&
-	    imap_args_end(&c->args);
+	       imap_args_space(&c->args) && imap_args_mailbox(&c->args, &r->to) &&
+	       imap_args_end(&c->args);
 }
 
 static bool
@@ -136,8 +138,14 @@ imapd_cmd_subscribe(struct imapd_command *c)
 }
 
 /* --- STATUS ----------------------------------------------------------------------------------------------- */
-enum status_item { STATUS_MESSAGES, STATUS_RECENT, STATUS_UIDNEXT, STATUS_UIDVALIDITY, STATUS_UNSEEN,
-	STATUS_ITEMS };
+enum status_item {
+	STATUS_MESSAGES,
+	STATUS_RECENT,
+	STATUS_UIDNEXT,
+	STATUS_UIDVALIDITY,
+	STATUS_UNSEEN,
+	STATUS_ITEMS
+};
 static const char *const status_words[STATUS_ITEMS] = { "MESSAGES", "RECENT", "UIDNEXT",
 	"UIDVALIDITY", "UNSEEN" };
 
@@ -194,10 +202,11 @@ imapd_cmd_status(struct imapd_command *c)
 	buf_append_str(&s->out, "* STATUS ");
 	imap_write_mailbox(&s->out, q->mailbox);
 	for (size_t i = 0; i < q->count; i++) {
-		const uint32_t values[STATUS_ITEMS] = { status.messages, status.recent, status.uidnext,
-			status.uidvalidity, status.unseen };
+		const uint32_t values[STATUS_ITEMS] = { status.messages, status.recent,
+			status.uidnext, status.uidvalidity, status.unseen };
 
-		imapd_send(s, "%s%s %u", i ? " " : " (", status_words[q->items[i]], values[q->items[i]]);
+		imapd_send(
+		    s, "%s%s %u", i ? " " : " (", status_words[q->items[i]], values[q->items[i]]);
 	}
 	imapd_send(s, ")\r\n");
 	return IMAPD_DONE;

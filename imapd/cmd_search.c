@@ -8,10 +8,10 @@ struct search_run {
 	struct imap_search_work work;
 	struct message_info batch[BATCH];
 	size_t nbatch, at;
-	uint32_t next_uid;   /* the next batch begins there; 0: the last was had */
-	uint32_t *found;     /* sequence numbers or UIDs */
+	uint32_t next_uid; /* the next batch begins there; 0: the last was had */
+	uint32_t *found;   /* sequence numbers or UIDs */
 	size_t nfound, told;
-	bool is_told;        /* the response has begun */
+	bool is_told; /* the response has begun */
 };
 
 struct search_message {
@@ -24,7 +24,8 @@ imapd_parse_search(struct imapd_command *c)
 {
 	struct imap_search *search = c->data = imapd_command_alloc(c, sizeof *search);
 
-	if (imap_args_space(&c->args) && imap_search_parse(&c->args, search) && imap_args_end(&c->args))
+	if (imap_args_space(&c->args) && imap_search_parse(&c->args, search) &&
+	    imap_args_end(&c->args))
 		return true;
 	if (search->has_bad_charset)
 		imapd_no(c, "BADCHARSET (US-ASCII UTF-8)", "Unknown charset");
@@ -35,16 +36,18 @@ static int
 read_header(void *arg, struct buf *out)
 {
 	struct search_message *m = arg;
+	struct err err;
 
-	return mailbox_read_header(m->box, m->uid, out, NULL);
+	return mailbox_read_header(m->box, m->uid, out, &err);
 }
 
 static int
 read_whole(void *arg, struct buf *out)
 {
 	struct search_message *m = arg;
+	struct err err;
 
-	return mailbox_read(m->box, m->uid, out, NULL);
+	return mailbox_read(m->box, m->uid, out, &err);
 }
 
 static void

@@ -21,10 +21,11 @@ tell_unseen(struct imapd_session *s, const struct mailbox_status *status)
 {
 	struct imapd_selected *sel = &s->selected;
 	struct first_unseen first = { 0 };
+	struct err err;
 	uint32_t seq;
 
 	if (status->unseen == 0 ||
-	    mailbox_each(sel->box, 1, UINT32_MAX, on_message, &first, NULL) != 0)
+	    mailbox_each(sel->box, 1, UINT32_MAX, on_message, &first, &err) != 0)
 		return;
 	seq = imap_snapshot_seq(&sel->snapshot, first.uid);
 	if (seq != 0)
@@ -77,8 +78,8 @@ imapd_cmd_close(struct imapd_command *c)
 	size_t ngone;
 
 	if (!(c->row->flags & CMD_VARIANT) && !sel->is_read_only && sel->snapshot.count > 0) {
-		if (mailbox_expunge(sel->box, sel->snapshot.uids, sel->snapshot.count, true, &c->arena,
-			&gone, &ngone, &err) != 0)
+		if (mailbox_expunge(sel->box, sel->snapshot.uids, sel->snapshot.count, true,
+			&c->arena, &gone, &ngone, &err) != 0)
 			return imapd_failed(c, &err);
 		s->counts.expunged += ngone;
 	}

@@ -12,10 +12,11 @@ struct store_args {
 
 struct store_run {
 	uint32_t *seqs;
-	size_t count, at;   /* at: stored up to here */
-	size_t told;        /* reported up to here */
+	size_t count, at; /* at: stored up to here */
+	size_t told;      /* reported up to here */
 	struct keyword_set keywords;
 	uint32_t uids[MESSAGES_PER_STEP];
+	struct imapd_infos infos;
 };
 
 static bool
@@ -23,14 +24,14 @@ parse_mode(struct imapd_command *c, struct store_args *a)
 {
 	struct view word;
 
-	a->mode = imap_args_try(&c->args, '+')	 ? STORE_ADD
-	    : imap_args_try(&c->args, '-') ? STORE_REMOVE
-					   : STORE_REPLACE;
+	a->mode = imap_args_try(&c->args, '+')   ? STORE_ADD
+		  : imap_args_try(&c->args, '-') ? STORE_REMOVE
+						 : STORE_REPLACE;
 	if (!imap_args_word(&c->args, &word))
 		return false;
 	a->is_silent = view_case_eq_str(word, "FLAGS.SILENT");
 	return a->is_silent || view_case_eq_str(word, "FLAGS") ||
-	    imap_args_fail(&c->args, "Invalid item");
+	       imap_args_fail(&c->args, "Invalid item");
 }
 
 bool
@@ -64,7 +65,8 @@ resolve_keywords(struct imapd_command *c, const struct store_args *a, struct key
 	struct err err = { 0 };
 
 	for (size_t i = 0; i < a->flags.nkeywords; i++) {
-		int n = mailbox_keyword_number(box, a->flags.keywords[i], a->mode != STORE_REMOVE, &err);
+		int n = mailbox_keyword_number(
+		    box, a->flags.keywords[i], a->mode != STORE_REMOVE, &err);
 
 		if (n >= 0) {
 			set_keyword(out, n);
@@ -78,7 +80,7 @@ resolve_keywords(struct imapd_command *c, const struct store_args *a, struct key
 	}
 	/* $Forwarded may also stand in an imported keyword table */
 	if ((a->flags.flags & FLAG_PASSED) && a->mode == STORE_REMOVE) {
-		int n = mailbox_keyword_number(box, "$Forwarded", false, NULL);
+		int n = mailbox_keyword_number(box, "$Forwarded", false, &err);
 
 		if (n >= 0)
 			set_keyword(out, n);
@@ -97,10 +99,12 @@ begin(struct imapd_command *c)
 		imapd_no(c, "READ-ONLY", "Mailbox is read-only");
 		return false;
 	}
+	/* the set means what the client knows of: before new messages come in */
+	if (!imapd_select_messages(c, &a->set, &run->seqs, &run->count))
+		return false;
 	/* what others did until now is told; what comes of this STORE is not (6.4.6: .SILENT) */
 	imapd_selected_collect(s);
-	return !s->is_ending && imapd_select_messages(c, &a->set, &run->seqs, &run->count) &&
-	    resolve_keywords(c, a, &run->keywords);
+	return !s->is_ending && resolve_keywords(c, a, &run->keywords);
 }
 
 static bool
@@ -124,15 +128,18 @@ store_some(struct imapd_command *c, struct store_run *run)
 
 /* The new flags, as a FETCH would show them; they are no news any more then. */
 static void
-tell(struct imapd_command *c, uint32_t seq)
+tell(struct imapd_command *c, struct store_run *run)
 {
 	struct imapd_session *s = c->session;
 	struct imapd_selected *sel = &s->selected;
 	const struct store_args *a = c->data;
+	const uint32_t *seqs = run->seqs + run->told;
+	uint32_t seq = seqs[0];
 	struct message_info info;
+	struct err err;
 
 	if ((sel->snapshot.states[seq - 1] & SNAPSHOT_GONE) ||
-	    mailbox_get(sel->box, sel->snapshot.uids[seq - 1], &info, NULL) != 0)
+	    imapd_infos_get(s, &run->infos, seqs, run->at - run->told, &info, &err) != 0)
 		return;
 	imapd_selected_own(s, info.uid, info.modseq);
 	if ((a->flags.flags & FLAG_DELETED) && a->mode != STORE_REMOVE)
@@ -160,7 +167,8 @@ imapd_cmd_store(struct imapd_command *c)
 	}
 	if (run->told == run->at && run->at < run->count && !store_some(c, run))
 		return IMAPD_DONE;
-	while (run->told < run->at)
-		tell(c, run->seqs[run->told++]);
+	run->infos.count = run->infos.at = 0; /* what was read ahead before is no longer so */
+	for (; run->told < run->at; run->told++)
+		tell(c, run);
 	return run->at < run->count ? IMAPD_MORE : imapd_ok(c, NULL, "Store completed.");
 }

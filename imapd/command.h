@@ -15,11 +15,11 @@ enum imapd_result {
 };
 
 enum imapd_command_flags {
-	CMD_UID = 1,         /* numbers are UIDs, and are answered with UIDs */
-	CMD_NEWS = 2,        /* untagged news of the mailbox before the reply */
-	CMD_NO_EXPUNGE = 4,  /* RFC 3501 7.4.1: no EXPUNGE during FETCH, STORE, SEARCH */
-	CMD_CHANGES = 8,     /* other sessions should look */
-	CMD_VARIANT = 16,    /* the second of two: EXAMINE, UNSELECT, MOVE, UNSUBSCRIBE */
+	CMD_UID = 1,        /* numbers are UIDs, and are answered with UIDs */
+	CMD_NEWS = 2,       /* untagged news of the mailbox before the reply */
+	CMD_NO_EXPUNGE = 4, /* RFC 3501 7.4.1: no EXPUNGE during FETCH, STORE, SEARCH */
+	CMD_CHANGES = 8,    /* has_changed, whenever it ran */
+	CMD_VARIANT = 16,   /* the second of two: EXAMINE, UNSELECT, MOVE, UNSUBSCRIBE */
 	CMD_KEEPS_CONTENT = 32,
 };
 
@@ -34,13 +34,13 @@ struct imapd_command_row {
 	enum imapd_result (*run)(struct imapd_command *c);
 	/* For those that want their literals in pieces: what to do with the one announced (the reply is set when it is
 	 * refused), its bytes. May be NULL. */
-	enum imapd_literal_answer (*literal)(struct imapd_command *c, struct view text, uint64_t size);
+	enum imapd_literal_answer (*literal)(
+	    struct imapd_command *c, struct view text, uint64_t size);
 	void (*bytes)(struct imapd_command *c, struct view chunk);
 	/* A line that came while it waits. */
 	void (*line)(struct imapd_command *c, struct view text);
 };
 const struct imapd_command_row *imapd_command_find(struct view name);
-const struct imapd_command_row *imapd_command_rows(size_t *count);
 extern const char imapd_capabilities[];
 
 enum imapd_phase { PHASE_READ, PHASE_RUN, PHASE_WAIT, PHASE_NEWS, PHASE_REPLY };
@@ -49,14 +49,16 @@ struct imapd_command {
 	struct imapd_session *session;
 	const struct imapd_command_row *row; /* NULL: not one of ours; the reply is set */
 	struct arena arena;
-	const char *tag;       /* in the arena */
+	const char *tag; /* in the arena */
 	struct imap_args args;
 	enum imapd_phase phase;
-	void *data;            /* parsed arguments, in the arena */
-	void *work;            /* while it runs, in the arena; */
-	void (*cleanup)(struct imapd_command *c); /* for what of it is not in the arena; may be NULL */
-	const char *status;    /* "OK", "NO", "BAD"; NULL: not decided */
-	const char *code;      /* without brackets; NULL: none */
+	void *data; /* parsed arguments, in the arena */
+	void *work; /* while it runs, in the arena */
+	void (*cleanup)(
+	    struct imapd_command *c); /* for what of it is not in the arena; may be NULL */
+	bool has_changed;             /* other sessions should look */
+	const char *status;           /* "OK", "NO", "BAD"; NULL: not decided */
+	const char *code;             /* without brackets; NULL: none */
 	const char *text;
 };
 
@@ -81,9 +83,11 @@ bool imapd_parse_none(struct imapd_command *c);
 bool imapd_parse_mailbox(struct imapd_command *c); /* c->data: const char * */
 /* A cursor behind the command's name in its text, which may be incomplete yet. */
 void imapd_args_behind_name(struct imapd_command *c, struct view text, struct imap_args *out);
-void *imapd_command_alloc(struct imapd_command *c, size_t size); /* zeroed; dies when the arena is full */
+void *imapd_command_alloc(
+    struct imapd_command *c, size_t size); /* zeroed; dies when the arena is full */
 /* Sequence numbers of a set that the selected mailbox has; false: the reply is set (RFC 3501 9, seq-number). */
-bool imapd_select_messages(struct imapd_command *c, struct imap_seqset *set, uint32_t **seqs, size_t *count);
+bool imapd_select_messages(
+    struct imapd_command *c, struct imap_seqset *set, uint32_t **seqs, size_t *count);
 
 /* --- the commands, one file each or a close group -------------------------------------------------------- */
 enum imapd_result imapd_cmd_capability(struct imapd_command *c);
@@ -113,7 +117,8 @@ enum imapd_result imapd_cmd_status(struct imapd_command *c);
 
 bool imapd_parse_append(struct imapd_command *c);
 enum imapd_result imapd_cmd_append(struct imapd_command *c);
-enum imapd_literal_answer imapd_literal_append(struct imapd_command *c, struct view text, uint64_t size);
+enum imapd_literal_answer imapd_literal_append(
+    struct imapd_command *c, struct view text, uint64_t size);
 void imapd_bytes_append(struct imapd_command *c, struct view chunk);
 
 bool imapd_parse_fetch(struct imapd_command *c);

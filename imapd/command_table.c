@@ -55,10 +55,3 @@ imapd_command_find(struct view name)
 			return &rows[i];
 	return NULL;
 }
-
-const struct imapd_command_row *
-imapd_command_rows(size_t *count)
-{
-	*count = sizeof rows / sizeof rows[0];
-	return rows;
-}

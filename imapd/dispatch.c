@@ -129,7 +129,8 @@ take_head(struct imapd_command *c, struct view text)
 	struct view tag;
 
 	imap_args_init(&c->args, text, &c->arena);
-	if (!imap_args_tag(&c->args, &tag) || (c->tag = arena_strndup(&c->arena, tag.p, tag.len)) == NULL) {
+	if (!imap_args_tag(&c->args, &tag) ||
+	    (c->tag = arena_strndup(&c->arena, tag.p, tag.len)) == NULL) {
 		c->tag = "*";
 		imapd_bad(c, text.len ? "Invalid tag." : "Null command.");
 		return;
@@ -138,8 +139,9 @@ take_head(struct imapd_command *c, struct view text)
 	if (row == NULL)
 		imapd_bad(c, "Unknown command.");
 	else if (!(row->states & s->state))
-		imapd_bad(c, s->state == IMAPD_AUTHENTICATED ? "No mailbox selected."
-							      : "Command not permitted in this state.");
+		imapd_bad(c, s->state == IMAPD_AUTHENTICATED
+				 ? "No mailbox selected."
+				 : "Command not permitted in this state.");
 	else
 		c->row = row;
 }
@@ -161,7 +163,7 @@ parse(struct imapd_command *c)
 		return;
 	if (c->status == NULL && !is_refusal(c))
 		imapd_bad(c, arena_printf(&c->arena, "Error in IMAP command %s: %s", c->row->name,
-			       c->args.problem ? c->args.problem : "Invalid arguments"));
+				 c->args.problem ? c->args.problem : "Invalid arguments"));
 }
 
 static void
@@ -284,12 +286,15 @@ send_reply(struct imapd_command *c)
 	if (c->code != NULL)
 		imapd_send(s, "[%s] ", c->code);
 	imapd_send(s, "%s\r\n", c->text);
+	/* now that this client knows, the others hear of it; \Recent goes to the one who acted */
+	if (c->has_changed)
+		imapd_account_changed(s->account, "", s);
 	s->bad_commands = strcmp(c->status, "BAD") == 0 ? s->bad_commands + 1 : 0;
 	if (s->state == IMAPD_LOGOUT)
 		imapd_session_end(s, "Logged out");
 	else if (s->bad_commands >= s->account->config.bad_commands_max)
-		imapd_session_bye(s, "Too many invalid IMAP commands.",
-		    "Too many invalid IMAP commands.");
+		imapd_session_bye(
+		    s, "Too many invalid IMAP commands.", "Too many invalid IMAP commands.");
 }
 
 static void
@@ -298,8 +303,7 @@ step_run(struct imapd_command *c)
 	switch (c->row->run(c)) {
 	case IMAPD_DONE:
 		imapd_ok(c, NULL, arena_printf(&c->arena, "%s completed.", c->row->name));
-		if (c->row->flags & CMD_CHANGES)
-			imapd_account_changed(c->session->account, "", c->session);
+		c->has_changed |= (c->row->flags & CMD_CHANGES) != 0;
 		c->phase = PHASE_NEWS;
 		break;
 	case IMAPD_WAIT:
@@ -376,14 +380,15 @@ imapd_parse_mailbox(struct imapd_command *c)
 }
 
 bool
-imapd_select_messages(struct imapd_command *c, struct imap_seqset *set, uint32_t **seqs, size_t *count)
+imapd_select_messages(
+    struct imapd_command *c, struct imap_seqset *set, uint32_t **seqs, size_t *count)
 {
 	const struct imap_snapshot *snapshot = &c->session->selected.snapshot;
 	bool is_uid = c->row->flags & CMD_UID;
 
 	if (!is_uid && (snapshot->count == 0 || imap_seqset_max_number(set) > snapshot->count)) {
 		imapd_bad(c, arena_printf(&c->arena, "Error in IMAP command %s: Invalid messageset",
-			       c->row->name));
+				 c->row->name));
 		return false;
 	}
 	*seqs = imap_snapshot_select(snapshot, set, is_uid, &c->arena, count);

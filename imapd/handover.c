@@ -61,7 +61,8 @@ on_hello(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	log_debug("session %s from %s on %s", lqs(id), lqs(client), lqs(server));
 	imapd_session_start(s);
 	if (a->count > a->config.sessions_max) {
-		imapd_send(s, "%s NO [LIMIT] Maximum number of sessions of this account exceeded\r\n", tag);
+		imapd_send(s,
+		    "%s NO [LIMIT] Maximum number of sessions of this account exceeded\r\n", tag);
 		imapd_session_bye(s, "[LIMIT] Too many sessions", "Too many sessions");
 	} else {
 		imapd_send(s, "%s OK [CAPABILITY %s] Logged in\r\n", tag, imapd_capabilities);
@@ -106,7 +107,8 @@ on_redeemed(void *arg, struct ipc_in *in)
 		is_ours = status == AUTHD_OK && strcmp(account, s->account->config.account) == 0;
 	}
 	if (!is_ours) {
-		log_warn("login refused: the ticket was not redeemed%s", in ? "" : " (authd did not answer)");
+		log_warn("login refused: the ticket was not redeemed%s",
+		    in ? "" : " (authd did not answer)");
 		imapd_session_end(s, "Ticket refused");
 		loop_timer_soon(&s->handover_timer); /* not from inside the edge's own call */
 		return;
@@ -116,8 +118,8 @@ on_redeemed(void *arg, struct ipc_in *in)
 }
 
 void
-imapd_handover_start(struct imapd_session *s, struct view ticket, int control_fd, int stream_fd,
-    int authd_fd)
+imapd_handover_start(
+    struct imapd_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd)
 {
 	struct ipc_out out;
 

@@ -134,7 +134,8 @@ imap_args_word(struct imap_args *p, struct view *out)
 {
 	size_t n = 0;
 
-	while (n < p->rest.len && (ascii_is_alnum((unsigned char)p->rest.p[n]) || p->rest.p[n] == '.'))
+	while (
+	    n < p->rest.len && (ascii_is_alnum((unsigned char)p->rest.p[n]) || p->rest.p[n] == '.'))
 		n++;
 	if (n == 0)
 		return imap_args_fail(p, "Invalid arguments");
@@ -286,7 +287,7 @@ bool
 imap_args_seqset(struct imap_args *p, struct imap_seqset *out)
 {
 	return imap_seqset_parse(&p->rest, p->arena, out) == 0 ||
-	    imap_args_fail(p, "Invalid messageset");
+	       imap_args_fail(p, "Invalid messageset");
 }
 
 bool

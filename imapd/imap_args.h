@@ -12,9 +12,9 @@
 #include "imapd/imap_seqset.h"
 
 enum {
-	IMAP_DEPTH_MAX = 50,       /* parentheses within parentheses, and NOT NOT NOT */
+	IMAP_DEPTH_MAX = 50, /* parentheses within parentheses, and NOT NOT NOT */
 	IMAP_KEYWORD_LEN_MAX = 255,
-	IMAP_FLAGS_MAX = 500,      /* flags in one list */
+	IMAP_FLAGS_MAX = 500, /* flags in one list */
 };
 
 struct imap_args {
@@ -32,7 +32,7 @@ bool imap_args_space(struct imap_args *p);        /* exactly one SP */
 bool imap_args_char(struct imap_args *p, char c); /* required */
 bool imap_args_try(struct imap_args *p, char c);  /* taken if it is there; says no problem */
 bool imap_args_next_is(const struct imap_args *p, char c);
-bool imap_args_open(struct imap_args *p);         /* "(", counted */
+bool imap_args_open(struct imap_args *p); /* "(", counted */
 bool imap_args_close(struct imap_args *p);
 
 bool imap_args_tag(struct imap_args *p, struct view *out);

@@ -15,8 +15,8 @@ imap_days_from_civil(int64_t year, unsigned month, unsigned day)
 	int64_t year_of_era = y - era * 400;
 	int64_t day_of_year = (153 * ((int64_t)month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
 
-	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
-	    719468;
+	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 +
+	       day_of_year - 719468;
 }
 
 static void
@@ -156,9 +156,10 @@ imap_date_time_format(int64_t utc, int zone_minutes, char out[32])
 	days = local >= 0 ? local / 86400 : -((86399 - local) / 86400);
 	rest = local - days * 86400;
 	civil_from_days(days, &year, &month, &day);
-	snprintf(out, 32, "%2u-%s-%04u %02u:%02u:%02u %c%02u%02u", day % 100, months[(month - 1) % 12],
-	    (unsigned)year % 10000, (unsigned)(rest / 3600) % 100, (unsigned)(rest / 60) % 60,
-	    (unsigned)rest % 60, zone_minutes < 0 ? '-' : '+', zone / 60 % 100, zone % 60);
+	snprintf(out, 32, "%2u-%s-%04u %02u:%02u:%02u %c%02u%02u", day % 100,
+	    months[(month - 1) % 12], (unsigned)year % 10000, (unsigned)(rest / 3600) % 100,
+	    (unsigned)(rest / 60) % 60, (unsigned)rest % 60, zone_minutes < 0 ? '-' : '+',
+	    zone / 60 % 100, zone % 60);
 }
 
 int

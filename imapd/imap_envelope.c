@@ -4,8 +4,19 @@
 const char imap_envelope_empty[] = "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)";
 
 /* In the order of RFC 3501 7.4.2. */
-enum envelope_field { E_DATE, E_SUBJECT, E_FROM, E_SENDER, E_REPLY_TO, E_TO, E_CC, E_BCC,
-	E_IN_REPLY_TO, E_MESSAGE_ID, E_COUNT };
+enum envelope_field {
+	E_DATE,
+	E_SUBJECT,
+	E_FROM,
+	E_SENDER,
+	E_REPLY_TO,
+	E_TO,
+	E_CC,
+	E_BCC,
+	E_IN_REPLY_TO,
+	E_MESSAGE_ID,
+	E_COUNT
+};
 static const char *const field_names[E_COUNT] = { "Date", "Subject", "From", "Sender", "Reply-To",
 	"To", "Cc", "Bcc", "In-Reply-To", "Message-ID" };
 
@@ -203,7 +214,8 @@ write_multipart(struct body_writer *w, const struct mime_part *part)
 	for (const struct mime_part *c = part->first_child; c != NULL && !out->failed; c = c->next)
 		write_part(w, c);
 	if (part->first_child == NULL) /* the grammar wants one: 1*body */
-		buf_printf(out, "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0%s)",
+		buf_printf(out,
+		    "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0%s)",
 		    w->extended ? " NIL NIL NIL NIL" : "");
 	buf_append_byte(out, ' ');
 	imap_write_string(out, view_of(part->subtype));
@@ -227,8 +239,8 @@ write_embedded(struct body_writer *w, const struct mime_part *part)
 	const struct mime_part *inner = part->first_child;
 
 	buf_append_byte(w->out, ' ');
-	imap_envelope_write(view_make(w->message.p + inner->header_off, inner->header_len), w->scratch,
-	    w->out);
+	imap_envelope_write(
+	    view_make(w->message.p + inner->header_off, inner->header_len), w->scratch, w->out);
 	buf_append_byte(w->out, ' ');
 	write_part(w, inner);
 }

@@ -66,7 +66,7 @@ parse_partial(struct imap_args *p, struct imap_fetch_item *item)
 		return true;
 	item->is_partial = true;
 	return imap_args_number(p, &item->partial_from) && imap_args_char(p, '.') &&
-	    imap_args_nz_number(p, &item->partial_count) && imap_args_char(p, '>');
+	       imap_args_nz_number(p, &item->partial_count) && imap_args_char(p, '>');
 }
 
 static bool

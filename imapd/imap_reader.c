@@ -9,11 +9,17 @@ enum reader_state {
 	R_STREAM,    /* a literal to the owner */
 	R_DROP_LINE, /* a line to nowhere */
 	R_DROP_BYTES /* a literal to nowhere */,
-	R_DROPPED,   /* to be reported */
+	R_DROPPED, /* to be reported */
 	R_FATAL,
 };
 
-enum announcement { LITERAL_NONE, LITERAL_SYNC, LITERAL_NONSYNC, LITERAL_HUGE, LITERAL_NONSYNC_HUGE };
+enum announcement {
+	LITERAL_NONE,
+	LITERAL_SYNC,
+	LITERAL_NONSYNC,
+	LITERAL_HUGE,
+	LITERAL_NONSYNC_HUGE
+};
 /* RFC 3501 9: a number is 32 bits; what is larger cannot be skipped in reasonable time either. */
 static const uint64_t literal_number_max = 0xffffffffu;
 
@@ -23,19 +29,14 @@ imap_reader_init(struct imap_reader *r, const struct imap_reader_limits *limits)
 	memset(r, 0, sizeof *r);
 	r->limits = *limits;
 	/* beside line and literals: a CRLF behind each literal's announcement */
-	buf_init(&r->text, limits->line_max + limits->literal_max + 2 * ((size_t)limits->literals + 1));
+	buf_init(
+	    &r->text, limits->line_max + limits->literal_max + 2 * ((size_t)limits->literals + 1));
 }
 
 void
 imap_reader_clear(struct imap_reader *r)
 {
 	buf_clear(&r->text);
-}
-
-bool
-imap_reader_is_idle(const struct imap_reader *r)
-{
-	return r->state == R_DONE || (r->state == R_LINE && r->text.len == 0);
 }
 
 static void
@@ -273,8 +274,8 @@ imap_reader_next(struct imap_reader *r, struct view input, size_t *used, struct 
 	for (;;) {
 		struct view rest = view_make(input.p + *used, input.len - *used);
 		bool moves = r->state == R_DROPPED || r->state == R_FATAL ||
-		    (r->left == 0 &&
-			(r->state == R_COLLECT || r->state == R_STREAM || r->state == R_DROP_BYTES));
+			     (r->left == 0 && (r->state == R_COLLECT || r->state == R_STREAM ||
+						  r->state == R_DROP_BYTES));
 		enum imap_reader_event event;
 
 		if (rest.len == 0 && !moves) {

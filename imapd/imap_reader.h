@@ -19,13 +19,13 @@ enum imap_reader_event {
 	READER_LITERAL, /* one is announced: collect, stream or refuse before the next call */
 	READER_BYTES,   /* *chunk: the next bytes of a streamed literal */
 	READER_DROPPED, /* a command is given up; text has its beginning, problem the reason (NULL: refused) */
-	READER_FATAL,   /* the client cannot be followed any more: problem */
+	READER_FATAL, /* the client cannot be followed any more: problem */
 };
 
 struct imap_reader_limits {
-	size_t line_max;      /* bytes of a command outside of literals */
-	size_t literal_max;   /* bytes of all collected literals of a command */
-	unsigned literals;    /* literals in a command */
+	size_t line_max;    /* bytes of a command outside of literals */
+	size_t literal_max; /* bytes of all collected literals of a command */
+	unsigned literals;  /* literals in a command */
 };
 
 enum { IMAP_READER_TAIL = 32 };
@@ -33,14 +33,14 @@ struct imap_reader {
 	struct imap_reader_limits limits;
 	struct buf text;
 	const char *problem;
-	uint64_t literal_size;  /* of the literal announced last */
-	bool is_sync;           /* it waits for our "+" */
+	uint64_t literal_size; /* of the literal announced last */
+	bool is_sync;          /* it waits for our "+" */
 
 	int state;
-	size_t line_start;      /* where the present line begins in text */
+	size_t line_start; /* where the present line begins in text */
 	size_t line_bytes, literal_bytes;
 	unsigned nliterals;
-	uint64_t left;          /* of the literal at hand */
+	uint64_t left;               /* of the literal at hand */
 	char tail[IMAP_READER_TAIL]; /* end of a line that is being dropped */
 	size_t tail_len;
 };
@@ -48,13 +48,11 @@ struct imap_reader {
 void imap_reader_init(struct imap_reader *r, const struct imap_reader_limits *limits);
 void imap_reader_clear(struct imap_reader *r);
 /* Call until it says READER_MORE; *used bytes of input are done with. */
-enum imap_reader_event imap_reader_next(struct imap_reader *r, struct view input, size_t *used,
-    struct view *chunk);
+enum imap_reader_event imap_reader_next(
+    struct imap_reader *r, struct view input, size_t *used, struct view *chunk);
 /* The three answers to READER_LITERAL.  collect: -1 when it breaks a limit (READER_DROPPED follows). */
 int imap_reader_collect(struct imap_reader *r);
 void imap_reader_stream(struct imap_reader *r);
 void imap_reader_refuse(struct imap_reader *r);
-/* Nothing of a command has come yet. */
-bool imap_reader_is_idle(const struct imap_reader *r);
 
 #endif

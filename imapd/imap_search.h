@@ -15,8 +15,8 @@ enum imap_search_op {
 	SEARCH_OR,
 	SEARCH_SEQ,
 	SEARCH_UID,
-	SEARCH_FLAG,   /* flags: all of them set */
-	SEARCH_NEW,    /* recent and unseen */
+	SEARCH_FLAG, /* flags: all of them set */
+	SEARCH_NEW,  /* recent and unseen */
 	SEARCH_RECENT,
 	SEARCH_KEYWORD,
 	SEARCH_BEFORE, /* internal date, days */
@@ -39,10 +39,10 @@ struct imap_search_key {
 	struct imap_search_key *children, *next;
 	struct imap_seqset set;
 	uint16_t flags;
-	int keyword;          /* number in the mailbox, -1: no message has it */
-	const char *word;     /* keyword's name; header field's name */
-	int64_t number;       /* days or bytes */
-	struct view needle;   /* folded UTF-8 */
+	int keyword;        /* number in the mailbox, -1: no message has it */
+	const char *word;   /* keyword's name; header field's name */
+	int64_t number;     /* days or bytes */
+	struct view needle; /* folded UTF-8 */
 };
 
 enum { IMAP_SEARCH_KEYS_MAX = 5000 };
@@ -54,8 +54,8 @@ struct imap_search {
 /* All arguments of SEARCH, to the end. */
 bool imap_search_parse(struct imap_args *p, struct imap_search *out);
 /* Puts the numbers for "*" and of the keywords. */
-void imap_search_resolve(struct imap_search_key *key, uint32_t last_seq, uint32_t last_uid,
-    struct mailbox *box);
+void imap_search_resolve(
+    struct imap_search_key *key, uint32_t last_seq, uint32_t last_uid, struct mailbox *box);
 
 /* Case folding for needles and text alike: every letter to its lower case, invalid UTF-8 as it stands.
  * imap_search_preload: before the cage closes; without it only ASCII is folded. */
@@ -74,11 +74,11 @@ struct imap_search_source {
 /* Buffers that one search uses for message after message.  The texts are folded UTF-8. */
 struct imap_search_work {
 	struct buf raw, header;
-	struct buf decoded, utf8;    /* on the way to the texts */
-	struct buf field_text;       /* one field's value */
-	struct buf head_text;        /* all header fields */
-	struct buf mime_text;        /* headers of the parts and of embedded messages */
-	struct buf body_text;        /* text parts; NUL between them */
+	struct buf decoded, utf8; /* on the way to the texts */
+	struct buf field_text;    /* one field's value */
+	struct buf head_text;     /* all header fields */
+	struct buf mime_text;     /* headers of the parts and of embedded messages */
+	struct buf body_text;     /* text parts; NUL between them */
 	struct arena arena;
 	bool has_raw, has_header, has_head_text, has_body_text;
 };

@@ -153,7 +153,7 @@ append_value(struct imap_search_work *w, struct view value, struct buf *out)
 {
 	buf_reset(&w->utf8);
 	buf_reset(&w->decoded);
-	if (header_unfold(value, &w->decoded) == 0 &&
+	if (header_unfold(value, &w->decoded) == 0 && w->decoded.len > 0 &&
 	    encoded_words_decode(buf_view(&w->decoded), &w->utf8) == 0)
 		imap_search_fold(buf_view(&w->utf8), out);
 }
@@ -187,14 +187,15 @@ append_part(struct imap_search_work *w, const struct mime_part *part)
 	struct view raw = buf_view(&w->raw);
 
 	if (part->parent != NULL && part->header_len > 0)
-		append_header(w, view_make(raw.p + part->header_off, part->header_len),
-		    &w->mime_text);
+		append_header(
+		    w, view_make(raw.p + part->header_off, part->header_len), &w->mime_text);
 	if (strcmp(part->type, "text") == 0 && part->body_len > 0) {
 		buf_reset(&w->decoded);
 		buf_reset(&w->utf8);
-		transfer_decode(part->encoding, view_make(raw.p + part->body_off, part->body_len),
-		    &w->decoded);
-		charset_to_utf8(part_charset(part), buf_view(&w->decoded), &w->utf8);
+		transfer_decode(
+		    part->encoding, view_make(raw.p + part->body_off, part->body_len), &w->decoded);
+		if (w->decoded.len > 0)
+			charset_to_utf8(part_charset(part), buf_view(&w->decoded), &w->utf8);
 		imap_search_fold(buf_view(&w->utf8), &w->body_text);
 		buf_append_byte(&w->body_text, '\0');
 	}
@@ -214,8 +215,8 @@ need_body_text(const struct imap_search_source *src, struct imap_search_work *w)
 	buf_reset(&w->mime_text);
 	buf_reset(&w->body_text);
 	arena_clear(&w->arena);
-	if (w->raw.len > 0 &&
-	    (root = mime_parse(buf_view(&w->raw), &w->arena, MIME_MAX_DEPTH, MIME_MAX_PARTS)) != NULL)
+	if (w->raw.len > 0 && (root = mime_parse(buf_view(&w->raw), &w->arena, MIME_MAX_DEPTH,
+				   MIME_MAX_PARTS)) != NULL)
 		append_part(w, root);
 	w->has_body_text = true;
 	return 0;
@@ -238,7 +239,7 @@ static bool
 contains(const struct buf *text, struct view needle)
 {
 	return needle.len == 0 ||
-	    (text->len >= needle.len && view_find(buf_view(text), needle) != NULL);
+	       (text->len >= needle.len && view_find(buf_view(text), needle) != NULL);
 }
 
 /* --- deciding ------------------------------------------------------------------------------------------- */
@@ -318,7 +319,7 @@ match_text(const struct imap_search_key *key, const struct imap_search_source *s
 	if (need_body_text(src, w) != 0)
 		return -1;
 	return contains(&w->body_text, key->needle) ||
-	    (key->op == SEARCH_TEXT && contains(&w->mime_text, key->needle));
+	       (key->op == SEARCH_TEXT && contains(&w->mime_text, key->needle));
 }
 
 static bool
@@ -327,11 +328,10 @@ has_keyword(const struct imap_search_key *key, const struct message_info *info)
 	if (key->flags != 0 && (info->flags & key->flags))
 		return true;
 	return key->keyword >= 0 && key->keyword < STORE_MAX_KEYWORDS &&
-	    (info->keywords.bits[key->keyword / 64] >> (key->keyword % 64) & 1);
+	       (info->keywords.bits[key->keyword / 64] >> (key->keyword % 64) & 1);
 }
 
-static int
-match_key(const struct imap_search_key *key, const struct imap_search_source *src,
+static int match_key(const struct imap_search_key *key, const struct imap_search_source *src,
     struct imap_search_work *w);
 
 static int

@@ -93,7 +93,8 @@ parse_needle(struct imap_args *p, struct imap_search_key *key)
 
 	if (!imap_args_astring(p, &text))
 		return false;
-	buf_init(&folded, 4 * text.len + 16); /* a lower-case letter may be longer than its capital */
+	buf_init(
+	    &folded, 4 * text.len + 16); /* a lower-case letter may be longer than its capital */
 	ok = imap_search_fold(text, &folded) == 0;
 	if (ok) {
 		char *copy = arena_strndup(p->arena, folded.len ? folded.p : "", folded.len);
@@ -216,7 +217,8 @@ parse_key(struct imap_args *p, struct imap_search *out)
 			return NULL;
 		return key;
 	}
-	if (p->rest.len > 0 && (ascii_is_digit((unsigned char)p->rest.p[0]) || p->rest.p[0] == '*')) {
+	if (p->rest.len > 0 &&
+	    (ascii_is_digit((unsigned char)p->rest.p[0]) || p->rest.p[0] == '*')) {
 		key = new_key(p, out, SEARCH_SEQ);
 		return key != NULL && imap_args_seqset(p, &key->set) ? key : NULL;
 	}
@@ -259,15 +261,17 @@ imap_search_parse(struct imap_args *p, struct imap_search *out)
 }
 
 void
-imap_search_resolve(struct imap_search_key *key, uint32_t last_seq, uint32_t last_uid,
-    struct mailbox *box)
+imap_search_resolve(
+    struct imap_search_key *key, uint32_t last_seq, uint32_t last_uid, struct mailbox *box)
 {
 	if (key->op == SEARCH_SEQ)
 		imap_seqset_resolve(&key->set, last_seq);
 	if (key->op == SEARCH_UID)
 		imap_seqset_resolve(&key->set, last_uid);
 	if (key->op == SEARCH_KEYWORD) {
-		key->keyword = mailbox_keyword_number(box, key->word, false, NULL);
+		struct err err;
+
+		key->keyword = mailbox_keyword_number(box, key->word, false, &err);
 		if (view_case_eq_str(view_of(key->word), "$Forwarded"))
 			key->flags = FLAG_PASSED;
 	}

@@ -147,8 +147,8 @@ imap_section_write(const struct imap_section *s, struct buf *out)
 bool
 imap_section_is_header_only(const struct imap_section *s)
 {
-	return s->depth == 0 &&
-	    (s->kind == SECTION_HEADER || s->kind == SECTION_FIELDS || s->kind == SECTION_FIELDS_NOT);
+	return s->depth == 0 && (s->kind == SECTION_HEADER || s->kind == SECTION_FIELDS ||
+				    s->kind == SECTION_FIELDS_NOT);
 }
 
 bool
@@ -255,9 +255,10 @@ imap_section_find(const struct imap_section *s, struct view message, const struc
 		size_t header = s->kind == SECTION_ALL ? 0 : header_block_length(message);
 
 		*out = message;
-		return s->kind == SECTION_ALL ? 0
-					      : pick(s, slice(message, 0, header),
-						    slice(message, header, message.len), scratch, out);
+		return s->kind == SECTION_ALL
+			   ? 0
+			   : pick(s, slice(message, 0, header), slice(message, header, message.len),
+				 scratch, out);
 	}
 	for (size_t i = 0; i < s->depth && part != NULL; i++)
 		part = i == 0 ? part_of_message(part, s->path[i]) : part_of_part(part, s->path[i]);

@@ -143,7 +143,7 @@ imap_seqset_write(struct buf *out, const uint32_t *numbers, size_t count)
 {
 	for (size_t i = 0, run; i < count; i += run) {
 		for (run = 1; i + run < count && numbers[i + run - 1] != UINT32_MAX &&
-		     numbers[i + run] == numbers[i + run - 1] + 1;)
+			      numbers[i + run] == numbers[i + run - 1] + 1;)
 			run++;
 		buf_printf(out, "%s%u", i ? "," : "", numbers[i]);
 		if (run > 1)

@@ -6,7 +6,8 @@
 #include "common/base/buf.h"
 
 struct imap_range {
-	uint32_t from, to; /* as parsed, 0 stands for "*"; once resolved from <= to and neither is 0 */
+	uint32_t from,
+	    to; /* as parsed, 0 stands for "*"; once resolved from <= to and neither is 0 */
 };
 struct imap_seqset {
 	struct imap_range *ranges; /* in the arena */

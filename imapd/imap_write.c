@@ -81,6 +81,7 @@ imap_write_mailbox(struct buf *out, const char *utf8)
 	if (mutf7_encode(view_of(utf8), &wire) == 0)
 		imap_write_astring(out, buf_view(&wire));
 	else
-		out->failed = true;
+		imap_write_string(
+		    out, view_of(utf8)); /* a foreign program's doing: shown as it stands */
 	buf_clear(&wire);
 }

@@ -26,7 +26,8 @@ on_login(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	int control, stream, authd;
 
 	(void)c;
-	ipc_get_u32(in); /* the front's pid and its number for the session: authd has bound them to the ticket */
+	ipc_get_u32(
+	    in); /* the front's pid and its number for the session: authd has bound them to the ticket */
 	ipc_get_u32(in);
 	control = ipc_get_fd(in);
 	stream = ipc_get_fd(in);
@@ -67,6 +68,8 @@ on_drain(void *arg)
 
 	if (d->account->count == 0)
 		daemon_exit(d->daemon, 0);
+	else if (daemon_is_stopping(d->daemon))
+		imapd_account_stop(d->account);
 }
 
 static void
@@ -120,7 +123,7 @@ main(int argc, char **argv)
 		.paths = { { "/", true } },
 		.max_files = MAX_FILES,
 		.max_memory = (uint64_t)conf_size(conf, "index_map_size") +
-		    ((uint64_t)MEMORY_BESIDE_INDEX << 30),
+			      ((uint64_t)MEMORY_BESIDE_INDEX << 30),
 	};
 	int status;
 

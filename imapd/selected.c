@@ -184,7 +184,8 @@ compare_all(struct imapd_selected *sel, struct err *err)
 {
 	struct comparison c = { sel, 0, sel->modseq };
 
-	if (mailbox_each(sel->box, 1, imap_snapshot_last_uid(&sel->snapshot), on_compare, &c, err) != 0)
+	if (mailbox_each(
+		sel->box, 1, imap_snapshot_last_uid(&sel->snapshot), on_compare, &c, err) != 0)
 		return -1;
 	while (c.at < sel->snapshot.count)
 		imap_snapshot_mark_gone(&sel->snapshot, (uint32_t)++c.at);
@@ -244,6 +245,46 @@ imapd_selected_collect(struct imapd_session *s)
 		    "Mailbox is inconsistent");
 }
 
+/* --- infos ---------------------------------------------------------------------------------------------- */
+static bool
+on_info(void *arg, const struct message_info *info)
+{
+	struct imapd_infos *infos = arg;
+
+	infos->ahead[infos->count++] = *info;
+	return infos->count < IMAPD_INFOS;
+}
+
+static int
+read_ahead(struct imapd_session *s, struct imapd_infos *infos, const uint32_t *seqs, size_t count,
+    struct err *err)
+{
+	const uint32_t *uids = s->selected.snapshot.uids;
+	size_t run = 1;
+
+	while (run < count && run < IMAPD_INFOS && seqs[run] == seqs[run - 1] + 1)
+		run++;
+	infos->count = infos->at = 0;
+	return mailbox_each(
+	    s->selected.box, uids[seqs[0] - 1], uids[seqs[run - 1] - 1], on_info, infos, err);
+}
+
+int
+imapd_infos_get(struct imapd_session *s, struct imapd_infos *infos, const uint32_t *seqs,
+    size_t count, struct message_info *out, struct err *err)
+{
+	uint32_t uid = s->selected.snapshot.uids[seqs[0] - 1];
+
+	while (infos->at < infos->count && infos->ahead[infos->at].uid < uid)
+		infos->at++;
+	if (infos->at == infos->count && read_ahead(s, infos, seqs, count, err) != 0)
+		return -1;
+	if (infos->at == infos->count || infos->ahead[infos->at].uid != uid)
+		return err_set(err, ERR_GONE, "no message %u", uid);
+	*out = infos->ahead[infos->at++];
+	return 0;
+}
+
 /* --- telling them -------------------------------------------------------------------------------------------- */
 /* clang-format off */
 static const struct { uint16_t flag; const char *name; } flag_names[] = {
@@ -285,8 +326,8 @@ write_keywords(struct imapd_session *s, struct buf *out, bool *any, const struct
 }
 
 void
-imapd_write_flags(struct imapd_session *s, struct buf *out, const struct message_info *info,
-    bool is_recent)
+imapd_write_flags(
+    struct imapd_session *s, struct buf *out, const struct message_info *info, bool is_recent)
 {
 	bool any = false;
 
@@ -397,9 +438,10 @@ tell_flags(struct imapd_session *s, uint32_t uid)
 	struct imapd_selected *sel = &s->selected;
 	uint32_t seq = imap_snapshot_seq(&sel->snapshot, uid);
 	struct message_info info;
+	struct err err;
 
 	if (seq == 0 || (sel->snapshot.states[seq - 1] & SNAPSHOT_GONE) ||
-	    mailbox_get(sel->box, uid, &info, NULL) != 0)
+	    mailbox_get(sel->box, uid, &info, &err) != 0)
 		return;
 	imapd_tell_keywords(s, false);
 	imapd_send(s, "* %u FETCH (", seq);

@@ -12,12 +12,13 @@
 
 enum {
 	INPUT_MAX = 128 * 1024,
-	OUTPUT_MAX = 96 << 20,   /* never reached by what is well behaved: see OUTPUT_HIGH */
+	OUTPUT_MAX = 96 << 20,    /* never reached by what is well behaved: see OUTPUT_HIGH */
 	OUTPUT_HIGH = 128 * 1024, /* a command stops here until the client has taken some */
 	OUT_FLUSH = 32 * 1024,
 	OUT_KEEP = 4096,
-	SLICE_MS = 10,           /* then the process's other sessions have their turn */
+	SLICE_MS = 10, /* then the process's other sessions have their turn */
 	FINISH_MS = 10000,
+	STOP_MS = 2000,
 	LITERALS_MAX = 100,
 	CONTENT_MAX = 256 << 20,
 };
@@ -25,12 +26,14 @@ enum {
 static void on_turn(void *arg);
 static void on_idle_timer(void *arg);
 static void on_autologout(void *arg);
+static void on_content_timer(void *arg);
 
 struct imapd_session *
 imapd_session_new(struct imapd_account *a)
 {
 	struct imapd_session *s = x_calloc(1, sizeof *s);
-	struct imap_reader_limits limits = { a->config.line_max, a->config.literal_max, LITERALS_MAX };
+	struct imap_reader_limits limits = { a->config.line_max, a->config.literal_max,
+		LITERALS_MAX };
 
 	s->account = a;
 	s->state = IMAPD_HANDOVER;
@@ -43,6 +46,7 @@ imapd_session_new(struct imapd_account *a)
 	loop_timer_init(&s->turn, a->loop, on_turn, s);
 	loop_timer_init(&s->idle_timer, a->loop, on_idle_timer, s);
 	loop_timer_init(&s->autologout, a->loop, on_autologout, s);
+	loop_timer_init(&s->content_timer, a->loop, on_content_timer, s);
 	imapd_account_enter(a, s);
 	return s;
 }
@@ -156,6 +160,7 @@ imapd_session_free(struct imapd_session *s)
 	loop_timer_stop(&s->turn);
 	loop_timer_stop(&s->idle_timer);
 	loop_timer_stop(&s->autologout);
+	loop_timer_stop(&s->content_timer);
 	imap_reader_clear(&s->reader);
 	buf_clear(&s->out);
 	buf_clear(&s->content);
@@ -164,12 +169,41 @@ imapd_session_free(struct imapd_session *s)
 	free(s);
 }
 
+void
+imapd_session_stop(struct imapd_session *s)
+{
+	bool is_between = s->command == NULL || s->command->phase == PHASE_READ ||
+			  s->command->phase == PHASE_WAIT;
+
+	if (s->is_stopping)
+		return;
+	if (s->stream == NULL) {
+		imapd_session_end(s, "Server shutting down.");
+		imapd_session_free(s);
+		return;
+	}
+	s->is_stopping = true;
+	/* in the middle of a response a BYE would be part of a literal */
+	if (is_between)
+		imapd_session_bye(s, "Server shutting down.", "Server shutting down.");
+	imapd_session_end(s, "Server shutting down.");
+	imapd_command_free(&s->command);
+	flush(s);
+	if (stream_output_pending(s->stream) == 0) {
+		imapd_session_free(s);
+		return;
+	}
+	stream_pause(s->stream, true);
+	stream_want_drained(s->stream);
+	loop_timer_start(&s->autologout, STOP_MS);
+}
+
 /* --- turns ------------------------------------------------------------------------------------------------- */
 static bool
 wants_input(const struct imapd_session *s)
 {
 	return s->command == NULL || s->command->phase == PHASE_READ ||
-	    s->command->phase == PHASE_WAIT;
+	       s->command->phase == PHASE_WAIT;
 }
 
 /* Reading stops while a command runs: its input may wait in the client's TCP window, and the end of the stream is told
@@ -202,6 +236,8 @@ advance(struct imapd_session *s)
 void
 imapd_session_turn(struct imapd_session *s)
 {
+	if (s->is_stopping)
+		return;
 	if (!s->is_ending && s->stream != NULL) {
 		advance(s);
 		flush(s);
@@ -232,6 +268,10 @@ on_drained(void *arg, struct stream *stream)
 	struct imapd_session *s = arg;
 
 	(void)stream;
+	if (s->is_stopping) {
+		imapd_session_free(s);
+		return;
+	}
 	loop_timer_start(&s->autologout, s->account->config.timeout_ms);
 	imapd_session_turn(s);
 }
@@ -245,6 +285,17 @@ on_close(void *arg, struct stream *stream, const struct err *why)
 	s->is_broken = why->kind != ERR_GONE;
 	imapd_session_end(s, "Connection closed");
 	imapd_session_free(s);
+}
+
+static void
+on_content_timer(void *arg)
+{
+	struct imapd_session *s = arg;
+
+	if (s->command != NULL) /* it may be reading from there; its end sees to it */
+		return;
+	s->content_uid = 0;
+	buf_clear(&s->content);
 }
 
 /* RFC 3501 5.4.  Not by the stream's own deadline: there has to be a word to the client. */
@@ -304,6 +355,6 @@ imapd_session_idle_timer(struct imapd_session *s)
 	const struct imapd_config *config = &s->account->config;
 	int64_t until_word = s->still_here_at - clock_mono_ms();
 
-	loop_timer_start(&s->idle_timer,
-	    config->idle_poll_ms < until_word ? config->idle_poll_ms : until_word);
+	loop_timer_start(
+	    &s->idle_timer, config->idle_poll_ms < until_word ? config->idle_poll_ms : until_word);
 }

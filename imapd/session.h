@@ -37,11 +37,11 @@ struct imapd_selected {
 	struct mailbox *box; /* owned; NULL: no mailbox is selected */
 	char *name;          /* owned */
 	bool is_read_only;
-	bool force_refresh;  /* a note said that something came */
+	bool force_refresh; /* a note said that something came */
 	uint32_t uidvalidity;
 	struct imap_snapshot snapshot;
-	uint64_t modseq;     /* all up to it is in the snapshot, or in changed */
-	uint32_t *changed;   /* owned: UIDs whose flags the client has yet to hear of */
+	uint64_t modseq;   /* all up to it is in the snapshot, or in changed */
+	uint32_t *changed; /* owned: UIDs whose flags the client has yet to hear of */
 	size_t nchanged, changed_cap;
 	struct imapd_own_change *own; /* owned */
 	size_t nown, own_cap;
@@ -70,30 +70,33 @@ struct imapd_session {
 	char *log_tag;                 /* owned: "imap(user)<pid><id>" */
 
 	/* handover */
-	int stream_fd, control_fd;     /* owned until stream and control are made */
-	struct ipc_edge *authd;        /* owned */
+	int stream_fd, control_fd; /* owned until stream and control are made */
+	struct ipc_edge *authd;    /* owned */
 	struct ipc_call *redeem;
 	struct loop_timer handover_timer;
 
-	struct ipc_conn *control;      /* owned: the login front */
-	struct stream *stream;         /* owned */
+	struct ipc_conn *control; /* owned: the login front */
+	struct stream *stream;    /* owned */
 	struct imap_reader reader;
-	struct buf out;                /* goes to the stream at the end of a turn, or when it is full */
-	struct loop_timer turn;        /* another turn soon */
-	struct loop_timer idle_timer;  /* IDLE: poll and still-here */
+	struct buf out;         /* goes to the stream at the end of a turn, or when it is full */
+	struct loop_timer turn; /* another turn soon */
+	struct loop_timer idle_timer; /* IDLE: poll and still-here */
 	struct loop_timer autologout;
 	int64_t still_here_at;
 	struct imapd_command *command; /* owned: being read or run */
 	struct imapd_selected selected;
 	struct imapd_news news;
-	struct buf content;            /* of the message fetched last: clients read large ones piece by piece */
-	uint32_t content_uid;
-	unsigned bad_commands;         /* in a row */
+	/* The message fetched last, for a while: clients read large ones piece by piece. */
+	struct buf content;
+	uint32_t content_uid; /* 0: none */
+	struct loop_timer content_timer;
+	unsigned bad_commands; /* in a row */
 	struct imapd_counts counts;
 
-	bool is_ending;                /* freed when the turn is over */
-	bool is_broken;                /* nothing can be sent any more */
-	const char *end_reason;        /* for the log */
+	bool is_stopping;       /* ends when its last words are sent */
+	bool is_ending;         /* freed when the turn is over */
+	bool is_broken;         /* nothing can be sent any more */
+	const char *end_reason; /* for the log */
 };
 
 /* --- session.c ------------------------------------------------------------------------------------------ */
@@ -108,6 +111,8 @@ void imapd_session_turn(struct imapd_session *s);
 void imapd_session_end(struct imapd_session *s, const char *reason);
 /* "* BYE text", then the end. */
 void imapd_session_bye(struct imapd_session *s, const char *text, const char *reason);
+/* The server stops: what runs is broken off, the client gets a word if it can understand one now.  May free the session. */
+void imapd_session_stop(struct imapd_session *s);
 /* Something changed: a session in IDLE looks for news at once. */
 void imapd_session_wake(struct imapd_session *s);
 /* IDLE: (again) until the next poll or the next word, whichever is first. */
@@ -115,27 +120,38 @@ void imapd_session_idle_timer(struct imapd_session *s);
 void imapd_session_free(struct imapd_session *s);
 
 /* Output: complete pieces, in order.  printf is for what is short. */
-void imapd_send(struct imapd_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void imapd_send(struct imapd_session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void imapd_send_view(struct imapd_session *s, struct view v);
 /* Room for more without piling up memory; a command that has more to say returns IMAPD_MORE when there is none. */
 bool imapd_has_room(struct imapd_session *s);
 
 /* --- handover.c ------------------------------------------------------------------------------------------- */
-void imapd_handover_start(struct imapd_session *s, struct view ticket, int control_fd, int stream_fd,
-    int authd_fd);
+void imapd_handover_start(
+    struct imapd_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd);
 void imapd_handover_clear(struct imapd_session *s);
 
 /* --- selected.c --------------------------------------------------------------------------------------------- */
 /* Opens the mailbox and fills the snapshot; nothing is sent. */
-int imapd_selected_open(struct imapd_session *s, const char *name, bool is_read_only, struct err *err);
+int imapd_selected_open(
+    struct imapd_session *s, const char *name, bool is_read_only, struct err *err);
 void imapd_selected_close(struct imapd_session *s);
 /* Takes in what changed since the last time.  Marks gone messages, adds new ones; nothing is sent. */
 void imapd_selected_collect(struct imapd_session *s);
 /* This session has set and reported the flags that the message now has. */
 void imapd_selected_own(struct imapd_session *s, uint32_t uid, uint64_t modseq);
+/* Infos for a walk over sequence numbers, read many at a time where they follow each other. */
+enum { IMAPD_INFOS = 64 };
+struct imapd_infos {
+	struct message_info ahead[IMAPD_INFOS];
+	size_t count, at;
+};
+/* Of seqs[0]; count: how many are still to come.  -1: ERR_GONE, another has expunged it; or the index failed. */
+int imapd_infos_get(struct imapd_session *s, struct imapd_infos *infos, const uint32_t *seqs,
+    size_t count, struct message_info *out, struct err *err);
 /* "(\Seen $Work)" */
-void imapd_write_flags(struct imapd_session *s, struct buf *out, const struct message_info *info,
-    bool is_recent);
+void imapd_write_flags(
+    struct imapd_session *s, struct buf *out, const struct message_info *info, bool is_recent);
 /* "* FLAGS" and PERMANENTFLAGS, when the client does not know all keywords yet (or always). */
 void imapd_tell_keywords(struct imapd_session *s, bool always);
 /* Collects, then tells: expunges (where RFC 3501 7.4.1 allows), EXISTS, RECENT, flags.  Call step until it says true:

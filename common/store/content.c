@@ -256,29 +256,56 @@ mailbox_cache_get(struct mailbox *m, uint32_t uid, char key, struct buf *out, st
 	return r;
 }
 
-int
-mailbox_cache_put(struct mailbox *m, uint32_t uid, char key, struct view value, struct err *err)
+static int
+cache_write(struct index *x, MDB_txn *txn, const unsigned char k[CACHE_KEY], struct view value, struct err *err)
 {
-	struct index *x = &m->folder->store->index;
-	unsigned char k[CACHE_KEY];
+	uint32_t crc = crc32c(crc32c(0, k, CACHE_KEY), value.p, value.len);
 	struct buf blob;
-	uint32_t crc;
-	MDB_txn *txn;
 	int r;
 
-	if (cache_key(m, uid, key, k, err) < 0)
-		return -1;
-	crc = crc32c(crc32c(0, k, sizeof k), value.p, value.len);
 	buf_init(&blob, value.len + sizeof crc);
 	buf_append(&blob, &crc, sizeof crc);
 	buf_append_view(&blob, value);
-	r = index_write(x, value.len + 65536, &txn, err);
-	if (r == 0) {
-		r = index_put(x, txn, DB_CACHE, view_make(k, sizeof k), buf_view(&blob), err);
+	r = index_put(x, txn, DB_CACHE, view_make(k, CACHE_KEY), buf_view(&blob), err);
+	buf_clear(&blob);
+	return r;
+}
+
+int
+mailbox_cache_put_many(struct mailbox *m, const struct cache_value *values, size_t count, struct err *err)
+{
+	struct index *x = &m->folder->store->index;
+	struct cache_slot {
+		unsigned char key[CACHE_KEY];
+		bool is_gone;
+	} *slots;
+	uint64_t bytes = 65536;
+	MDB_txn *txn;
+	int r = 0;
+
+	if (count == 0)
+		return 0;
+	slots = x_calloc(count, sizeof *slots);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		bytes += values[i].value.len + 4096;
+		r = cache_key(m, values[i].uid, values[i].key, slots[i].key, err);
+		slots[i].is_gone = r < 0 && err->kind == ERR_GONE;
+		r = slots[i].is_gone ? 0 : r;
+	}
+	if (r == 0 && (r = index_write(x, bytes, &txn, err)) == 0) {
+		for (size_t i = 0; r == 0 && i < count; i++)
+			if (!slots[i].is_gone)
+				r = cache_write(x, txn, slots[i].key, values[i].value, err);
 		if (r == 0)
 			r = index_commit(x, &txn, err);
 		index_abort(&txn);
 	}
-	buf_clear(&blob);
+	free(slots);
 	return r;
+}
+
+int
+mailbox_cache_put(struct mailbox *m, uint32_t uid, char key, struct view value, struct err *err)
+{
+	return mailbox_cache_put_many(m, &(struct cache_value){ uid, key, value }, 1, err);
 }

@@ -142,6 +142,13 @@ int mailbox_read_header(struct mailbox *m, uint32_t uid, struct buf *content, st
  * get: 0 and appended, 1 = not cached. */
 int mailbox_cache_get(struct mailbox *m, uint32_t uid, char key, struct buf *out, struct err *err);
 int mailbox_cache_put(struct mailbox *m, uint32_t uid, char key, struct view value, struct err *err);
+/* Many in one transaction; messages that are gone are passed over. */
+struct cache_value {
+	uint32_t uid;
+	char key;
+	struct view value;
+};
+int mailbox_cache_put_many(struct mailbox *m, const struct cache_value *values, size_t count, struct err *err);
 
 /* --- saving (APPEND): streamed to tmp/, durable when finished ----------------------------------------------- */
 struct save;

@@ -30,7 +30,8 @@ test_astring(void **state)
 {
 	static const struct {
 		const char *in, *want, *rest; /* want NULL: refused */
-	} cases[] = { /* RFC 3501 9: astring */
+	} cases[] = {
+		/* RFC 3501 9: astring */
 		{ "abc", "abc", "" },
 		{ "abc def", "abc", " def" },
 		{ "a]b[c", "a]b[c", "" },
@@ -64,7 +65,8 @@ test_astring(void **state)
 		bool ok = imap_args_astring(&p, &out);
 
 		if (ok != (cases[i].want != NULL) ||
-		    (ok && (!view_eq_str(out, cases[i].want) || !view_eq_str(p.rest, cases[i].rest))))
+		    (ok &&
+			(!view_eq_str(out, cases[i].want) || !view_eq_str(p.rest, cases[i].rest))))
 			fail_msg("%s", cases[i].in);
 		assert_true(ok || p.problem != NULL);
 	}
@@ -86,7 +88,8 @@ test_nul_in_literal(void **state)
 static void
 test_tag_and_numbers(void **state)
 {
-	static const char *const tags[] = { "a1", "A.1", "*x", "+a", "a+", "", "(a", "\"a\"", "a]" };
+	static const char *const tags[] = { "a1", "A.1", "*x", "+a", "a+", "", "(a", "\"a\"",
+		"a]" };
 	static const bool is_tag[] = { true, true, false, false, true, false, false, false, true };
 	struct imap_args p;
 	struct view out;
@@ -161,7 +164,8 @@ test_mailbox(void **state)
 {
 	static const struct {
 		const char *in, *want;
-	} cases[] = { /* RFC 3501 5.1, 5.1.3 */
+	} cases[] = {
+		/* RFC 3501 5.1, 5.1.3 */
 		{ "inbox", "INBOX" },
 		{ "\"InBox\"", "INBOX" },
 		{ "INBOXES", "INBOXES" },
@@ -195,7 +199,8 @@ test_seqset(void **state)
 		const char *in;
 		uint32_t last;
 		const char *want; /* NULL: refused */
-	} cases[] = { /* RFC 3501 9: sequence-set */
+	} cases[] = {
+		/* RFC 3501 9: sequence-set */
 		{ "1", 10, "1:1" },
 		{ "2,4:7,9,12:*", 15, "2:2 4:7 9:9 12:15" },
 		{ "*:4,5:7", 10, "4:10" },
@@ -227,8 +232,8 @@ test_seqset(void **state)
 		if (ok)
 			imap_seqset_resolve(&set, cases[i].last);
 		for (size_t k = 0; ok && k < set.count; k++)
-			snprintf(got + strlen(got), sizeof got - strlen(got), "%s%u:%u", k ? " " : "",
-			    set.ranges[k].from, set.ranges[k].to);
+			snprintf(got + strlen(got), sizeof got - strlen(got), "%s%u:%u",
+			    k ? " " : "", set.ranges[k].from, set.ranges[k].to);
 		if (ok != (cases[i].want != NULL) || (ok && strcmp(got, cases[i].want) != 0))
 			fail_msg("%s: %s", cases[i].in, ok ? got : "refused");
 	}
@@ -320,8 +325,9 @@ test_date_times(void **state)
 		{ "29-Feb-2024 12:00:00 +0530", 1709188200, 330 },
 	};
 	static const char *const bad[] = { "1-Jan-1970 00:00:00 +0000", "01-Jan-1970 00:00:00",
-		"01-Jan-1970 24:00:00 +0000", "01-Jan-1970 00:60:00 +0000", "01-Jan-1970 00:00:00 0000",
-		"01-Jan-1970 00:00:00 +00000", "", "01-Jan-1970 00:00:00 GMT" };
+		"01-Jan-1970 24:00:00 +0000", "01-Jan-1970 00:60:00 +0000",
+		"01-Jan-1970 00:00:00 0000", "01-Jan-1970 00:00:00 +00000", "",
+		"01-Jan-1970 00:00:00 GMT" };
 	char text[32];
 	int64_t utc;
 
@@ -367,7 +373,8 @@ test_fetch(void **state)
 {
 	static const struct {
 		const char *in, *want; /* NULL: refused */
-	} cases[] = { /* RFC 3501 6.4.5 */
+	} cases[] = {
+		/* RFC 3501 6.4.5 */
 		{ "ALL", "F D Z E" },
 		{ "fast", "F D Z" },
 		{ "FULL", "F D Z E b" },
@@ -384,7 +391,8 @@ test_fetch(void **state)
 		{ "BODY[header]", "S[HEADER] seen" },
 		{ "BODY[HEADER.FIELDS (DATE FROM)]", "S[HEADER.FIELDS (DATE FROM)] seen" },
 		{ "BODY[HEADER.FIELDS.NOT (\"x y\")]", "S[HEADER.FIELDS.NOT (\"x y\")] seen" },
-		{ "BODY.PEEK[1.2.HEADER.FIELDS ({2}\r\nTo)]<0.10>", "S[1.2.HEADER.FIELDS (To)]p<0.10>" },
+		{ "BODY.PEEK[1.2.HEADER.FIELDS ({2}\r\nTo)]<0.10>",
+		    "S[1.2.HEADER.FIELDS (To)]p<0.10>" },
 		{ "BODY[1.2.3]", "S[1.2.3] seen" },
 		{ "BODY[4.2.2.1.MIME]", "S[4.2.2.1.MIME] seen" },
 		{ "BODY[TEXT]<100.1>", "S[TEXT]<100.1> seen" },
@@ -423,7 +431,8 @@ test_fetch(void **state)
 
 		buf_init(&out, 4096);
 		describe(&f, &out);
-		if (ok != (cases[i].want != NULL) || (ok && strcmp(buf_cstr(&out), cases[i].want) != 0))
+		if (ok != (cases[i].want != NULL) ||
+		    (ok && strcmp(buf_cstr(&out), cases[i].want) != 0))
 			fail_msg("%s: %s", cases[i].in, ok ? buf_cstr(&out) : "refused");
 		buf_clear(&out);
 	}

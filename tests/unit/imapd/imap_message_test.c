@@ -15,23 +15,25 @@
 static struct arena arena;
 
 /* The structure that RFC 3501 6.4.5 numbers its parts by, with text in every leaf. */
-static const char nested[] = "Subject: outer\r\nContent-Type: multipart/mixed; boundary=B0\r\n\r\n"
-			     "--B0\r\nContent-Type: text/plain\r\n\r\none\r\n"
-			     "--B0\r\nContent-Type: application/octet-stream\r\n\r\ntwo\r\n"
-			     "--B0\r\nContent-Type: message/rfc822\r\n\r\n"
-			     "Subject: three\r\nContent-Type: multipart/mixed; boundary=B3\r\n\r\n"
-			     "--B3\r\n\r\n3.1\r\n--B3\r\nContent-Type: application/octet-stream\r\n\r\n3.2\r\n--B3--\r\n"
-			     "--B0\r\nContent-Type: multipart/mixed; boundary=B4\r\n\r\n"
-			     "--B4\r\nContent-Type: image/gif\r\nContent-ID: <gif>\r\n\r\n4.1\r\n"
-			     "--B4\r\nContent-Type: message/rfc822\r\n\r\n"
-			     "Subject: four two\r\nFrom: x@y.example\r\nContent-Type: multipart/mixed; boundary=B42\r\n\r\n"
-			     "--B42\r\nContent-Type: text/plain\r\n\r\n4.2.1\r\n"
-			     "--B42\r\nContent-Type: multipart/alternative; boundary=B422\r\n\r\n"
-			     "--B422\r\nContent-Type: text/plain\r\n\r\n4.2.2.1\r\n"
-			     "--B422\r\nContent-Type: text/richtext\r\n\r\n4.2.2.2\r\n--B422--\r\n"
-			     "--B42--\r\n--B4--\r\n--B0--\r\n";
+static const char nested[] =
+    "Subject: outer\r\nContent-Type: multipart/mixed; boundary=B0\r\n\r\n"
+    "--B0\r\nContent-Type: text/plain\r\n\r\none\r\n"
+    "--B0\r\nContent-Type: application/octet-stream\r\n\r\ntwo\r\n"
+    "--B0\r\nContent-Type: message/rfc822\r\n\r\n"
+    "Subject: three\r\nContent-Type: multipart/mixed; boundary=B3\r\n\r\n"
+    "--B3\r\n\r\n3.1\r\n--B3\r\nContent-Type: application/octet-stream\r\n\r\n3.2\r\n--B3--\r\n"
+    "--B0\r\nContent-Type: multipart/mixed; boundary=B4\r\n\r\n"
+    "--B4\r\nContent-Type: image/gif\r\nContent-ID: <gif>\r\n\r\n4.1\r\n"
+    "--B4\r\nContent-Type: message/rfc822\r\n\r\n"
+    "Subject: four two\r\nFrom: x@y.example\r\nContent-Type: multipart/mixed; boundary=B42\r\n\r\n"
+    "--B42\r\nContent-Type: text/plain\r\n\r\n4.2.1\r\n"
+    "--B42\r\nContent-Type: multipart/alternative; boundary=B422\r\n\r\n"
+    "--B422\r\nContent-Type: text/plain\r\n\r\n4.2.2.1\r\n"
+    "--B422\r\nContent-Type: text/richtext\r\n\r\n4.2.2.2\r\n--B422--\r\n"
+    "--B42--\r\n--B4--\r\n--B0--\r\n";
 static const char plain[] = "Subject: plain\r\nX-A: 1\r\nx-a: 2\r\n folded\r\n\r\nbody text\r\n";
-static const char forwarded[] = "Content-Type: message/rfc822\r\nSubject: out\r\n\r\nSubject: in\r\n\r\ninner\r\n";
+static const char forwarded[] =
+    "Content-Type: message/rfc822\r\nSubject: out\r\n\r\nSubject: in\r\n\r\ninner\r\n";
 static const char no_body[] = "Subject: alone";
 
 static void
@@ -58,10 +60,12 @@ test_sections(void **state)
 		{ nested, "[1]", "one" },
 		{ nested, "[1.MIME]", "Content-Type: text/plain\r\n\r\n" },
 		{ nested, "[2]", "two" },
-		{ nested, "[3.HEADER]", "Subject: three\r\nContent-Type: multipart/mixed; boundary=B3\r\n\r\n" },
+		{ nested, "[3.HEADER]",
+		    "Subject: three\r\nContent-Type: multipart/mixed; boundary=B3\r\n\r\n" },
 		{ nested, "[3.HEADER.FIELDS (Subject)]", "Subject: three\r\n\r\n" },
 		{ nested, "[3.MIME]", "Content-Type: message/rfc822\r\n\r\n" },
-		{ nested, "[3.TEXT]", "--B3\r\n\r\n3.1\r\n--B3\r\nContent-Type: application/octet-stream\r\n\r\n3.2\r\n--B3--" },
+		{ nested, "[3.TEXT]",
+		    "--B3\r\n\r\n3.1\r\n--B3\r\nContent-Type: application/octet-stream\r\n\r\n3.2\r\n--B3--" },
 		{ nested, "[3.1]", "3.1" },
 		{ nested, "[3.2]", "3.2" },
 		{ nested, "[3.3]", NULL },
@@ -89,7 +93,8 @@ test_sections(void **state)
 	buf_init(&scratch, 1 << 20);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct view message = view_of(cases[i].message), out = { 0 };
-		struct mime_part *root = mime_parse(message, &arena, MIME_MAX_DEPTH, MIME_MAX_PARTS);
+		struct mime_part *root =
+		    mime_parse(message, &arena, MIME_MAX_DEPTH, MIME_MAX_PARTS);
 		struct imap_args p;
 		struct imap_section s;
 		int r;
@@ -97,7 +102,8 @@ test_sections(void **state)
 		imap_args_init(&p, view_of(cases[i].section + 1), &arena);
 		assert_true(imap_section_parse(&p, &s));
 		r = imap_section_find(&s, message, root, &scratch, &out);
-		if ((r == 0) != (cases[i].want != NULL) || (r == 0 && !view_eq_str(out, cases[i].want)))
+		if ((r == 0) != (cases[i].want != NULL) ||
+		    (r == 0 && !view_eq_str(out, cases[i].want)))
 			fail_msg("case %zu %s: %d \"%.*s\"", i, cases[i].section, r, VIEW_ARG(out));
 	}
 	buf_clear(&scratch);
@@ -138,7 +144,8 @@ test_envelopes(void **state)
 		    "((\"x \\\"y\\\"\" NIL \"odd local\" \"d\")) NIL NIL NIL NIL NIL)" },
 		{ "Subject: gr\xc3\xbc\r\nIn-Reply-To: <x@y>\r\n\r\n",
 		    "(NIL {4}\r\ngr\xc3\xbc NIL NIL NIL NIL NIL NIL \"<x@y>\" NIL)" },
-		{ "To: bare\r\n\r\n", "(NIL NIL NIL NIL NIL ((NIL NIL \"bare\" \"MISSING_DOMAIN\")) NIL NIL NIL NIL)" },
+		{ "To: bare\r\n\r\n",
+		    "(NIL NIL NIL NIL NIL ((NIL NIL \"bare\" \"MISSING_DOMAIN\")) NIL NIL NIL NIL)" },
 		{ "Subject:\r\n\r\n", "(NIL \"\" NIL NIL NIL NIL NIL NIL NIL NIL)" },
 		{ "From: <@r1,@r2:a@b>\r\n\r\n",
 		    "(NIL NIL ((NIL \"@r1,@r2\" \"a\" \"b\")) ((NIL \"@r1,@r2\" \"a\" \"b\")) ((NIL \"@r1,@r2\" \"a\" \"b\")) NIL NIL NIL NIL NIL)" },
@@ -151,7 +158,8 @@ test_envelopes(void **state)
 		buf_reset(&out);
 		assert_int_equal(imap_envelope_write(view_of(cases[i].header), &arena, &out), 0);
 		if (strcmp(buf_cstr(&out), cases[i].want) != 0)
-			fail_msg("case %zu:\n  want %s\n  got  %s", i, cases[i].want, buf_cstr(&out));
+			fail_msg(
+			    "case %zu:\n  want %s\n  got  %s", i, cases[i].want, buf_cstr(&out));
 	}
 	buf_clear(&out);
 }
@@ -192,7 +200,8 @@ test_structures(void **state)
 	buf_init(&out, 1 << 20);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct view message = view_of(cases[i].message);
-		struct mime_part *root = mime_parse(message, &arena, MIME_MAX_DEPTH, MIME_MAX_PARTS);
+		struct mime_part *root =
+		    mime_parse(message, &arena, MIME_MAX_DEPTH, MIME_MAX_PARTS);
 
 		for (int extended = 0; extended < 2; extended++) {
 			const char *want = extended ? cases[i].structure : cases[i].body;
@@ -200,7 +209,8 @@ test_structures(void **state)
 			buf_reset(&out);
 			assert_int_equal(imap_body_write(message, root, extended, &arena, &out), 0);
 			if (strcmp(buf_cstr(&out), want) != 0)
-				fail_msg("case %zu:\n  want %s\n  got  %s", i, want, buf_cstr(&out));
+				fail_msg(
+				    "case %zu:\n  want %s\n  got  %s", i, want, buf_cstr(&out));
 		}
 	}
 	buf_clear(&out);
@@ -219,7 +229,9 @@ test_structure_cap(void **state)
 	assert_int_equal(imap_body_write(message, root, true, &arena, &out), -1);
 	buf_reset(&out);
 	imap_body_write_opaque(message.len, false, &out);
-	assert_int_equal(strncmp(buf_cstr(&out), "(\"application\" \"octet-stream\" NIL NIL NIL \"binary\" ", 48), 0);
+	assert_int_equal(strncmp(buf_cstr(&out),
+			     "(\"application\" \"octet-stream\" NIL NIL NIL \"binary\" ", 48),
+	    0);
 	buf_clear(&out);
 }
 
@@ -295,7 +307,8 @@ test_search(void **state)
 	static const struct {
 		const char *program;
 		int want; /* -2 BAD, -3 BADCHARSET */
-	} cases[] = { /* RFC 3501 6.4.4 */
+	} cases[] = {
+		/* RFC 3501 6.4.4 */
 		{ "ALL", 1 },
 		{ "NOT ALL", 0 },
 		{ "SEEN FLAGGED", 1 },
@@ -334,12 +347,18 @@ test_search(void **state)
 		{ "FROM example.test", 1 },
 		{ "TO list", 1 },
 		{ "CC x", 0 },
-		{ "SUBJECT \"gr\xc3\xbc\xc3\x9f" "e aus k\"", 1 },
-		{ "SUBJECT \"\xc3\x96" "ln!\"", 1 },
+		{ "SUBJECT \"gr\xc3\xbc\xc3\x9f"
+		  "e aus k\"",
+		    1 },
+		{ "SUBJECT \"\xc3\x96"
+		  "ln!\"",
+		    1 },
 		{ "HEADER Subject iso", 0 },
 		{ "HEADER X-EMPTY \"\"", 1 },
 		{ "HEADER X-None \"\"", 0 },
-		{ "BODY \"stra\xc3\x9f" "e\"", 1 },
+		{ "BODY \"stra\xc3\x9f"
+		  "e\"",
+		    1 },
 		{ "BODY \"\xc3\xa4GER\"", 1 },
 		{ "BODY \"langes wort\"", 1 },
 		{ "BODY \"\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82\"", 1 },

@@ -100,7 +100,8 @@ test_select(void **state)
 		assert_int_equal(imap_seqset_parse(&text, &a, &set), 0);
 		seqs = imap_snapshot_select(&s, &set, cases[i].is_uid, &a, &count);
 		for (size_t k = 0; k < count; k++)
-			snprintf(got + strlen(got), sizeof got - strlen(got), "%s%u", k ? " " : "", seqs[k]);
+			snprintf(got + strlen(got), sizeof got - strlen(got), "%s%u", k ? " " : "",
+			    seqs[k]);
 		assert_string_equal(got, cases[i].want);
 	}
 	imap_snapshot_clear(&s);
@@ -124,7 +125,8 @@ test_patterns(void **state)
 	static const struct {
 		const char *pattern, *name;
 		bool want;
-	} cases[] = { /* RFC 3501 6.3.8 */
+	} cases[] = {
+		/* RFC 3501 6.3.8 */
 		{ "*", "a/b/c", true },
 		{ "%", "a", true },
 		{ "%", "a/b", false },
@@ -155,7 +157,8 @@ test_patterns(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-		if (imap_list_match(view_of(cases[i].pattern), view_of(cases[i].name)) != cases[i].want)
+		if (imap_list_match(view_of(cases[i].pattern), view_of(cases[i].name)) !=
+		    cases[i].want)
 			fail_msg("%s against %s", cases[i].pattern, cases[i].name);
 }
 
