@@ -68,9 +68,12 @@ pop3d_account_leave(struct pop3d_account *a, struct pop3d_session *s)
 }
 
 void
-pop3d_account_login(struct pop3d_account *a, struct view ticket, int control_fd, int stream_fd, int authd_fd)
+pop3d_account_login(
+    struct pop3d_account *a, struct view ticket, int control_fd, int stream_fd, int authd_fd)
 {
-	if (a->count >= a->config.sessions_max) { /* most of them waiting for nothing: one alone has the maildrop */
+	if (a->count >=
+	    a->config
+		.sessions_max) { /* most of them waiting for nothing: one alone has the maildrop */
 		fd_close(&control_fd);
 		fd_close(&stream_fd);
 		fd_close(&authd_fd);

@@ -31,11 +31,12 @@ struct pop3d_account {
 	struct loop_timer linger;
 };
 
-struct pop3d_account *pop3d_account_new(struct loop *l, struct store *store, const struct pop3d_config *config,
-    const struct pop3d_account_ops *ops, void *arg);
+struct pop3d_account *pop3d_account_new(struct loop *l, struct store *store,
+    const struct pop3d_config *config, const struct pop3d_account_ops *ops, void *arg);
 void pop3d_account_free(struct pop3d_account **a);
 /* A client that master hands over (MASTER_LOGIN): the descriptors are owned from here on. */
-void pop3d_account_login(struct pop3d_account *a, struct view ticket, int control_fd, int stream_fd, int authd_fd);
+void pop3d_account_login(
+    struct pop3d_account *a, struct view ticket, int control_fd, int stream_fd, int authd_fd);
 
 /* For sessions: in and out of the list. */
 void pop3d_account_enter(struct pop3d_account *a, struct pop3d_session *s);

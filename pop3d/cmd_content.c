@@ -24,7 +24,8 @@ content_step(struct pop3d_session *s, struct buf *out)
 	if (n < 0) {
 		err_sys(&err, ERR_TEMP, "reading a message");
 		log_as(s->log_tag, LOG_LEVEL_ERROR, "%s", err.text);
-		pop3d_session_end(s, "Internal error"); /* a torn message must not look like a whole one */
+		pop3d_session_end(
+		    s, "Internal error"); /* a torn message must not look like a whole one */
 		return true;
 	}
 	j->off += (uint64_t)n;

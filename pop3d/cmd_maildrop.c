@@ -29,7 +29,8 @@ pop3d_cmd_stat(struct pop3d_session *s, size_t index, struct view *args, unsigne
 
 /* The next messages that are not deleted, a line each; the job ends with the dot. */
 static bool
-step_lines(struct pop3d_session *s, struct buf *out, bool (*line)(struct pop3d_session *s, size_t i, struct buf *out))
+step_lines(struct pop3d_session *s, struct buf *out,
+    bool (*line)(struct pop3d_session *s, size_t i, struct buf *out))
 {
 	struct pop3d_maildrop *d = s->drop;
 
@@ -60,7 +61,8 @@ pop3d_cmd_list(struct pop3d_session *s, size_t index, struct view *args, unsigne
 {
 	(void)args;
 	if (nargs > 0) {
-		pop3d_reply(s, "+OK %zu %llu\r\n", index + 1, (unsigned long long)s->drop->messages[index].size);
+		pop3d_reply(s, "+OK %zu %llu\r\n", index + 1,
+		    (unsigned long long)s->drop->messages[index].size);
 		return;
 	}
 	pop3d_reply(s, "+OK %zu messages:\r\n", s->drop->count - s->drop->ndeleted);
@@ -134,7 +136,8 @@ pop3d_cmd_quit(struct pop3d_session *s, size_t index, struct view *args, unsigne
 	(void)index, (void)args, (void)nargs;
 	if (pop3d_maildrop_update(s->drop, &removed, &err) < 0) {
 		log_as(s->log_tag, LOG_LEVEL_ERROR, "deleting messages: %s", err.text);
-		pop3d_reply(s, "-ERR [SYS/TEMP] Logging out, some deleted messages not removed.\r\n");
+		pop3d_reply(
+		    s, "-ERR [SYS/TEMP] Logging out, some deleted messages not removed.\r\n");
 	} else if (s->drop->ndeleted > 0) {
 		pop3d_reply(s, "+OK Logging out, messages deleted.\r\n");
 	} else {

@@ -1,7 +1,8 @@
 #include "pop3d/command.h"
 
 bool
-pop3d_command_split(struct view line, struct view *word, struct view args[POP3D_ARGS_MAX], unsigned *nargs)
+pop3d_command_split(
+    struct view line, struct view *word, struct view args[POP3D_ARGS_MAX], unsigned *nargs)
 {
 	struct view token;
 

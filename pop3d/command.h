@@ -17,7 +17,8 @@ extern const struct pop3d_command pop3d_commands[]; /* ends with a row whose run
 enum pop3d_command_result { POP3D_COMMAND_DONE, POP3D_COMMAND_UNKNOWN, POP3D_COMMAND_ARGUMENTS };
 enum pop3d_command_result pop3d_command_run(struct pop3d_session *s, struct view line);
 /* Word and arguments of a line (RFC 1939 3), one or more spaces between them.  false: too many arguments.  Pure. */
-bool pop3d_command_split(struct view line, struct view *word, struct view args[POP3D_ARGS_MAX], unsigned *nargs);
+bool pop3d_command_split(
+    struct view line, struct view *word, struct view args[POP3D_ARGS_MAX], unsigned *nargs);
 
 void pop3d_cmd_capa(struct pop3d_session *s, size_t index, struct view *args, unsigned nargs);
 void pop3d_cmd_dele(struct pop3d_session *s, size_t index, struct view *args, unsigned nargs);

@@ -73,7 +73,8 @@ on_redeemed(void *arg, struct ipc_in *in)
 	if (in != NULL) {
 		uint32_t status = ipc_get_u32(in);
 
-		is_ours = status == AUTHD_OK && strcmp(ipc_get_str(in), s->account->config.account) == 0;
+		is_ours =
+		    status == AUTHD_OK && strcmp(ipc_get_str(in), s->account->config.account) == 0;
 	}
 	if (!is_ours) {
 		log_as(s->log_tag, LOG_LEVEL_WARN, "login refused: the ticket was not redeemed%s",
@@ -86,7 +87,8 @@ on_redeemed(void *arg, struct ipc_in *in)
 }
 
 void
-pop3d_handover_start(struct pop3d_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd)
+pop3d_handover_start(
+    struct pop3d_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd)
 {
 	struct ipc_out out;
 

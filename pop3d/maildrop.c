@@ -26,7 +26,8 @@ take_message(void *arg, const struct message_info *info)
 static int
 compare_uid(const void *a, const void *b)
 {
-	uint32_t x = ((const struct pop3d_message *)a)->uid, y = ((const struct pop3d_message *)b)->uid;
+	uint32_t x = ((const struct pop3d_message *)a)->uid,
+		 y = ((const struct pop3d_message *)b)->uid;
 
 	return x < y ? -1 : x > y;
 }
@@ -154,7 +155,8 @@ pop3d_maildrop_mark_seen(struct pop3d_maildrop *d, struct err *err)
 		if (d->messages[i].is_read)
 			uids[n++] = d->messages[i].uid;
 	if (n > 0)
-		r = mailbox_store_flags(d->box, uids, n, STORE_ADD, FLAG_SEEN, NULL, 0, &a, &refused, &nrefused, err);
+		r = mailbox_store_flags(
+		    d->box, uids, n, STORE_ADD, FLAG_SEEN, NULL, 0, &a, &refused, &nrefused, err);
 	arena_clear(&a);
 	return r;
 }

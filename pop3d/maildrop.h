@@ -12,11 +12,11 @@ struct pop3d_message {
 	uint64_t size;
 };
 struct pop3d_maildrop {
-	struct store *store; /* borrowed */
-	struct mailbox *box; /* owned */
+	struct store *store;            /* borrowed */
+	struct mailbox *box;            /* owned */
 	struct pop3d_message *messages; /* owned */
 	size_t count;
-	uint64_t size;       /* of all */
+	uint64_t size; /* of all */
 	size_t ndeleted;
 	uint64_t deleted_size;
 };

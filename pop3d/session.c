@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 enum {
-	LINE_MAX_BYTES = 512, /* RFC 2449 4: 255; some clients send long arguments before they are refused */
+	LINE_MAX_BYTES =
+	    512, /* RFC 2449 4: 255; some clients send long arguments before they are refused */
 	INPUT_MAX = 8192,
 	OUTPUT_HIGH = 128 * 1024, /* a job stops here until the client has taken it */
 	OUTPUT_MAX = 1 << 20,
@@ -62,7 +63,8 @@ static void
 flush(struct pop3d_session *s)
 {
 	if (s->stream != NULL && !s->is_broken && s->out.len > 0)
-		(void)stream_write(s->stream, s->out.p, s->out.len); /* a write that fails is told by on_close */
+		(void)stream_write(
+		    s->stream, s->out.p, s->out.len); /* a write that fails is told by on_close */
 	buf_reset(&s->out);
 }
 
@@ -102,9 +104,11 @@ log_end(struct pop3d_session *s)
 	struct ipc_out out;
 	char text[300];
 
-	snprintf(text, sizeof text, "Disconnected: %s top=%llu/%llu, retr=%llu/%llu, del=%llu/%zu, size=%llu",
-	    s->end_reason, (unsigned long long)n->top, (unsigned long long)n->top_bytes, (unsigned long long)n->retr,
-	    (unsigned long long)n->retr_bytes, (unsigned long long)n->deleted, s->drop == NULL ? 0 : s->drop->count,
+	snprintf(text, sizeof text,
+	    "Disconnected: %s top=%llu/%llu, retr=%llu/%llu, del=%llu/%zu, size=%llu",
+	    s->end_reason, (unsigned long long)n->top, (unsigned long long)n->top_bytes,
+	    (unsigned long long)n->retr, (unsigned long long)n->retr_bytes,
+	    (unsigned long long)n->deleted, s->drop == NULL ? 0 : s->drop->count,
 	    (unsigned long long)(s->drop == NULL ? 0 : s->drop->size));
 	log_as(s->log_tag, LOG_LEVEL_INFO, "%s", text);
 	if (s->control == NULL)
@@ -172,8 +176,10 @@ take_command(struct pop3d_session *s)
 	if (r > 0)
 		return false;
 	if (r < 0) { /* nobody knows where the next command would begin */
-		pop3d_reply(s, "-ERR %s\r\n", err.kind == ERR_LIMIT ? "Input line too long." : "Malformed input.");
-		pop3d_session_end(s, err.kind == ERR_LIMIT ? "Input line too long" : "Malformed input");
+		pop3d_reply(s, "-ERR %s\r\n",
+		    err.kind == ERR_LIMIT ? "Input line too long." : "Malformed input.");
+		pop3d_session_end(
+		    s, err.kind == ERR_LIMIT ? "Input line too long" : "Malformed input");
 		return false;
 	}
 	stream_set_deadline(s->stream, s->account->config.timeout_ms);
@@ -289,7 +295,9 @@ refuse(struct pop3d_session *s, const char *text, const char *reason)
 void
 pop3d_session_start(struct pop3d_session *s)
 {
-	static const struct stream_ops ops = { .on_input = on_input, .on_drained = on_drained, .on_close = on_close };
+	static const struct stream_ops ops = {
+		.on_input = on_input, .on_drained = on_drained, .on_close = on_close
+	};
 	static const struct stream_limits limits = { INPUT_MAX, OUTPUT_MAX };
 	struct err err;
 	int r;
@@ -299,7 +307,8 @@ pop3d_session_start(struct pop3d_session *s)
 	stream_set_deadline(s->stream, s->account->config.timeout_ms);
 	r = pop3d_maildrop_open(s->account->store, &s->drop, &err);
 	if (r > 0) {
-		refuse(s, "[IN-USE] Mailbox is locked by another POP3 session.", "Mailbox is locked");
+		refuse(
+		    s, "[IN-USE] Mailbox is locked by another POP3 session.", "Mailbox is locked");
 	} else if (r < 0) {
 		log_as(s->log_tag, LOG_LEVEL_ERROR, "mailbox cannot be opened: %s", err.text);
 		refuse(s, "[SYS/TEMP] Mailbox cannot be opened.", "Mailbox cannot be opened");

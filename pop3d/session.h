@@ -26,11 +26,11 @@ struct pop3d_counts {
 struct pop3d_job {
 	/* Appends to out; true when it was the last. */
 	bool (*step)(struct pop3d_session *s, struct buf *out);
-	size_t next;            /* LIST, UIDL: message to go on with */
-	int fd;                 /* RETR, TOP: owned, -1 = none */
+	size_t next; /* LIST, UIDL: message to go on with */
+	int fd;      /* RETR, TOP: owned, -1 = none */
 	uint64_t off;
 	struct pop3d_stuff stuff;
-	uint64_t *bytes;        /* which counter the bytes sent go to */
+	uint64_t *bytes; /* which counter the bytes sent go to */
 };
 
 struct pop3d_session {
@@ -63,10 +63,12 @@ void pop3d_session_free(struct pop3d_session *s);
 void pop3d_session_end(struct pop3d_session *s, const char *reason);
 /* The client's bytes are ours now: opens the maildrop and greets. */
 void pop3d_session_start(struct pop3d_session *s);
-void pop3d_reply(struct pop3d_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void pop3d_reply(struct pop3d_session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* handover.c */
-void pop3d_handover_start(struct pop3d_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd);
+void pop3d_handover_start(
+    struct pop3d_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd);
 void pop3d_handover_clear(struct pop3d_session *s);
 
 #endif

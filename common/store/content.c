@@ -1,6 +1,4 @@
 #include "common/store/store_internal.h"
-#include "common/base/clock.h"
-#include "common/base/codec.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/mime/message.h"
@@ -10,10 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { READ_PIECE = 65536, CACHE_KEY = 17 };
+enum { READ_PIECE = 65536 };
 
-static int
-load_message(struct folder *f, uint32_t uid, struct message *m, struct err *err)
+int
+message_find(struct folder *f, uint32_t uid, struct message *m, struct err *err)
 {
 	struct index *x = &f->store->index;
 	MDB_txn *txn;
@@ -21,7 +19,7 @@ load_message(struct folder *f, uint32_t uid, struct message *m, struct err *err)
 
 	if (folder_ready(f, err) < 0 || index_read(x, &txn, err) < 0)
 		return -1;
-	r = message_load(x, txn, f->box.id, uid, m, err);
+	r = index_message_load(x, txn, f->box.id, uid, m, err);
 	index_read_end(x);
 	return r > 0 ? err_set(err, ERR_GONE, "no message %u", uid) : r;
 }
@@ -37,7 +35,8 @@ open_file(struct folder *f, const struct message *m, struct err *err)
 	message_path(m, path);
 	fd = open_beneath(f->dir_fd, path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
-		return err_sys(err, errno == ENOENT || errno == ELOOP ? ERR_GONE : ERR_TEMP, "open %s", path);
+		return err_sys(
+		    err, errno == ENOENT || errno == ELOOP ? ERR_GONE : ERR_TEMP, "open %s", path);
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
 	fd_close(&fd);
@@ -49,7 +48,7 @@ message_open(struct folder *f, uint32_t uid, struct message *m, struct err *err)
 {
 	int fd;
 
-	if (load_message(f, uid, m, err) < 0)
+	if (message_find(f, uid, m, err) < 0)
 		return -1;
 	fd = open_file(f, m, err);
 	if (fd >= 0 || err->kind != ERR_GONE)
@@ -57,7 +56,7 @@ message_open(struct folder *f, uint32_t uid, struct message *m, struct err *err)
 	/* Renamed by another program: its flags changed, or it is gone. */
 	if (folder_lock(f, err) < 0)
 		return -1;
-	if (folder_sync(f, SYNC_FORCE, err) == 0 && load_message(f, uid, m, err) == 0)
+	if (folder_sync(f, SYNC_FORCE, err) == 0 && message_find(f, uid, m, err) == 0)
 		fd = open_file(f, m, err);
 	folder_unlock(f);
 	return fd;
@@ -102,7 +101,8 @@ read_file(int fd, struct buf *out, struct err *err)
 		return err_sys(err, ERR_TEMP, "fstat message");
 	room = buf_reserve(out, (size_t)st.st_size);
 	if (room == NULL)
-		return err_set(err, ERR_LIMIT, "message of %lld bytes is too large", (long long)st.st_size);
+		return err_set(
+		    err, ERR_LIMIT, "message of %lld bytes is too large", (long long)st.st_size);
 	if (fd_pread_all(fd, room, (size_t)st.st_size, 0, err) < 0)
 		return -1;
 	out->len += (size_t)st.st_size;
@@ -122,11 +122,12 @@ correct_size(struct folder *f, uint32_t uid, uint64_t size)
 
 	if (folder_lock(f, &err) < 0)
 		return;
-	r = load_message(f, uid, &old, &err);
+	r = message_find(f, uid, &old, &err);
 	if (r == 0 && index_write(x, MESSAGE_ROOM, &txn, &err) == 0) {
 		m = old;
 		m.r.size = size;
-		if (message_update(x, txn, &f->box, &old, &m, &err) == 0 && box_save(x, txn, &f->box, &err) == 0)
+		if (index_message_update(x, txn, &f->box, &old, &m, &err) == 0 &&
+		    box_save(x, txn, &f->box, &err) == 0)
 			r = index_commit(x, &txn, &err);
 		index_abort(&txn);
 	}
@@ -213,99 +214,4 @@ mailbox_read_header(struct mailbox *m, uint32_t uid, struct buf *content, struct
 	}
 	buf_clear(&raw);
 	return r;
-}
-
-/* --- what was derived from content ----------------------------------------------------------------------------------- */
-
-static int
-cache_key(struct mailbox *m, uint32_t uid, char key, unsigned char out[CACHE_KEY], struct err *err)
-{
-	struct message msg;
-
-	if (load_message(m->folder, uid, &msg, err) < 0)
-		return -1;
-	memcpy(out, msg.r.guid, 16);
-	out[16] = (unsigned char)key;
-	return 0;
-}
-
-int
-mailbox_cache_get(struct mailbox *m, uint32_t uid, char key, struct buf *out, struct err *err)
-{
-	struct index *x = &m->folder->store->index;
-	unsigned char k[CACHE_KEY];
-	struct view value;
-	uint32_t crc;
-	MDB_txn *txn;
-	int r;
-
-	if (cache_key(m, uid, key, k, err) < 0 || index_read(x, &txn, err) < 0)
-		return -1;
-	r = index_get(x, txn, DB_CACHE, view_make(k, sizeof k), &value, err);
-	if (r == 0 && value.len >= sizeof crc) {
-		memcpy(&crc, value.p, sizeof crc);
-		value = view_make(value.p + sizeof crc, value.len - sizeof crc);
-		if (crc != crc32c(crc32c(0, k, sizeof k), value.p, value.len))
-			r = 1; /* as if it were not there: it is made anew */
-		else if (buf_append_view(out, value) < 0)
-			r = err_set(err, ERR_LIMIT, "cached value is too large");
-	} else if (r == 0) {
-		r = 1;
-	}
-	index_read_end(x);
-	return r;
-}
-
-static int
-cache_write(struct index *x, MDB_txn *txn, const unsigned char k[CACHE_KEY], struct view value, struct err *err)
-{
-	uint32_t crc = crc32c(crc32c(0, k, CACHE_KEY), value.p, value.len);
-	struct buf blob;
-	int r;
-
-	buf_init(&blob, value.len + sizeof crc);
-	buf_append(&blob, &crc, sizeof crc);
-	buf_append_view(&blob, value);
-	r = index_put(x, txn, DB_CACHE, view_make(k, CACHE_KEY), buf_view(&blob), err);
-	buf_clear(&blob);
-	return r;
-}
-
-int
-mailbox_cache_put_many(struct mailbox *m, const struct cache_value *values, size_t count, struct err *err)
-{
-	struct index *x = &m->folder->store->index;
-	struct cache_slot {
-		unsigned char key[CACHE_KEY];
-		bool is_gone;
-	} *slots;
-	uint64_t bytes = 65536;
-	MDB_txn *txn;
-	int r = 0;
-
-	if (count == 0)
-		return 0;
-	slots = x_calloc(count, sizeof *slots);
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		bytes += values[i].value.len + 4096;
-		r = cache_key(m, values[i].uid, values[i].key, slots[i].key, err);
-		slots[i].is_gone = r < 0 && err->kind == ERR_GONE;
-		r = slots[i].is_gone ? 0 : r;
-	}
-	if (r == 0 && (r = index_write(x, bytes, &txn, err)) == 0) {
-		for (size_t i = 0; r == 0 && i < count; i++)
-			if (!slots[i].is_gone)
-				r = cache_write(x, txn, slots[i].key, values[i].value, err);
-		if (r == 0)
-			r = index_commit(x, &txn, err);
-		index_abort(&txn);
-	}
-	free(slots);
-	return r;
-}
-
-int
-mailbox_cache_put(struct mailbox *m, uint32_t uid, char key, struct view value, struct err *err)
-{
-	return mailbox_cache_put_many(m, &(struct cache_value){ uid, key, value }, 1, err);
 }

@@ -65,7 +65,8 @@ unlock_both(struct copy_work *w)
 /* --- planning ------------------------------------------------------------------------------------------------------- */
 
 static int
-map_keywords(struct copy_work *w, const struct keyword_set *from, struct keyword_set *to, struct err *err)
+map_keywords(
+    struct copy_work *w, const struct keyword_set *from, struct keyword_set *to, struct err *err)
 {
 	*to = (struct keyword_set){ 0 };
 	for (unsigned i = 0; i < w->src->nkeywords; i++) {
@@ -75,15 +76,16 @@ map_keywords(struct copy_work *w, const struct keyword_set *from, struct keyword
 			w->keyword_map[i] = keywords_number(w->dst, w->src->keywords[i], true, err);
 		if (w->keyword_map[i] == -1)
 			return -1;
-		if (w->keyword_map[i] >= 0) /* -2: the target's table is full; the message comes without it */
+		if (w->keyword_map[i] >=
+		    0) /* -2: the target's table is full; the message comes without it */
 			keyword_add(to, (unsigned)w->keyword_map[i]);
 	}
 	return 0;
 }
 
 static int
-target_message(struct copy_work *w, const struct message *old, const struct item *it, struct message *out,
-    struct err *err)
+target_message(struct copy_work *w, const struct message *old, const struct item *it,
+    struct message *out, struct err *err)
 {
 	struct keyword_set keywords;
 
@@ -103,7 +105,8 @@ target_message(struct copy_work *w, const struct message *old, const struct item
 
 /* The target's file name: the old base, or one of its own with the same sizes. */
 static int
-plan_name(struct copy_work *w, struct item *it, const struct message *old, bool taken, struct err *err)
+plan_name(
+    struct copy_work *w, struct item *it, const struct message *old, bool taken, struct err *err)
 {
 	char base[MAILDIR_NAME_MAX + 1], unique[200];
 	struct message draft = *old, named;
@@ -118,13 +121,15 @@ plan_name(struct copy_work *w, struct item *it, const struct message *old, bool 
 		maildir_name_parse(view_make(old->name, old->name_len), &n);
 		comma = memchr(n.base.p, ',', n.base.len);
 		store_unique_name(w->src->store, unique, sizeof unique);
-		snprintf(base, sizeof base, "%s%.*s", unique, comma == NULL ? 0 : (int)(n.base.p + n.base.len - comma),
+		snprintf(base, sizeof base, "%s%.*s", unique,
+		    comma == NULL ? 0 : (int)(n.base.p + n.base.len - comma),
 		    comma == NULL ? "" : comma);
 		draft.name_len = draft.r.base_len = (uint8_t)strlen(base);
 		memcpy(draft.name, base, (size_t)draft.name_len + 1);
 	}
 	if (message_rename_plan(&draft, old->r.flags, &keywords, &named) < 0)
-		return err_set(err, ERR_LIMIT, "file name of message %u would be too long", old->uid);
+		return err_set(
+		    err, ERR_LIMIT, "file name of message %u would be too long", old->uid);
 	it->to = arena_strdup(w->a, named.name);
 	return it->to == NULL ? err_set(err, ERR_LIMIT, "too many messages at once") : 0;
 }
@@ -139,9 +144,9 @@ load_item(struct copy_work *w, uint32_t uid, struct message *m, bool *taken, str
 
 	if (index_read(x, &txn, err) < 0)
 		return -1;
-	r = message_load(x, txn, w->src->box.id, uid, m, err);
+	r = index_message_load(x, txn, w->src->box.id, uid, m, err);
 	if (r == 0) {
-		same = message_by_base(x, txn, w->dst->box.id, message_base(m), &other, err);
+		same = index_message_by_base(x, txn, w->dst->box.id, message_base(m), &other, err);
 		*taken = same == 0;
 		r = same < 0 ? -1 : 0;
 	}
@@ -195,12 +200,12 @@ record_fields(struct copy_work *w, const struct item *it, struct buf *fields, st
 	buf_reset(fields);
 	if (index_read(x, &txn, err) < 0)
 		return -1;
-	message_key(key, w->src->box.id, it->uid);
+	index_message_key(key, w->src->box.id, it->uid);
 	r = index_get(x, txn, DB_EXTRAS, view_make(key, sizeof key), &value, err);
 	if (r == 0)
 		buf_append_view(fields, value);
 	if (r >= 0)
-		r = message_load(x, txn, w->src->box.id, it->uid, &m, err);
+		r = index_message_load(x, txn, w->src->box.id, it->uid, &m, err);
 	index_read_end(x);
 	if (r != 0)
 		return r < 0 ? -1 : err_set(err, ERR_TEMP, "message %u vanished", it->uid);
@@ -247,7 +252,8 @@ append_texts(struct copy_work *w, struct err *err)
 static void
 item_paths(const struct item *it, char from[MAILDIR_NAME_MAX + 8], char to[MAILDIR_NAME_MAX + 8])
 {
-	snprintf(from, MAILDIR_NAME_MAX + 8, "%s/%s", it->place == PLACE_NEW ? "new" : "cur", it->from);
+	snprintf(
+	    from, MAILDIR_NAME_MAX + 8, "%s/%s", it->place == PLACE_NEW ? "new" : "cur", it->from);
 	snprintf(to, MAILDIR_NAME_MAX + 8, "cur/%s", it->to);
 }
 
@@ -262,7 +268,8 @@ copy_bytes(int in, int out, struct err *err)
 	while (r == 0 && (n = pread(in, piece, 65536, at)) != 0) {
 		if (n < 0 && errno == EINTR)
 			continue;
-		r = n < 0 ? err_sys(err, ERR_TEMP, "read message") : fd_write_all(out, piece, (size_t)n, err);
+		r = n < 0 ? err_sys(err, ERR_TEMP, "read message")
+			  : fd_write_all(out, piece, (size_t)n, err);
 		at += n;
 	}
 	free(piece);
@@ -356,8 +363,8 @@ place_files(struct copy_work *w, struct err *err)
 /* --- the index ----------------------------------------------------------------------------------------------------------------- */
 
 static int
-enter_item(struct copy_work *w, MDB_txn *txn, const struct item *it, uint64_t src_modseq, uint64_t dst_modseq,
-    int64_t now, struct buf *extra, struct err *err)
+enter_item(struct copy_work *w, MDB_txn *txn, const struct item *it, uint64_t src_modseq,
+    uint64_t dst_modseq, int64_t now, struct buf *extra, struct err *err)
 {
 	struct index *x = &w->src->store->index;
 	struct box *to = &w->dst->box, *from = w->src == w->dst ? to : &w->src->box;
@@ -367,7 +374,7 @@ enter_item(struct copy_work *w, MDB_txn *txn, const struct item *it, uint64_t sr
 	struct view fields = { "", 0 };
 	struct buf kept;
 	char hex[33];
-	int r = message_load(x, txn, from->id, it->uid, &old, err);
+	int r = index_message_load(x, txn, from->id, it->uid, &old, err);
 
 	if (r != 0)
 		return r < 0 ? -1 : err_set(err, ERR_TEMP, "message %u vanished", it->uid);
@@ -375,7 +382,7 @@ enter_item(struct copy_work *w, MDB_txn *txn, const struct item *it, uint64_t sr
 		return -1;
 	m.r.modseq = dst_modseq;
 	m.r.save_date = now;
-	message_key(key, from->id, it->uid);
+	index_message_key(key, from->id, it->uid);
 	if (index_get(x, txn, DB_EXTRAS, view_make(key, sizeof key), &fields, err) < 0)
 		return -1;
 	buf_init(&kept, 65536); /* the view does not outlive the next put */
@@ -384,13 +391,13 @@ enter_item(struct copy_work *w, MDB_txn *txn, const struct item *it, uint64_t sr
 		hex_encode(hex, m.r.guid, sizeof m.r.guid);
 		buf_printf(&kept, "%sG%s", kept.len > 0 ? " " : "", hex);
 	}
-	r = message_add(x, txn, to, &m, buf_view(&kept), err);
+	r = index_message_add(x, txn, to, &m, buf_view(&kept), err);
 	buf_clear(&kept);
 	set = keyword_extras(&m.r.keywords);
 	if (set.bits[0] != 0 || set.bits[1] != 0)
 		keyword_extra_format(extra, m.uid, &set);
 	if (r == 0 && w->move)
-		r = message_remove(x, txn, from, &old, src_modseq, err);
+		r = index_message_remove(x, txn, from, &old, src_modseq, err);
 	return r;
 }
 
@@ -505,7 +512,8 @@ run(struct copy_work *w, const uint32_t *uids, size_t count, struct err *err)
 		r = try_once(w, uids, count, err);
 	}
 	if (r > 0)
-		return err_set(err, ERR_TEMP, "files in %s keep changing their names", w->src->disk);
+		return err_set(
+		    err, ERR_TEMP, "files in %s keep changing their names", w->src->disk);
 	return r;
 }
 
@@ -526,8 +534,8 @@ fill_result(const struct copy_work *w, struct copy_result *out, struct err *err)
 }
 
 int
-mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t count, const char *to, bool move, struct arena *a,
-    struct copy_result *out, struct err *err)
+mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t count, const char *to, bool move,
+    struct arena *a, struct copy_result *out, struct err *err)
 {
 	struct copy_work w = { .src = m->folder, .a = a, .move = move };
 	int r;

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { MAX_RESCANS = 3 };
+/* LMDB keeps a transaction's pages in a sorted array: what it costs grows with the square of their number, so a large
+ * command is several transactions, each with a modseq of its own. */
+enum { MAX_RESCANS = 3, MESSAGES_PER_COMMIT = 4096 };
 
 struct store_work {
 	struct folder *f;
@@ -24,13 +26,17 @@ struct store_work {
 };
 
 static void
-wanted_state(const struct store_work *w, const struct message *m, uint16_t *flags, struct keyword_set *keywords)
+wanted_state(const struct store_work *w, const struct message *m, uint16_t *flags,
+    struct keyword_set *keywords)
 {
-	*flags = w->mode == STORE_REPLACE ? w->flags : w->mode == STORE_ADD ? m->r.flags | w->flags : m->r.flags & (uint16_t)~w->flags;
+	*flags = w->mode == STORE_REPLACE ? w->flags
+		 : w->mode == STORE_ADD   ? m->r.flags | w->flags
+					  : m->r.flags & (uint16_t)~w->flags;
 	for (int i = 0; i < 2; i++)
 		keywords->bits[i] = w->mode == STORE_REPLACE ? w->keywords.bits[i]
-				    : w->mode == STORE_ADD   ? m->r.keywords.bits[i] | w->keywords.bits[i]
-							     : m->r.keywords.bits[i] & ~w->keywords.bits[i];
+				    : w->mode == STORE_ADD
+					? m->r.keywords.bits[i] | w->keywords.bits[i]
+					: m->r.keywords.bits[i] & ~w->keywords.bits[i];
 }
 
 /* 0 done (or nothing to do), 1 the file is not where the index thinks, -1. */
@@ -43,7 +49,7 @@ store_one(struct store_work *w, uint32_t uid, struct err *err)
 	struct keyword_set keywords, old_extra, new_extra;
 	struct message old, m;
 	uint16_t flags;
-	int r = message_load(x, w->txn, f->box.id, uid, &old, err);
+	int r = index_message_load(x, w->txn, f->box.id, uid, &old, err);
 
 	if (r != 0)
 		return r > 0 ? 0 : -1;
@@ -70,7 +76,7 @@ store_one(struct store_work *w, uint32_t uid, struct err *err)
 	if (memcmp(&old_extra, &new_extra, sizeof old_extra) != 0)
 		keyword_extra_format(&w->extra, uid, &new_extra);
 	w->changed = true;
-	return message_update(x, w->txn, &f->box, &old, &m, err);
+	return index_message_update(x, w->txn, &f->box, &old, &m, err);
 }
 
 /* What was renamed so far becomes the index's truth even when a later message fails. */
@@ -104,6 +110,8 @@ store_commit(struct store_work *w, struct err *err)
 static int
 store_begin(struct store_work *w, size_t count, struct err *err)
 {
+	if (count > MESSAGES_PER_COMMIT)
+		count = MESSAGES_PER_COMMIT;
 	w->modseq = w->f->box.r.modseq + 1;
 	return index_write(&w->f->store->index, (uint64_t)count * MESSAGE_ROOM, &w->txn, err);
 }
@@ -120,13 +128,16 @@ store_all(struct store_work *w, const uint32_t *uids, size_t count, struct err *
 		int r = store_one(w, uids[i], err);
 
 		if (r == 0) {
-			i++;
+			if (++i % MESSAGES_PER_COMMIT == 0 &&
+			    (store_commit(w, err) < 0 || store_begin(w, count - i, err) < 0))
+				return -1;
 			continue;
 		}
 		if (store_commit(w, r > 0 ? err : &ignored) < 0 || r < 0)
 			return -1;
 		if (++rescans > MAX_RESCANS) /* renamed by others faster than we look */
-			return err_set(err, ERR_TEMP, "message %u: its file keeps changing its name", uids[i]);
+			return err_set(
+			    err, ERR_TEMP, "message %u: its file keeps changing its name", uids[i]);
 		if (folder_sync(w->f, SYNC_FORCE, err) < 0 || store_begin(w, count - i, err) < 0)
 			return -1;
 	}
@@ -134,11 +145,13 @@ store_all(struct store_work *w, const uint32_t *uids, size_t count, struct err *
 }
 
 int
-mailbox_store_flags(struct mailbox *m, const uint32_t *uids, size_t count, enum store_mode mode, uint16_t flags,
-    const struct keyword_set *keywords, uint64_t unchanged_since, struct arena *a, uint32_t **refused,
-    size_t *nrefused, struct err *err)
+mailbox_store_flags(struct mailbox *m, const uint32_t *uids, size_t count, enum store_mode mode,
+    uint16_t flags, const struct keyword_set *keywords, uint64_t unchanged_since, struct arena *a,
+    uint32_t **refused, size_t *nrefused, struct err *err)
 {
-	struct store_work w = { .f = m->folder, .mode = mode, .flags = flags & (uint16_t)~FLAG_RECENT,
+	struct store_work w = { .f = m->folder,
+		.mode = mode,
+		.flags = flags & (uint16_t)~FLAG_RECENT,
 		.unchanged_since = unchanged_since };
 	int r;
 
@@ -195,7 +208,7 @@ expunge_one(struct expunge_work *w, uint32_t uid, struct err *err)
 	struct index *x = &f->store->index;
 	char path[MAILDIR_NAME_MAX + 8];
 	struct message m;
-	int r = message_load(x, w->txn, f->box.id, uid, &m, err);
+	int r = index_message_load(x, w->txn, f->box.id, uid, &m, err);
 
 	if (r != 0)
 		return r > 0 ? 0 : -1;
@@ -204,7 +217,8 @@ expunge_one(struct expunge_work *w, uint32_t uid, struct err *err)
 	message_path(&m, path);
 	if (unlinkat(f->dir_fd, path, 0) < 0)
 		return errno == ENOENT ? 1 : err_sys(err, ERR_TEMP, "unlink %s", path);
-	if (forget_cache(w, &m, err) < 0 || message_remove(x, w->txn, &f->box, &m, w->modseq, err) < 0)
+	if (forget_cache(w, &m, err) < 0 ||
+	    index_message_remove(x, w->txn, &f->box, &m, w->modseq, err) < 0)
 		return -1;
 	w->bytes += (int64_t)m.r.disk_size;
 	w->gone[w->ngone++] = uid;
@@ -214,6 +228,8 @@ expunge_one(struct expunge_work *w, uint32_t uid, struct err *err)
 static int
 expunge_begin(struct expunge_work *w, size_t count, struct err *err)
 {
+	if (count > MESSAGES_PER_COMMIT)
+		count = MESSAGES_PER_COMMIT;
 	w->modseq = w->f->box.r.modseq + 1;
 	return index_write(&w->f->store->index, (uint64_t)count * MESSAGE_ROOM, &w->txn, err);
 }
@@ -227,7 +243,8 @@ expunge_commit(struct expunge_work *w, size_t first, struct err *err)
 	if (w->ngone > first) {
 		f->box.r.modseq = w->modseq;
 		if (folder_fsync(f, "cur", err) < 0 || folder_own_change(f, err) < 0 ||
-		    box_trim_vanished(&f->store->index, w->txn, &f->box, f->store->changes_kept, err) < 0 ||
+		    box_trim_vanished(
+			&f->store->index, w->txn, &f->box, f->store->changes_kept, err) < 0 ||
 		    box_save(&f->store->index, w->txn, &f->box, err) < 0)
 			r = -1;
 		else
@@ -252,14 +269,20 @@ expunge_all(struct expunge_work *w, const uint32_t *uids, size_t count, struct e
 		int r = expunge_one(w, uids[i], err);
 
 		if (r == 0) {
-			i++;
+			if (++i % MESSAGES_PER_COMMIT == 0) {
+				if (expunge_commit(w, first, err) < 0 ||
+				    expunge_begin(w, count - i, err) < 0)
+					return -1;
+				first = w->ngone;
+			}
 			continue;
 		}
 		if (expunge_commit(w, first, r > 0 ? err : &ignored) < 0 || r < 0)
 			return -1;
 		first = w->ngone;
 		if (++rescans > MAX_RESCANS)
-			return err_set(err, ERR_TEMP, "message %u: its file keeps changing its name", uids[i]);
+			return err_set(
+			    err, ERR_TEMP, "message %u: its file keeps changing its name", uids[i]);
 		if (folder_sync(w->f, SYNC_FORCE, err) < 0 || expunge_begin(w, count - i, err) < 0)
 			return -1;
 	}
@@ -267,8 +290,8 @@ expunge_all(struct expunge_work *w, const uint32_t *uids, size_t count, struct e
 }
 
 int
-mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t count, bool only_deleted, struct arena *a,
-    uint32_t **gone, size_t *ngone, struct err *err)
+mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t count, bool only_deleted,
+    struct arena *a, uint32_t **gone, size_t *ngone, struct err *err)
 {
 	struct expunge_work w = { .f = m->folder, .only_deleted = only_deleted };
 	int r;
@@ -276,7 +299,8 @@ mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t count, bool only
 	w.gone = arena_alloc(a, (count + 1) * sizeof *w.gone);
 	if (w.gone == NULL)
 		return err_set(err, ERR_LIMIT, "too many messages at once");
-	if (folder_begin(m->folder, err) < 0)
+	/* what is still to be cached must not outlive its message */
+	if (cache_flush(m->folder->store, err) < 0 || folder_begin(m->folder, err) < 0)
 		return -1;
 	r = expunge_all(&w, uids, count, err);
 	if (w.ngone > 0)

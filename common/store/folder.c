@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/base/random.h"
 #include "common/log/log.h"
+#include "common/store/courier.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,8 @@ folder_open_disk(struct store *s, const char *disk, struct folder **out, struct 
 	int fd;
 
 	if (f != NULL && fstat(f->dir_fd, &here) == 0 &&
-	    fstatat(s->root_fd, disk, &there, AT_SYMLINK_NOFOLLOW) == 0 && here.st_ino == there.st_ino) {
+	    fstatat(s->root_fd, disk, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    here.st_ino == there.st_ino) {
 		f->refs++;
 		*out = f;
 		return 0;
@@ -51,7 +53,8 @@ folder_open_disk(struct store *s, const char *disk, struct folder **out, struct 
 		f->is_gone = true;
 	fd = open_beneath(s->root_fd, disk, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
-		return err_sys(err, errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? ERR_GONE : ERR_TEMP,
+		return err_sys(err,
+		    errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? ERR_GONE : ERR_TEMP,
 		    "open mailbox %s", disk);
 	if (make_subdirectories(fd, disk, err) < 0) {
 		fd_close(&fd);
@@ -126,6 +129,8 @@ new_box(struct folder *f, struct err *err)
 	random_bytes(f->box.r.guid, sizeof f->box.r.guid);
 	buf_init(&text, TEXT_MAX);
 	r = text_load(f->dir_fd, UIDLIST_FILE, &text, &id, err);
+	if (r > 0)
+		r = text_load(f->dir_fd, COURIER_UIDDB, &text, &id, err);
 	if (r == 0 && uidlist_parse(buf_view(&text), &h, ignore_record, NULL, &faults, NULL) == 0) {
 		f->box.r.uidvalidity = h.uidvalidity;
 		if (h.guid.len == 32)
@@ -180,8 +185,8 @@ is_in_place(struct folder *f)
 	struct stat here, there;
 
 	return fstat(f->dir_fd, &here) == 0 &&
-	       fstatat(f->store->root_fd, f->disk, &there, AT_SYMLINK_NOFOLLOW) == 0 && here.st_ino == there.st_ino &&
-	       here.st_dev == there.st_dev;
+	       fstatat(f->store->root_fd, f->disk, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       here.st_ino == there.st_ino && here.st_dev == there.st_dev;
 }
 
 static int
@@ -214,12 +219,14 @@ folder_lock(struct folder *f, struct err *err)
 	if (f->locked++ > 0)
 		return 0;
 	if (f->lock_fd < 0)
-		f->lock_fd = open_beneath(f->dir_fd, FOLDER_LOCK, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+		f->lock_fd =
+		    open_beneath(f->dir_fd, FOLDER_LOCK, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
 	if (f->lock_fd < 0) {
 		f->locked--;
 		return err_sys(err, ERR_TEMP, "open %s/%s", f->disk, FOLDER_LOCK);
 	}
-	if ((f->store->locks == 0 && store_ready(f->store, err) < 0) || lock_wait(f->lock_fd, FOLDER_LOCK, err) < 0) {
+	if ((f->store->locks == 0 && store_ready(f->store, err) < 0) ||
+	    lock_wait(f->lock_fd, FOLDER_LOCK, err) < 0) {
 		f->locked--;
 		return -1;
 	}
@@ -368,7 +375,8 @@ folder_fsync(struct folder *f, const char *subdir, struct err *err)
 void
 message_path(const struct message *m, char path[MAILDIR_NAME_MAX + 8])
 {
-	snprintf(path, MAILDIR_NAME_MAX + 8, "%s/%s", m->r.place == PLACE_NEW ? "new" : "cur", m->name);
+	snprintf(
+	    path, MAILDIR_NAME_MAX + 8, "%s/%s", m->r.place == PLACE_NEW ? "new" : "cur", m->name);
 }
 
 int

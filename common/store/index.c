@@ -13,10 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_READERS = 64, GROW_RESERVE = 4 << 20 };
+enum {
+	MAX_READERS = 64,
+	GROW_RESERVE = 4 << 20,
+	LOCK_FILE_BYTES = 16384,
+	RESERVE_BYTES = 128 * 1024
+};
 
-static const char *const db_names[DB_COUNT] = { "meta", "names", "boxes", "messages", "bases", "changes",
-	"vanished", "keywords", "extras", "cache" };
+static const char *const db_names[DB_COUNT] = { "meta", "names", "boxes", "messages", "bases",
+	"changes", "vanished", "keywords", "extras", "cache" };
 
 int
 index_error(struct index *x, int rc, const char *what, struct err *err)
@@ -31,6 +36,7 @@ index_error(struct index *x, int rc, const char *what, struct err *err)
 	case MDB_PAGE_FULL:
 	case MDB_INCOMPATIBLE:
 	case MDB_BAD_DBI:
+	case MDB_BAD_TXN: /* only after a failure inside this transaction */
 	case MDB_DBS_FULL:
 		x->is_damaged = true;
 		break;
@@ -58,7 +64,8 @@ clean_mark_of(int dir_fd, struct clean_mark *m)
 
 	if (fstatat(dir_fd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return false;
-	*m = (struct clean_mark){ st.st_ino, st.st_size, st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec };
+	*m = (struct clean_mark){ st.st_ino, st.st_size,
+		st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec };
 	return true;
 }
 
@@ -69,8 +76,9 @@ is_clean(int dir_fd)
 	int fd = open_beneath(dir_fd, "clean", O_RDONLY | O_NONBLOCK, 0);
 	bool same;
 
-	same = fd >= 0 && fd_pread_all(fd, &then, sizeof then, 0, NULL) == 0 && clean_mark_of(dir_fd, &now) &&
-	       now.ino == then.ino && now.size == then.size && now.mtime_ns == then.mtime_ns;
+	same = fd >= 0 && fd_pread_all(fd, &then, sizeof then, 0, NULL) == 0 &&
+	       clean_mark_of(dir_fd, &now) && now.ino == then.ino && now.size == then.size &&
+	       now.mtime_ns == then.mtime_ns;
 	fd_close(&fd);
 	return same;
 }
@@ -121,11 +129,32 @@ others_alive(const struct index *x)
 static int
 mark_running(struct index *x, struct err *err)
 {
-	snprintf(x->run_name, sizeof x->run_name, "run.%ld.%08x", (long)getpid(), random_below(UINT32_MAX));
+	snprintf(x->run_name, sizeof x->run_name, "run.%ld.%08x", (long)getpid(),
+	    random_below(UINT32_MAX));
 	x->run_fd = open_beneath(x->dir_fd, x->run_name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (x->run_fd < 0 || flock(x->run_fd, LOCK_EX | LOCK_NB) < 0)
 		return err_sys(err, ERR_TEMP, "index: %s", x->run_name);
 	return 0;
+}
+
+/* --- a full disk ------------------------------------------------------------------------------------------------ */
+
+/* Whoever has filled his disk must be able to delete: a little room is kept beside the index and given up when a
+ * transaction found none.  The next try has it. */
+static void
+keep_reserve(struct index *x)
+{
+	int fd = open_beneath(x->dir_fd, "reserve", O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
+
+	if (fd >= 0 && posix_fallocate(fd, 0, RESERVE_BYTES) != 0)
+		unlinkat(x->dir_fd, "reserve", 0);
+	fd_close(&fd);
+}
+
+static void
+give_up_reserve(struct index *x)
+{
+	unlinkat(x->dir_fd, "reserve", 0);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------ */
@@ -167,8 +196,10 @@ check_format(struct index *x, MDB_txn *txn, struct err *err)
 	int r = index_get(x, txn, DB_META, VIEW_LIT("format"), &value, err);
 
 	if (r > 0)
-		return index_put(x, txn, DB_META, VIEW_LIT("format"), view_make(&format, sizeof format), err);
-	if (r == 0 && (value.len != sizeof format || memcmp(value.p, &format, sizeof format) != 0)) {
+		return index_put(
+		    x, txn, DB_META, VIEW_LIT("format"), view_make(&format, sizeof format), err);
+	if (r == 0 &&
+	    (value.len != sizeof format || memcmp(value.p, &format, sizeof format) != 0)) {
 		x->is_damaged = true;
 		return err_set(err, ERR_TEMP, "index: of another version");
 	}
@@ -196,12 +227,32 @@ open_databases(struct index *x, struct err *err)
 	return index_commit(x, &txn, err);
 }
 
+/* LMDB maps its lock file writable and sparse: on a full disk the first touch of a page would be a SIGBUS.  Made and
+ * allocated beforehand, a full disk is an error.  (Never while the environment is open: closing any descriptor of the
+ * file would drop LMDB's own locks on it.) */
+static int
+allocate_lock_file(struct index *x, struct err *err)
+{
+	int fd = open_beneath(x->dir_fd, "lock.mdb", O_RDWR | O_CREAT | O_NONBLOCK, 0600), rc;
+
+	if (fd < 0)
+		return err_sys(err, ERR_TEMP, "index: create lock.mdb");
+	rc = posix_fallocate(fd, 0, LOCK_FILE_BYTES);
+	fd_close(&fd);
+	if (rc == 0)
+		return 0;
+	errno = rc;
+	return err_sys(err, ERR_TEMP, "index: allocate lock.mdb");
+}
+
 static int
 open_environment(struct index *x, uint64_t map_bytes, struct err *err)
 {
 	struct stat st;
 	int rc, dead;
 
+	if (allocate_lock_file(x, err) < 0)
+		return -1;
 	rc = mdb_env_create(&x->env);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(x->env, DB_COUNT);
@@ -210,7 +261,8 @@ open_environment(struct index *x, uint64_t map_bytes, struct err *err)
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(x->env, map_bytes);
 	if (rc == 0)
-		rc = mdb_env_open(x->env, x->path, MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD, 0600);
+		rc =
+		    mdb_env_open(x->env, x->path, MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD, 0600);
 	if (rc == EINVAL) /* LMDB's word for meta pages that make no sense, or fewer than two */
 		x->is_damaged = true;
 	if (rc != 0)
@@ -222,27 +274,47 @@ open_environment(struct index *x, uint64_t map_bytes, struct err *err)
 	return 0;
 }
 
+static int
+open_all(struct index *x, void *arg, struct err *err)
+{
+	if (open_environment(x, *(uint64_t *)arg, err) < 0)
+		return -1;
+	return open_databases(x, err);
+}
+
+static int
+open_and_verify(struct index *x, void *arg, struct err *err)
+{
+	return open_all(x, arg, err) < 0 ? -1 : index_verify(x, err);
+}
+
 int
-index_open(int maildir_fd, const char *maildir, uint64_t map_bytes, struct index *x, struct err *err)
+index_open(
+    int maildir_fd, const char *maildir, uint64_t map_bytes, struct index *x, struct err *err)
 {
 	bool must_verify;
+	int r;
 
 	*x = (struct index){ .dir_fd = -1, .run_fd = -1 };
 	x->path = x_asprintf("%s/%s", maildir, INDEX_DIRECTORY);
 	if (open_directory(maildir_fd, x, err) < 0 || mark_running(x, err) < 0)
 		return -1;
-	must_verify = !others_alive(x) && faccessat(x->dir_fd, "data.mdb", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
-		      !is_clean(x->dir_fd);
-	if (open_environment(x, map_bytes, err) < 0)
-		return -1;
-	unlinkat(x->dir_fd, "clean", 0);
-	if (open_databases(x, err) < 0)
-		return -1;
-	if (must_verify && index_verify(x, err) < 0) {
+	if (index_crash_noted(x->dir_fd)) {
 		x->is_damaged = true;
-		return -1;
+		return err_set(err, ERR_TEMP, "index: the last process that used it crashed");
 	}
-	return 0;
+	must_verify = !others_alive(x) &&
+		      faccessat(x->dir_fd, "data.mdb", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+		      !is_clean(x->dir_fd);
+	r = must_verify ? index_guarded(x, open_and_verify, &map_bytes, err)
+			: open_all(x, &map_bytes, err);
+	/* from now on only a good end makes it clean again */
+	unlinkat(x->dir_fd, "clean", 0);
+	if (r == 0) {
+		index_crash_watch(x->dir_fd);
+		keep_reserve(x);
+	}
+	return r;
 }
 
 void
@@ -250,6 +322,7 @@ index_close(struct index *x)
 {
 	bool was_good = x->env != NULL && !x->is_damaged;
 
+	index_crash_watch(-1);
 	if (x->reader != NULL)
 		mdb_txn_abort(x->reader);
 	if (x->env != NULL)
@@ -301,7 +374,8 @@ index_is_current(const struct index *x, int maildir_fd)
 	struct stat st;
 
 	return x->env != NULL &&
-	       fstatat(maildir_fd, INDEX_DIRECTORY "/data.mdb", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == x->ino;
+	       fstatat(maildir_fd, INDEX_DIRECTORY "/data.mdb", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_ino == x->ino;
 }
 
 /* --- transactions ----------------------------------------------------------------------------------------------- */
@@ -313,12 +387,14 @@ index_read(struct index *x, MDB_txn **txn, struct err *err)
 
 	if (x->is_reading)
 		bug("index: nested read");
-	rc = x->reader != NULL ? mdb_txn_renew(x->reader) : mdb_txn_begin(x->env, NULL, MDB_RDONLY, &x->reader);
+	rc = x->reader != NULL ? mdb_txn_renew(x->reader)
+			       : mdb_txn_begin(x->env, NULL, MDB_RDONLY, &x->reader);
 	if (rc == MDB_MAP_RESIZED) { /* another process has grown it */
 		rc = mdb_env_set_mapsize(x->env, 0);
 		if (rc == 0)
-			rc = x->reader != NULL ? mdb_txn_renew(x->reader)
-					       : mdb_txn_begin(x->env, NULL, MDB_RDONLY, &x->reader);
+			rc = x->reader != NULL
+				 ? mdb_txn_renew(x->reader)
+				 : mdb_txn_begin(x->env, NULL, MDB_RDONLY, &x->reader);
 	}
 	if (rc != 0)
 		return index_error(x, rc, "begin read", err);
@@ -389,6 +465,8 @@ index_commit(struct index *x, MDB_txn **txn, struct err *err)
 	int rc = mdb_txn_commit(*txn);
 
 	*txn = NULL;
+	if (rc == ENOSPC || rc == EDQUOT)
+		give_up_reserve(x);
 	return rc == 0 ? 0 : index_error(x, rc, "commit", err);
 }
 
@@ -407,7 +485,8 @@ val_of(struct view v)
 }
 
 int
-index_get(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view *value, struct err *err)
+index_get(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view *value,
+    struct err *err)
 {
 	MDB_val k = val_of(key), v;
 	int rc = mdb_get(txn, x->dbi[db], &k, &v);
@@ -421,7 +500,8 @@ index_get(struct index *x, MDB_txn *txn, enum index_db db, struct view key, stru
 }
 
 int
-index_put(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view value, struct err *err)
+index_put(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view value,
+    struct err *err)
 {
 	MDB_val k = val_of(key), v = val_of(value);
 	int rc = mdb_put(txn, x->dbi[db], &k, &v, 0);
@@ -441,8 +521,8 @@ index_del(struct index *x, MDB_txn *txn, enum index_db db, struct view key, stru
 /* --- cursors --------------------------------------------------------------------------------------------------------- */
 
 int
-cursor_open(struct index *x, MDB_txn *txn, enum index_db db, struct view prefix, struct index_cursor *c,
-    struct err *err)
+cursor_open(struct index *x, MDB_txn *txn, enum index_db db, struct view prefix,
+    struct index_cursor *c, struct err *err)
 {
 	int rc;
 
@@ -455,8 +535,8 @@ cursor_open(struct index *x, MDB_txn *txn, enum index_db db, struct view prefix,
 }
 
 static int
-cursor_step(struct index_cursor *c, MDB_val *k, MDB_cursor_op op, struct view *key, struct view *value,
-    struct err *err)
+cursor_step(struct index_cursor *c, MDB_val *k, MDB_cursor_op op, struct view *key,
+    struct view *value, struct err *err)
 {
 	MDB_val v;
 	int rc = mdb_cursor_get(c->cursor, k, &v, op);
@@ -473,7 +553,8 @@ cursor_step(struct index_cursor *c, MDB_val *k, MDB_cursor_op op, struct view *k
 }
 
 int
-cursor_seek(struct index_cursor *c, struct view from, struct view *key, struct view *value, struct err *err)
+cursor_seek(
+    struct index_cursor *c, struct view from, struct view *key, struct view *value, struct err *err)
 {
 	MDB_val k = val_of(from);
 

@@ -27,7 +27,7 @@ enum index_db {
 	DB_BOXES,    /* box -> struct box_record, directory name */
 	DB_MESSAGES, /* box, uid -> struct message_record, file name */
 	DB_BASES,    /* box, base name -> uid */
-	DB_CHANGES,  /* box, modseq, uid -> nothing: each living message once, by its present modseq */
+	DB_CHANGES, /* box, modseq, uid -> nothing: each living message once, by its present modseq */
 	DB_VANISHED, /* box, modseq, uid -> nothing: the expunge history */
 	DB_KEYWORDS, /* box -> names, each with its NUL, by number */
 	DB_EXTRAS,   /* box, uid -> fields of its dovecot-uidlist record, as they stand there */
@@ -38,20 +38,26 @@ enum index_db {
 struct index {
 	MDB_env *env;
 	MDB_dbi dbi[DB_COUNT];
-	MDB_txn *reader;  /* reset between uses */
+	MDB_txn *reader; /* reset between uses */
 	bool is_reading;
 	bool is_damaged;
-	bool is_full;     /* the last failure was a full map; index_write grows it */
-	ino_t ino;        /* of data.mdb */
-	int dir_fd;       /* the index directory */
-	int run_fd;       /* our lock that says: a living process has it open */
+	bool is_full; /* the last failure was a full map; index_write grows it */
+	ino_t ino;    /* of data.mdb */
+	int dir_fd;   /* the index directory */
+	int run_fd;   /* our lock that says: a living process has it open */
 	char run_name[48];
-	char *path;       /* owned */
+	char *path; /* owned */
 };
 
 /* Opens or creates; damaged: -1 and x->is_damaged.  maildir_fd is borrowed for the call. */
-int index_open(int maildir_fd, const char *maildir, uint64_t map_bytes, struct index *x, struct err *err);
+int index_open(
+    int maildir_fd, const char *maildir, uint64_t map_bytes, struct index *x, struct err *err);
 void index_close(struct index *x);
+static inline bool
+index_is_open(const struct index *x)
+{
+	return x->env != NULL;
+}
 /* Renames the directory out of the way; the one set aside before goes. */
 int index_set_aside(int maildir_fd, struct err *err);
 /* False when another process has set our environment aside. */
@@ -65,8 +71,10 @@ int index_commit(struct index *x, MDB_txn **txn, struct err *err);
 void index_abort(MDB_txn **txn); /* *txn may be NULL */
 
 /* 0 found, 1 not, -1. */
-int index_get(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view *value, struct err *err);
-int index_put(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view value, struct err *err);
+int index_get(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view *value,
+    struct err *err);
+int index_put(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct view value,
+    struct err *err);
 int index_del(struct index *x, MDB_txn *txn, enum index_db db, struct view key, struct err *err);
 /* Turns LMDB's word into ours, noting damage and fullness; always -1. */
 int index_error(struct index *x, int rc, const char *what, struct err *err);
@@ -78,10 +86,11 @@ struct index_cursor {
 	unsigned char prefix[16];
 	size_t prefix_len;
 };
-int cursor_open(struct index *x, MDB_txn *txn, enum index_db db, struct view prefix, struct index_cursor *c,
-    struct err *err);
+int cursor_open(struct index *x, MDB_txn *txn, enum index_db db, struct view prefix,
+    struct index_cursor *c, struct err *err);
 /* The first entry with key >= from (which begins with the prefix), then each following one.  0, 1 end, -1. */
-int cursor_seek(struct index_cursor *c, struct view from, struct view *key, struct view *value, struct err *err);
+int cursor_seek(struct index_cursor *c, struct view from, struct view *key, struct view *value,
+    struct err *err);
 int cursor_next(struct index_cursor *c, struct view *key, struct view *value, struct err *err);
 int cursor_delete(struct index_cursor *c, struct err *err);
 void cursor_close(struct index_cursor *c);
@@ -100,18 +109,26 @@ int box_clear(struct index *x, MDB_txn *txn, struct box *b, struct err *err);
 /* Forgets the oldest expunges beyond keep. */
 int box_trim_vanished(struct index *x, MDB_txn *txn, struct box *b, uint32_t keep, struct err *err);
 
-int message_load(struct index *x, MDB_txn *txn, uint32_t box, uint32_t uid, struct message *out, struct err *err);
-int message_by_base(struct index *x, MDB_txn *txn, uint32_t box, struct view base, uint32_t *uid, struct err *err);
+int index_message_load(struct index *x, MDB_txn *txn, uint32_t box, uint32_t uid,
+    struct message *out, struct err *err);
+int index_message_by_base(
+    struct index *x, MDB_txn *txn, uint32_t box, struct view base, uint32_t *uid, struct err *err);
 /* All three take m->r.modseq as set by the caller and change the counters of b (not saved). */
-int message_add(struct index *x, MDB_txn *txn, struct box *b, const struct message *m, struct view extras,
-    struct err *err);
-int message_update(struct index *x, MDB_txn *txn, struct box *b, const struct message *old, const struct message *m,
-    struct err *err);
-int message_remove(struct index *x, MDB_txn *txn, struct box *b, const struct message *m, uint64_t modseq,
-    struct err *err);
+int index_message_add(struct index *x, MDB_txn *txn, struct box *b, const struct message *m,
+    struct view extras, struct err *err);
+int index_message_update(struct index *x, MDB_txn *txn, struct box *b, const struct message *old,
+    const struct message *m, struct err *err);
+int index_message_remove(struct index *x, MDB_txn *txn, struct box *b, const struct message *m,
+    uint64_t modseq, struct err *err);
 
-/* Walks everything and checks every record: after an unclean end.  -1: damaged (also when the walk itself would
- * have crashed). */
+/* --- index_verify.c: trust, and what is done about crashes -------------------------------------------------- */
+/* Walks everything and checks every record.  -1: damaged. */
 int index_verify(struct index *x, struct err *err);
+/* From now on a crash of this process (not a kill) leaves a file "crashed" there; -1: no more. */
+void index_crash_watch(int dir_fd);
+bool index_crash_noted(int dir_fd);
+/* Runs fn so that a crash inside LMDB becomes "damaged": the environment is then abandoned, not closed. */
+int index_guarded(struct index *x, int (*fn)(struct index *x, void *arg, struct err *err),
+    void *arg, struct err *err);
 
 #endif

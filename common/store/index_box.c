@@ -71,7 +71,8 @@ box_add(struct index *x, MDB_txn *txn, struct box *b, struct err *err)
 	if (b->id == UINT32_MAX)
 		return err_set(err, ERR_LIMIT, "index: mailbox numbers are used up");
 	key_u32(next, b->id + 1);
-	if (index_put(x, txn, DB_META, VIEW_LIT("next-id"), view_make(next, sizeof next), err) < 0 ||
+	if (index_put(x, txn, DB_META, VIEW_LIT("next-id"), view_make(next, sizeof next), err) <
+		0 ||
 	    put_name(x, txn, b->disk, b->id, err) < 0)
 		return -1;
 	return box_save(x, txn, b, err);
@@ -113,7 +114,8 @@ delete_prefix(struct index *x, MDB_txn *txn, enum index_db db, uint32_t id, stru
 int
 box_clear(struct index *x, MDB_txn *txn, struct box *b, struct err *err)
 {
-	static const enum index_db all[] = { DB_MESSAGES, DB_BASES, DB_CHANGES, DB_VANISHED, DB_EXTRAS };
+	static const enum index_db all[] = { DB_MESSAGES, DB_BASES, DB_CHANGES, DB_VANISHED,
+		DB_EXTRAS };
 
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		if (delete_prefix(x, txn, all[i], b->id, err) < 0)
@@ -171,17 +173,18 @@ box_trim_vanished(struct index *x, MDB_txn *txn, struct box *b, uint32_t keep, s
 /* --- messages ------------------------------------------------------------------------------------------------ */
 
 int
-message_load(struct index *x, MDB_txn *txn, uint32_t box, uint32_t uid, struct message *out, struct err *err)
+index_message_load(
+    struct index *x, MDB_txn *txn, uint32_t box, uint32_t uid, struct message *out, struct err *err)
 {
 	unsigned char key[MESSAGE_KEY];
 	struct view value;
 	int r;
 
-	message_key(key, box, uid);
+	index_message_key(key, box, uid);
 	r = index_get(x, txn, DB_MESSAGES, view_make(key, sizeof key), &value, err);
 	if (r != 0)
 		return r;
-	return message_decode(box, uid, value, out, err) < 0 ? damaged(x) : 0;
+	return index_message_decode(box, uid, value, out, err) < 0 ? damaged(x) : 0;
 }
 
 static size_t
@@ -193,7 +196,8 @@ base_key(unsigned char key[BOX_KEY + MAILDIR_NAME_MAX], uint32_t box, struct vie
 }
 
 int
-message_by_base(struct index *x, MDB_txn *txn, uint32_t box, struct view base, uint32_t *uid, struct err *err)
+index_message_by_base(
+    struct index *x, MDB_txn *txn, uint32_t box, struct view base, uint32_t *uid, struct err *err)
 {
 	unsigned char key[BOX_KEY + MAILDIR_NAME_MAX];
 	struct view value;
@@ -233,18 +237,20 @@ count(struct box *b, const struct message *m, uint32_t one)
 }
 
 static int
-put_message(struct index *x, MDB_txn *txn, const struct box *b, const struct message *m, struct err *err)
+put_message(
+    struct index *x, MDB_txn *txn, const struct box *b, const struct message *m, struct err *err)
 {
 	unsigned char key[MESSAGE_KEY], value[MESSAGE_VALUE_MAX];
-	size_t len = message_encode(b->id, m, value);
+	size_t len = index_message_encode(b->id, m, value);
 
-	message_key(key, b->id, m->uid);
-	return index_put(x, txn, DB_MESSAGES, view_make(key, sizeof key), view_make(value, len), err);
+	index_message_key(key, b->id, m->uid);
+	return index_put(
+	    x, txn, DB_MESSAGES, view_make(key, sizeof key), view_make(value, len), err);
 }
 
 static int
-put_change(struct index *x, MDB_txn *txn, enum index_db db, const struct box *b, uint64_t modseq, uint32_t uid,
-    struct err *err)
+put_change(struct index *x, MDB_txn *txn, enum index_db db, const struct box *b, uint64_t modseq,
+    uint32_t uid, struct err *err)
 {
 	unsigned char key[CHANGE_KEY];
 
@@ -253,7 +259,8 @@ put_change(struct index *x, MDB_txn *txn, enum index_db db, const struct box *b,
 }
 
 static int
-del_change(struct index *x, MDB_txn *txn, const struct box *b, uint64_t modseq, uint32_t uid, struct err *err)
+del_change(struct index *x, MDB_txn *txn, const struct box *b, uint64_t modseq, uint32_t uid,
+    struct err *err)
 {
 	unsigned char key[CHANGE_KEY];
 
@@ -262,18 +269,19 @@ del_change(struct index *x, MDB_txn *txn, const struct box *b, uint64_t modseq, 
 }
 
 int
-message_add(struct index *x, MDB_txn *txn, struct box *b, const struct message *m, struct view extras,
-    struct err *err)
+index_message_add(struct index *x, MDB_txn *txn, struct box *b, const struct message *m,
+    struct view extras, struct err *err)
 {
 	unsigned char key[BOX_KEY + MAILDIR_NAME_MAX], uid[4];
 
 	key_u32(uid, m->uid);
-	if (put_message(x, txn, b, m, err) < 0 || put_change(x, txn, DB_CHANGES, b, m->r.modseq, m->uid, err) < 0 ||
-	    index_put(x, txn, DB_BASES, view_make(key, base_key(key, b->id, message_base(m))), view_make(uid, 4),
-		err) < 0)
+	if (put_message(x, txn, b, m, err) < 0 ||
+	    put_change(x, txn, DB_CHANGES, b, m->r.modseq, m->uid, err) < 0 ||
+	    index_put(x, txn, DB_BASES, view_make(key, base_key(key, b->id, message_base(m))),
+		view_make(uid, 4), err) < 0)
 		return -1;
 	if (extras.len > 0) {
-		message_key(key, b->id, m->uid);
+		index_message_key(key, b->id, m->uid);
 		if (index_put(x, txn, DB_EXTRAS, view_make(key, MESSAGE_KEY), extras, err) < 0)
 			return -1;
 	}
@@ -282,13 +290,14 @@ message_add(struct index *x, MDB_txn *txn, struct box *b, const struct message *
 }
 
 int
-message_update(struct index *x, MDB_txn *txn, struct box *b, const struct message *old, const struct message *m,
-    struct err *err)
+index_message_update(struct index *x, MDB_txn *txn, struct box *b, const struct message *old,
+    const struct message *m, struct err *err)
 {
 	if (put_message(x, txn, b, m, err) < 0)
 		return -1;
-	if (old->r.modseq != m->r.modseq && (del_change(x, txn, b, old->r.modseq, m->uid, err) < 0 ||
-					     put_change(x, txn, DB_CHANGES, b, m->r.modseq, m->uid, err) < 0))
+	if (old->r.modseq != m->r.modseq &&
+	    (del_change(x, txn, b, old->r.modseq, m->uid, err) < 0 ||
+		put_change(x, txn, DB_CHANGES, b, m->r.modseq, m->uid, err) < 0))
 		return -1;
 	count(b, old, UINT32_MAX);
 	count(b, m, 1);
@@ -296,8 +305,8 @@ message_update(struct index *x, MDB_txn *txn, struct box *b, const struct messag
 }
 
 int
-message_remove(struct index *x, MDB_txn *txn, struct box *b, const struct message *m, uint64_t modseq,
-    struct err *err)
+index_message_remove(struct index *x, MDB_txn *txn, struct box *b, const struct message *m,
+    uint64_t modseq, struct err *err)
 {
 	unsigned char key[BOX_KEY + MAILDIR_NAME_MAX];
 	size_t len = base_key(key, b->id, message_base(m));
@@ -306,7 +315,7 @@ message_remove(struct index *x, MDB_txn *txn, struct box *b, const struct messag
 	    del_change(x, txn, b, m->r.modseq, m->uid, err) < 0 ||
 	    put_change(x, txn, DB_VANISHED, b, modseq, m->uid, err) < 0)
 		return -1;
-	message_key(key, b->id, m->uid);
+	index_message_key(key, b->id, m->uid);
 	if (index_del(x, txn, DB_MESSAGES, view_make(key, MESSAGE_KEY), err) < 0 ||
 	    index_del(x, txn, DB_EXTRAS, view_make(key, MESSAGE_KEY), err) < 0)
 		return -1;

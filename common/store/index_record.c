@@ -32,7 +32,7 @@ key_get_u64(const unsigned char *p)
 }
 
 void
-message_key(unsigned char key[MESSAGE_KEY], uint32_t box, uint32_t uid)
+index_message_key(unsigned char key[MESSAGE_KEY], uint32_t box, uint32_t uid)
 {
 	key_u32(key, box);
 	key_u32(key + 4, uid);
@@ -60,7 +60,8 @@ box_decode(uint32_t id, struct view value, struct box *out, struct err *err)
 	size_t name_len;
 
 	if (value.len <= sizeof out->r || value.len > sizeof out->r + MAILDIR_NAME_MAX)
-		return err_set(err, ERR_TEMP, "index: mailbox record %u of %zu bytes", id, value.len);
+		return err_set(
+		    err, ERR_TEMP, "index: mailbox record %u of %zu bytes", id, value.len);
 	out->id = id;
 	name_len = value.len - sizeof out->r;
 	memcpy(&out->r, value.p, sizeof out->r);
@@ -69,8 +70,8 @@ box_decode(uint32_t id, struct view value, struct box *out, struct err *err)
 	key_u32(key, id);
 	if (record_crc(key, sizeof key, value.p, value.len) != out->r.crc)
 		return err_set(err, ERR_TEMP, "index: mailbox record %u has a wrong checksum", id);
-	if (strlen(out->disk) != name_len || strchr(out->disk, '/') != NULL || out->r.uidvalidity == 0 ||
-	    out->r.uidnext == 0)
+	if (strlen(out->disk) != name_len || strchr(out->disk, '/') != NULL ||
+	    out->r.uidvalidity == 0 || out->r.uidnext == 0)
 		return err_set(err, ERR_TEMP, "index: mailbox record %u makes no sense", id);
 	return 0;
 }
@@ -91,31 +92,36 @@ box_encode(const struct box *b, unsigned char *out)
 }
 
 int
-message_decode(uint32_t box, uint32_t uid, struct view value, struct message *out, struct err *err)
+index_message_decode(
+    uint32_t box, uint32_t uid, struct view value, struct message *out, struct err *err)
 {
 	unsigned char key[MESSAGE_KEY];
 	size_t name_len;
 
 	if (value.len <= sizeof out->r || value.len > MESSAGE_VALUE_MAX)
-		return err_set(err, ERR_TEMP, "index: message record %u/%u of %zu bytes", box, uid, value.len);
+		return err_set(
+		    err, ERR_TEMP, "index: message record %u/%u of %zu bytes", box, uid, value.len);
 	memcpy(&out->r, value.p, sizeof out->r);
-	message_key(key, box, uid);
+	index_message_key(key, box, uid);
 	if (record_crc(key, sizeof key, value.p, value.len) != out->r.crc)
-		return err_set(err, ERR_TEMP, "index: message record %u/%u has a wrong checksum", box, uid);
+		return err_set(
+		    err, ERR_TEMP, "index: message record %u/%u has a wrong checksum", box, uid);
 	name_len = value.len - sizeof out->r;
 	out->uid = uid;
 	out->name_len = (uint8_t)name_len;
 	memcpy(out->name, value.p + sizeof out->r, name_len);
 	out->name[name_len] = '\0';
 	if (out->r.base_len == 0 || out->r.base_len > name_len || uid == 0 ||
-	    (out->r.place != PLACE_NEW && out->r.place != PLACE_CUR) || strlen(out->name) != name_len ||
-	    memchr(out->name, '/', name_len) != NULL || out->name[0] == '.')
-		return err_set(err, ERR_TEMP, "index: message record %u/%u makes no sense", box, uid);
+	    (out->r.place != PLACE_NEW && out->r.place != PLACE_CUR) ||
+	    strlen(out->name) != name_len || memchr(out->name, '/', name_len) != NULL ||
+	    out->name[0] == '.')
+		return err_set(
+		    err, ERR_TEMP, "index: message record %u/%u makes no sense", box, uid);
 	return 0;
 }
 
 size_t
-message_encode(uint32_t box, const struct message *m, unsigned char *out)
+index_message_encode(uint32_t box, const struct message *m, unsigned char *out)
 {
 	unsigned char key[MESSAGE_KEY];
 	size_t len = sizeof m->r + m->name_len;
@@ -123,7 +129,7 @@ message_encode(uint32_t box, const struct message *m, unsigned char *out)
 
 	memcpy(out, &m->r, sizeof m->r);
 	memcpy(out + sizeof m->r, m->name, m->name_len);
-	message_key(key, box, m->uid);
+	index_message_key(key, box, m->uid);
 	crc = record_crc(key, sizeof key, (const char *)out, len);
 	memcpy(out, &crc, sizeof crc);
 	return len;

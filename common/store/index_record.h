@@ -23,21 +23,21 @@ struct file_id {
 struct box_record {
 	uint32_t crc;
 	uint32_t uidvalidity, uidnext;
-	uint32_t recent_uid;            /* the first UID that no session has claimed as \Recent */
+	uint32_t recent_uid; /* the first UID that no session has claimed as \Recent */
 	uint32_t messages, unseen, deleted;
-	uint32_t in_new;                /* of messages: still in new/ */
-	uint32_t unsized;               /* of messages: size with CRLF not known yet */
-	uint32_t vanished;              /* entries of the expunge history */
-	uint32_t uidlist_lines;         /* records in dovecot-uidlist, dead ones too */
-	uint32_t is_unverified;         /* cur/ changed by us since it was last read whole */
-	uint64_t modseq;                /* HIGHESTMODSEQ */
-	uint64_t floor;                 /* expunges up to this modseq may have been forgotten */
-	uint64_t size, disk_size;       /* sums over messages whose sizes are known */
+	uint32_t in_new;          /* of messages: still in new/ */
+	uint32_t unsized;         /* of messages: size with CRLF not known yet */
+	uint32_t vanished;        /* entries of the expunge history */
+	uint32_t uidlist_lines;   /* records in dovecot-uidlist, dead ones too */
+	uint32_t is_unverified;   /* cur/ changed by us since it was last read whole */
+	uint64_t modseq;          /* HIGHESTMODSEQ */
+	uint64_t floor;           /* expunges up to this modseq may have been forgotten */
+	uint64_t size, disk_size; /* sums over messages whose sizes are known */
 	uint8_t guid[16];
 	int64_t new_mtime_ns, new_scan_ns; /* of the directory, and when it was read */
 	int64_t cur_mtime_ns, cur_scan_ns;
-	int64_t verified_ns;            /* when cur/ was last read whole */
-	int64_t tmp_clean_ns;           /* when tmp/ was last cleared of old files */
+	int64_t verified_ns;  /* when cur/ was last read whole */
+	int64_t tmp_clean_ns; /* when tmp/ was last cleared of old files */
 	struct file_id uidlist, keywords, extra;
 };
 struct box {
@@ -72,18 +72,26 @@ message_base(const struct message *m)
 	return view_make(m->name, m->r.base_len);
 }
 
-enum { BOX_KEY = 4, MESSAGE_KEY = 8, CHANGE_KEY = 16, MESSAGE_VALUE_MAX = sizeof(struct message_record) + MAILDIR_NAME_MAX };
+enum {
+	BOX_KEY = 4,
+	MESSAGE_KEY = 8,
+	CHANGE_KEY = 16,
+	MESSAGE_VALUE_MAX = sizeof(struct message_record) + MAILDIR_NAME_MAX
+};
 void key_u32(unsigned char *p, uint32_t v);
 void key_u64(unsigned char *p, uint64_t v);
 uint32_t key_get_u32(const unsigned char *p);
 uint64_t key_get_u64(const unsigned char *p);
-void message_key(unsigned char key[MESSAGE_KEY], uint32_t box, uint32_t uid);
+void index_message_key(unsigned char key[MESSAGE_KEY], uint32_t box, uint32_t uid);
 void change_key(unsigned char key[CHANGE_KEY], uint32_t box, uint64_t modseq, uint32_t uid);
 
 /* Each decode checks length, bounds and checksum.  -1 (ERR_TEMP): damaged. */
 int box_decode(uint32_t id, struct view value, struct box *out, struct err *err);
-size_t box_encode(const struct box *b, unsigned char *out); /* out: sizeof(struct box_record) + MAILDIR_NAME_MAX */
-int message_decode(uint32_t box, uint32_t uid, struct view value, struct message *out, struct err *err);
-size_t message_encode(uint32_t box, const struct message *m, unsigned char *out); /* out: MESSAGE_VALUE_MAX */
+size_t box_encode(const struct box *b,
+    unsigned char *out); /* out: sizeof(struct box_record) + MAILDIR_NAME_MAX */
+int index_message_decode(
+    uint32_t box, uint32_t uid, struct view value, struct message *out, struct err *err);
+size_t index_message_encode(
+    uint32_t box, const struct message *m, unsigned char *out); /* out: MESSAGE_VALUE_MAX */
 
 #endif

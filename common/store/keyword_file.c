@@ -20,14 +20,16 @@ parse_name_line(struct view line, uint64_t min, uint64_t max, unsigned *number, 
 	struct view n;
 	uint64_t v;
 
-	if (!view_cut(line, ' ', &n, name) || !view_u64(n, max, &v) || v < min || !keyword_is_valid(*name))
+	if (!view_cut(line, ' ', &n, name) || !view_u64(n, max, &v) || v < min ||
+	    !keyword_is_valid(*name))
 		return false;
 	*number = (unsigned)v;
 	return true;
 }
 
 size_t
-keyword_file_parse(struct view text, void (*fn)(void *arg, unsigned number, struct view name), void *arg)
+keyword_file_parse(
+    struct view text, void (*fn)(void *arg, unsigned number, struct view name), void *arg)
 {
 	struct view line, name;
 	unsigned number;
@@ -125,7 +127,8 @@ keyword_courier_parse(struct view text, void (*name)(void *arg, unsigned number,
 	}
 	while (text.len > 0) {
 		view_cut(text, '\n', &line, &text);
-		if (view_cut(line, ':', &base, &numbers) && base.len > 0 && parse_numbers(numbers, 0, &set))
+		if (view_cut(line, ':', &base, &numbers) && base.len > 0 &&
+		    parse_numbers(numbers, 0, &set))
 			message(arg, base, &set);
 		else
 			faults++;

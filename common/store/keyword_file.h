@@ -16,11 +16,14 @@ enum { KEYWORD_MAX_LENGTH = 200, KEYWORD_LETTERS = 26 };
 /* An IMAP flag-keyword: an atom (RFC 3501 9), not beginning with a backslash, of bounded length. */
 bool keyword_is_valid(struct view name);
 /* Each returns the number of lines that make no sense; those are skipped. */
-size_t keyword_file_parse(struct view text, void (*fn)(void *arg, unsigned number, struct view name), void *arg);
-size_t keyword_extra_parse(struct view text, void (*name)(void *arg, unsigned number, struct view name),
+size_t keyword_file_parse(
+    struct view text, void (*fn)(void *arg, unsigned number, struct view name), void *arg);
+size_t keyword_extra_parse(struct view text,
+    void (*name)(void *arg, unsigned number, struct view name),
     void (*message)(void *arg, uint32_t uid, const struct keyword_set *set), void *arg);
 int keyword_extra_format(struct buf *out, uint32_t uid, const struct keyword_set *set);
-size_t keyword_courier_parse(struct view text, void (*name)(void *arg, unsigned number, struct view name),
+size_t keyword_courier_parse(struct view text,
+    void (*name)(void *arg, unsigned number, struct view name),
     void (*message)(void *arg, struct view base, const struct keyword_set *set), void *arg);
 
 static inline bool

@@ -21,7 +21,8 @@ keywords_load(struct folder *f, MDB_txn *txn, struct err *err)
 	struct view value, name;
 	int r;
 
-	if (f->generation == f->store->generation && file_id_equal(&f->keywords_seen, &f->box.r.keywords) &&
+	if (f->generation == f->store->generation &&
+	    file_id_equal(&f->keywords_seen, &f->box.r.keywords) &&
 	    file_id_equal(&f->extra_seen, &f->box.r.extra))
 		return 0;
 	keywords_forget(f);
@@ -54,7 +55,8 @@ save_table(struct folder *f, struct err *err)
 	key_u32(key, f->box.id);
 	r = index_write(x, 65536, &txn, err);
 	if (r == 0) {
-		r = index_put(x, txn, DB_KEYWORDS, view_make(key, sizeof key), buf_view(&blob), err);
+		r = index_put(
+		    x, txn, DB_KEYWORDS, view_make(key, sizeof key), buf_view(&blob), err);
 		/* f->box may hold what is not to be saved before the end of the caller's work. */
 		if (r == 0)
 			r = box_load(x, txn, f->box.id, &box, err);
@@ -86,7 +88,8 @@ write_letters(struct folder *f, struct err *err)
 	for (unsigned i = 0; i < f->nkeywords && i < KEYWORD_LETTERS; i++)
 		buf_printf(&text, "%u %s\n", i, f->keywords[i]);
 	if (uidlist_lock(f, err) == 0) {
-		r = text_replace(f->dir_fd, KEYWORDS_FILE, buf_view(&text), &f->box.r.keywords, err);
+		r = text_replace(
+		    f->dir_fd, KEYWORDS_FILE, buf_view(&text), &f->box.r.keywords, err);
 		uidlist_unlock(f);
 	}
 	buf_clear(&text);
@@ -117,12 +120,14 @@ compose_extra(struct folder *f, struct buf *text, struct err *err)
 	key_u32(prefix, f->box.id);
 	r = cursor_open(x, txn, DB_MESSAGES, view_make(prefix, sizeof prefix), &c, err);
 	if (r == 0) {
-		for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &value, err); r == 0;
-		     r = cursor_next(&c, &key, &value, err)) {
+		for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &value, err);
+		     r == 0; r = cursor_next(&c, &key, &value, err)) {
 			struct keyword_set extra;
 
-			if (key.len != MESSAGE_KEY || message_decode(f->box.id,
-			    key_get_u32((const unsigned char *)key.p + 4), value, &m, err) < 0) {
+			if (key.len != MESSAGE_KEY ||
+			    index_message_decode(f->box.id,
+				key_get_u32((const unsigned char *)key.p + 4), value, &m,
+				err) < 0) {
 				x->is_damaged = true;
 				r = -1;
 				break;
@@ -199,7 +204,8 @@ keywords_number(struct folder *f, const char *name, bool create, struct err *err
 		return -1;
 	}
 	if (f->nkeywords == STORE_MAX_KEYWORDS) {
-		err_set(err, ERR_LIMIT, "no more than %d keywords in a mailbox", STORE_MAX_KEYWORDS);
+		err_set(
+		    err, ERR_LIMIT, "no more than %d keywords in a mailbox", STORE_MAX_KEYWORDS);
 		return -2;
 	}
 	return add(f, name, err);
@@ -216,7 +222,8 @@ keywords_fill(struct folder *f, unsigned n, struct err *err)
 		snprintf(name, sizeof name, "unknown-%u", f->nkeywords);
 		f->keywords[f->nkeywords++] = x_strdup(name);
 	}
-	if (write_letters(f, err) < 0 || (f->nkeywords > KEYWORD_LETTERS && write_extra(f, err) < 0))
+	if (write_letters(f, err) < 0 ||
+	    (f->nkeywords > KEYWORD_LETTERS && write_extra(f, err) < 0))
 		return -1;
 	return save_table(f, err);
 }
@@ -249,7 +256,8 @@ merge_message(void *arg, uint32_t uid, const struct keyword_set *set)
 }
 
 static int
-parse_texts(struct merge *m, struct file_id *letters, struct file_id *extra, size_t *faults, struct err *err)
+parse_texts(struct merge *m, struct file_id *letters, struct file_id *extra, size_t *faults,
+    struct err *err)
 {
 	struct buf text;
 	int r;
@@ -292,7 +300,8 @@ merge_names(struct merge *m, bool *learnt)
 		if (m->names[i] != NULL)
 			last = i + 1;
 	for (unsigned i = 0; i < f->nkeywords || i < last; i++) {
-		if (i < f->nkeywords && m->names[i] != NULL && strcmp(f->keywords[i], m->names[i]) == 0)
+		if (i < f->nkeywords && m->names[i] != NULL &&
+		    strcmp(f->keywords[i], m->names[i]) == 0)
 			continue;
 		if (i < f->nkeywords && (m->names[i] == NULL || !is_filler(f->keywords[i], i))) {
 			repair = true;
@@ -332,7 +341,8 @@ reconcile(struct folder *f, struct err *err)
 	f->box.r.extra = extra;
 	/* Before the first import, messages are not in the index yet and the text is all there is. */
 	if (repair && f->box.r.verified_ns != 0 &&
-	    (write_letters(f, err) < 0 || (f->nkeywords > KEYWORD_LETTERS && write_extra(f, err) < 0)))
+	    (write_letters(f, err) < 0 ||
+		(f->nkeywords > KEYWORD_LETTERS && write_extra(f, err) < 0)))
 		goto out;
 	r = save_table(f, err);
 out:
@@ -355,8 +365,8 @@ keywords_reconcile_if_changed(struct folder *f, struct err *err)
 }
 
 int
-keywords_each_extra(struct folder *f, void (*fn)(void *arg, uint32_t uid, const struct keyword_set *set),
-    void *arg, struct err *err)
+keywords_each_extra(struct folder *f,
+    void (*fn)(void *arg, uint32_t uid, const struct keyword_set *set), void *arg, struct err *err)
 {
 	struct merge m = { .f = f, .fn = fn, .arg = arg };
 	struct file_id letters, extra;

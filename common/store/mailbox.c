@@ -2,6 +2,7 @@
 #include "common/base/codec.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/log/log.h"
 
 #include <stdlib.h>
 
@@ -99,8 +100,13 @@ mailbox_open(struct store *s, const char *name, bool claim, struct mailbox **out
 void
 mailbox_close(struct mailbox *m)
 {
+	struct err err;
+
 	if (m == NULL)
 		return;
+	if (!m->folder->store->index.is_damaged && index_is_open(&m->folder->store->index) &&
+	    cache_flush(m->folder->store, &err) < 0)
+		log_warn("%s: %s", m->folder->disk, err.text);
 	folder_close(m->folder);
 	free(m->recent);
 	free(m);
@@ -124,7 +130,8 @@ mailbox_refresh(struct mailbox *m, bool force, struct err *err)
 /* --- status ------------------------------------------------------------------------------------------------------------ */
 
 static int
-count_range(struct folder *f, MDB_txn *txn, uint32_t from, uint32_t to, uint32_t *count, struct err *err)
+count_range(
+    struct folder *f, MDB_txn *txn, uint32_t from, uint32_t to, uint32_t *count, struct err *err)
 {
 	unsigned char prefix[BOX_KEY], start[MESSAGE_KEY];
 	struct index_cursor c;
@@ -132,11 +139,13 @@ count_range(struct folder *f, MDB_txn *txn, uint32_t from, uint32_t to, uint32_t
 	int r;
 
 	key_u32(prefix, f->box.id);
-	message_key(start, f->box.id, from);
-	if (cursor_open(&f->store->index, txn, DB_MESSAGES, view_make(prefix, sizeof prefix), &c, err) < 0)
+	index_message_key(start, f->box.id, from);
+	if (cursor_open(
+		&f->store->index, txn, DB_MESSAGES, view_make(prefix, sizeof prefix), &c, err) < 0)
 		return -1;
 	for (r = cursor_seek(&c, view_make(start, sizeof start), &key, &value, err);
-	     r == 0 && key.len == MESSAGE_KEY && key_get_u32((const unsigned char *)key.p + 4) <= to;
+	     r == 0 && key.len == MESSAGE_KEY &&
+	     key_get_u32((const unsigned char *)key.p + 4) <= to;
 	     r = cursor_next(&c, &key, &value, err))
 		++*count;
 	cursor_close(&c);
@@ -198,7 +207,8 @@ status_once(struct store *s, const char *name, struct mailbox_status *out, struc
 		r = index_read(&s->index, &txn, err);
 	}
 	if (r == 0) {
-		r = count_range(m.folder, txn, m.folder->box.r.recent_uid, UINT32_MAX, &out->recent, err);
+		r = count_range(
+		    m.folder, txn, m.folder->box.r.recent_uid, UINT32_MAX, &out->recent, err);
 		index_read_end(&s->index);
 	}
 	folder_close(m.folder);
@@ -233,7 +243,8 @@ mailbox_uids(struct mailbox *m, struct arena *a, uint32_t **uids, size_t *count,
 	*uids = arena_alloc(a, (size_t)f->box.r.messages * sizeof **uids);
 	key_u32(prefix, f->box.id);
 	r = *uids == NULL ? err_set(err, ERR_LIMIT, "too many messages in %s", f->disk)
-			  : cursor_open(&f->store->index, txn, DB_MESSAGES, view_make(prefix, sizeof prefix), &c, err);
+			  : cursor_open(&f->store->index, txn, DB_MESSAGES,
+				view_make(prefix, sizeof prefix), &c, err);
 	if (r == 0) {
 		for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &value, err);
 		     r == 0 && key.len == MESSAGE_KEY && *count < f->box.r.messages;
@@ -274,11 +285,13 @@ measure_message(struct folder *f, uint32_t uid, uint64_t *size, struct err *err)
 
 /* Another program may have removed a message in this moment: it keeps size 0 until the next refresh takes it away. */
 static int
-measure_infos(struct mailbox *m, struct message_info *infos, size_t count, bool *unknown, struct err *err)
+measure_infos(
+    struct mailbox *m, struct message_info *infos, size_t count, bool *unknown, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		unknown[i] = infos[i].size == SIZE_UNKNOWN;
-		if (!unknown[i] || measure_message(m->folder, infos[i].uid, &infos[i].size, err) == 0)
+		if (!unknown[i] ||
+		    measure_message(m->folder, infos[i].uid, &infos[i].size, err) == 0)
 			continue;
 		if (err->kind != ERR_GONE)
 			return -1;
@@ -289,7 +302,8 @@ measure_infos(struct mailbox *m, struct message_info *infos, size_t count, bool 
 }
 
 static int
-note_sizes(struct folder *f, const struct message_info *infos, size_t count, const bool *unknown, struct err *err)
+note_sizes(struct folder *f, const struct message_info *infos, size_t count, const bool *unknown,
+    struct err *err)
 {
 	struct index *x = &f->store->index;
 	struct message old, msg;
@@ -297,13 +311,14 @@ note_sizes(struct folder *f, const struct message_info *infos, size_t count, con
 	int r = index_write(x, count * MESSAGE_ROOM, &txn, err);
 
 	for (size_t i = 0; i < count && r == 0; i++) {
-		if (!unknown[i] || (r = message_load(x, txn, f->box.id, infos[i].uid, &old, err)) != 0) {
+		if (!unknown[i] ||
+		    (r = index_message_load(x, txn, f->box.id, infos[i].uid, &old, err)) != 0) {
 			r = r > 0 ? 0 : r;
 			continue;
 		}
 		msg = old;
 		msg.r.size = infos[i].size;
-		r = message_update(x, txn, &f->box, &old, &msg, err);
+		r = index_message_update(x, txn, &f->box, &old, &msg, err);
 	}
 	if (r == 0)
 		r = box_save(x, txn, &f->box, err);
@@ -343,7 +358,7 @@ mailbox_get(struct mailbox *m, uint32_t uid, struct message_info *out, struct er
 
 	if (folder_ready(f, err) < 0 || index_read(&f->store->index, &txn, err) < 0)
 		return -1;
-	r = message_load(&f->store->index, txn, f->box.id, uid, &msg, err);
+	r = index_message_load(&f->store->index, txn, f->box.id, uid, &msg, err);
 	index_read_end(&f->store->index);
 	if (r > 0)
 		return err_set(err, ERR_GONE, "no message %u", uid);
@@ -355,8 +370,8 @@ mailbox_get(struct mailbox *m, uint32_t uid, struct message_info *out, struct er
 
 /* Up to CHUNK messages from *from on; *from becomes the UID to go on with, 0 at the end. */
 static int
-read_chunk(struct mailbox *m, uint32_t *from, uint32_t to, struct message_info *infos, size_t *count,
-    struct err *err)
+read_chunk(struct mailbox *m, uint32_t *from, uint32_t to, struct message_info *infos,
+    size_t *count, struct err *err)
 {
 	struct folder *f = m->folder;
 	struct index *x = &f->store->index;
@@ -372,7 +387,7 @@ read_chunk(struct mailbox *m, uint32_t *from, uint32_t to, struct message_info *
 	if (index_read(x, &txn, err) < 0)
 		return -1;
 	key_u32(prefix, f->box.id);
-	message_key(start, f->box.id, *from);
+	index_message_key(start, f->box.id, *from);
 	*from = 0;
 	r = cursor_open(x, txn, DB_MESSAGES, view_make(prefix, sizeof prefix), &c, err);
 	if (r < 0) {
@@ -388,7 +403,7 @@ read_chunk(struct mailbox *m, uint32_t *from, uint32_t to, struct message_info *
 			*from = uid;
 			break;
 		}
-		if (message_decode(f->box.id, uid, value, &msg, err) < 0) {
+		if (index_message_decode(f->box.id, uid, value, &msg, err) < 0) {
 			x->is_damaged = true;
 			r = -1;
 			break;
@@ -440,7 +455,8 @@ mailbox_measure(struct mailbox *m, struct err *err)
 {
 	if (folder_peek(m->folder, err) < 0)
 		return -1;
-	return m->folder->box.r.unsized == 0 ? 0 : mailbox_each(m, 1, UINT32_MAX, just_read, NULL, err);
+	return m->folder->box.r.unsized == 0 ? 0
+					     : mailbox_each(m, 1, UINT32_MAX, just_read, NULL, err);
 }
 
 /* --- changes ---------------------------------------------------------------------------------------------------------------- */
@@ -474,31 +490,35 @@ walk_note(struct log_walk *w, int r, struct view key, uint64_t last_modseq)
 }
 
 static int
-walk_start(struct folder *f, MDB_txn *txn, struct log_walk *w, uint64_t last_modseq, struct err *err)
+walk_start(
+    struct folder *f, MDB_txn *txn, struct log_walk *w, uint64_t last_modseq, struct err *err)
 {
 	struct view key, value;
 	unsigned char prefix[BOX_KEY];
 	int r;
 
 	key_u32(prefix, f->box.id);
-	if (cursor_open(&f->store->index, txn, w->db, view_make(prefix, sizeof prefix), &w->c, err) < 0)
+	if (cursor_open(
+		&f->store->index, txn, w->db, view_make(prefix, sizeof prefix), &w->c, err) < 0)
 		return -1;
 	r = cursor_seek(&w->c, view_make(w->next, sizeof w->next), &key, &value, err);
 	return walk_note(w, r, key, last_modseq);
 }
 
 static int
-take_change(struct mailbox *m, MDB_txn *txn, struct log_walk *w, uint64_t last_modseq, struct change *out,
-    struct err *err)
+take_change(struct mailbox *m, MDB_txn *txn, struct log_walk *w, uint64_t last_modseq,
+    struct change *out, struct err *err)
 {
 	struct folder *f = m->folder;
 	struct view key, value;
 	struct message msg;
 	int r;
 
-	*out = (struct change){ .modseq = w->modseq, .is_expunge = w->db == DB_VANISHED, .info = { .uid = w->uid } };
+	*out = (struct change){
+		.modseq = w->modseq, .is_expunge = w->db == DB_VANISHED, .info = { .uid = w->uid }
+	};
 	if (!out->is_expunge) {
-		r = message_load(&f->store->index, txn, f->box.id, w->uid, &msg, err);
+		r = index_message_load(&f->store->index, txn, f->box.id, w->uid, &msg, err);
 		if (r > 0) {
 			f->store->index.is_damaged = true;
 			r = err_set(err, ERR_TEMP, "index: a change of no message in %s", f->disk);
@@ -513,8 +533,8 @@ take_change(struct mailbox *m, MDB_txn *txn, struct log_walk *w, uint64_t last_m
 
 /* Both logs are sorted by modseq: merge them. */
 static int
-change_chunk(struct mailbox *m, struct log_walk w[2], uint64_t last_modseq, struct change *changes, size_t *count,
-    struct err *err)
+change_chunk(struct mailbox *m, struct log_walk w[2], uint64_t last_modseq, struct change *changes,
+    size_t *count, struct err *err)
 {
 	struct index *x = &m->folder->store->index;
 	MDB_txn *txn;
@@ -540,7 +560,8 @@ change_chunk(struct mailbox *m, struct log_walk w[2], uint64_t last_modseq, stru
 
 int
 mailbox_changes(struct mailbox *m, uint64_t since_modseq,
-    bool (*fn)(void *arg, uint32_t uid, const struct message_info *info), void *arg, struct err *err)
+    bool (*fn)(void *arg, uint32_t uid, const struct message_info *info), void *arg,
+    struct err *err)
 {
 	struct folder *f = m->folder;
 	struct log_walk w[2] = { { .db = DB_CHANGES }, { .db = DB_VANISHED } };
@@ -560,7 +581,8 @@ mailbox_changes(struct mailbox *m, uint64_t since_modseq,
 	for (int i = 0; i < 2; i++)
 		change_key(w[i].next, f->box.id, since_modseq + 1, 0);
 	changes = x_malloc(CHUNK * sizeof *changes);
-	while (more && count > 0 && (r = change_chunk(m, w, last_modseq, changes, &count, err)) == 0) {
+	while (
+	    more && count > 0 && (r = change_chunk(m, w, last_modseq, changes, &count, err)) == 0) {
 		for (size_t i = 0; i < count && more && r == 0; i++) {
 			struct change *c = &changes[i];
 

@@ -12,10 +12,10 @@ enum { MAILDIR_NAME_MAX = 255, MAILDIR_LETTERS = 26 };
 
 struct maildir_name {
 	struct view base;
-	struct view rest;   /* from the second comma of the flags on: opaque, kept */
-	uint16_t flags;     /* enum message_flags of store.h */
-	uint32_t letters;   /* bit n: keyword letter 'a' + n */
-	char others[16];    /* flags we do not know: kept */
+	struct view rest; /* from the second comma of the flags on: opaque, kept */
+	uint16_t flags;   /* enum message_flags of store.h */
+	uint32_t letters; /* bit n: keyword letter 'a' + n */
+	char others[16];  /* flags we do not know: kept */
 };
 
 void maildir_name_parse(struct view name, struct maildir_name *out);

@@ -11,8 +11,8 @@ store_name_is_valid(const char *name)
 {
 	size_t len = strlen(name);
 
-	if (len == 0 || len > STORE_NAME_MAX || name[0] == '/' || name[0] == '~' || name[len - 1] == '/' ||
-	    !utf8_is_valid(view_make(name, len)))
+	if (len == 0 || len > STORE_NAME_MAX || name[0] == '/' || name[0] == '~' ||
+	    name[len - 1] == '/' || !utf8_is_valid(view_make(name, len)))
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)name[i];
@@ -63,7 +63,8 @@ canonical_inbox(const char *name, char out[STORE_NAME_MAX + 1])
 }
 
 int
-name_to_disk(struct store *s, const char *name, char disk[MAILDIR_NAME_MAX + 1], bool *exists, struct err *err)
+name_to_disk(struct store *s, const char *name, char disk[MAILDIR_NAME_MAX + 1], bool *exists,
+    struct err *err)
 {
 	char canonical[STORE_NAME_MAX + 1];
 	bool first = s->has_utf8_names;

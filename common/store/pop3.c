@@ -43,10 +43,13 @@ load_orders(struct folder *f, struct ordered *list, size_t max, size_t *count, s
 	key_u32(prefix, f->box.id);
 	r = cursor_open(x, txn, DB_EXTRAS, view_make(prefix, sizeof prefix), &c, err);
 	if (r == 0) {
-		for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &fields, err); r == 0 && *count < max;
-		     r = cursor_next(&c, &key, &fields, err))
-			if (key.len == MESSAGE_KEY && uidlist_field(fields, 'O', &value) && view_u64(value, UINT32_MAX, &n))
-				list[(*count)++] = (struct ordered){ key_get_u32((const unsigned char *)key.p + 4), (uint32_t)n };
+		for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &fields, err);
+		     r == 0 && *count < max; r = cursor_next(&c, &key, &fields, err))
+			if (key.len == MESSAGE_KEY && uidlist_field(fields, 'O', &value) &&
+			    view_u64(value, UINT32_MAX, &n))
+				list[(*count)++] =
+				    (struct ordered){ key_get_u32((const unsigned char *)key.p + 4),
+					    (uint32_t)n };
 		cursor_close(&c);
 	}
 	index_read_end(x);
@@ -54,7 +57,8 @@ load_orders(struct folder *f, struct ordered *list, size_t max, size_t *count, s
 }
 
 int
-mailbox_pop3_uids(struct mailbox *m, struct arena *a, uint32_t **uids, size_t *count, struct err *err)
+mailbox_pop3_uids(
+    struct mailbox *m, struct arena *a, uint32_t **uids, size_t *count, struct err *err)
 {
 	struct ordered *orders;
 	uint32_t *first, *rest, *sorted;
@@ -106,11 +110,11 @@ mailbox_uidl(struct mailbox *m, uint32_t uid, char out[71], struct err *err)
 
 	if (folder_ready(f, err) < 0 || index_read(x, &txn, err) < 0)
 		return -1;
-	r = message_load(x, txn, f->box.id, uid, &msg, err);
+	r = index_message_load(x, txn, f->box.id, uid, &msg, err);
 	if (r > 0)
 		r = err_set(err, ERR_GONE, "no message %u", uid);
 	if (r == 0) {
-		message_key(key, f->box.id, uid);
+		index_message_key(key, f->box.id, uid);
 		r = index_get(x, txn, DB_EXTRAS, view_make(key, sizeof key), &fields, err);
 		if (r == 0 && uidlist_field(fields, 'P', &value)) {
 			if (value.len == 0) /* P alone: the base name */

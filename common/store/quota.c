@@ -16,7 +16,7 @@ enum { QUOTA_MAX_FILE = 5120, QUOTA_TRUST_S = 15 * 60 };
 
 struct usage {
 	int64_t bytes, messages;
-	unsigned lines;  /* behind the first */
+	unsigned lines; /* behind the first */
 	int64_t mtime_s;
 	bool same_limit;
 };
@@ -52,7 +52,8 @@ parse_usage(struct view text, uint64_t limit, struct usage *u)
 		if (!view_token(&line, " ", &bytes) || !view_token(&line, " ", &messages) ||
 		    !signed_number(bytes, &b) || !signed_number(messages, &m))
 			return false;
-		if (__builtin_add_overflow(u->bytes, b, &u->bytes) || __builtin_add_overflow(u->messages, m, &u->messages))
+		if (__builtin_add_overflow(u->bytes, b, &u->bytes) ||
+		    __builtin_add_overflow(u->messages, m, &u->messages))
 			return false;
 		u->lines++;
 	}
@@ -96,7 +97,8 @@ count_directory(int dir_fd, const char *path, struct usage *u)
 			continue;
 		maildir_name_parse(view_of(e->d_name), &n);
 		if (!maildir_name_number(n.base, 'S', &size)) {
-			if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+			if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			    !S_ISREG(st.st_mode))
 				continue;
 			size = (uint64_t)st.st_size;
 		}
@@ -137,7 +139,8 @@ recalculate(struct store *s, struct usage *u, struct err *err)
 		if (e->d_name[0] == '.' && e->d_name[1] != '\0' && e->d_name[1] != '.')
 			count_folder(s, e->d_name, u);
 	closedir(d);
-	snprintf(text, sizeof text, "%" PRIu64 "S\n%" PRId64 " %" PRId64 "\n", s->quota_bytes, u->bytes, u->messages);
+	snprintf(text, sizeof text, "%" PRIu64 "S\n%" PRId64 " %" PRId64 "\n", s->quota_bytes,
+	    u->bytes, u->messages);
 	return text_replace(s->root_fd, QUOTA_FILE, view_of(text), &id, err);
 }
 
@@ -156,7 +159,8 @@ quota_check(struct store *s, uint64_t bytes, uint32_t messages, struct err *err)
 	}
 	if ((uint64_t)u.bytes + bytes <= s->quota_bytes)
 		return 0;
-	if ((u.lines > 1 || wall_ns() / 1000000000 - u.mtime_s > QUOTA_TRUST_S) && recalculate(s, &u, err) < 0)
+	if ((u.lines > 1 || wall_ns() / 1000000000 - u.mtime_s > QUOTA_TRUST_S) &&
+	    recalculate(s, &u, err) < 0)
 		return -1;
 	if ((uint64_t)u.bytes + bytes <= s->quota_bytes)
 		return 0;

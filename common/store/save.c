@@ -98,7 +98,8 @@ put(struct save *v, const char *p, size_t len, struct err *err)
 {
 	v->disk_size += len;
 	v->size += len;
-	for (const char *at = p, *lf; (lf = memchr(at, '\n', (size_t)(p + len - at))) != NULL; at = lf + 1)
+	for (const char *at = p, *lf; (lf = memchr(at, '\n', (size_t)(p + len - at))) != NULL;
+	     at = lf + 1)
 		v->size += (lf == p ? v->last : lf[-1]) != '\r';
 	v->last = p[len - 1];
 	while (len > 0) {
@@ -198,8 +199,8 @@ plan_message(struct batch *b, size_t i, int64_t now, struct err *err)
 	int len;
 
 	draft.uid = b->f->box.r.uidnext + (uint32_t)i;
-	len = snprintf(draft.name, sizeof draft.name, "%s,S=%llu,W=%llu", v->base, (unsigned long long)v->disk_size,
-	    (unsigned long long)v->size);
+	len = snprintf(draft.name, sizeof draft.name, "%s,S=%llu,W=%llu", v->base,
+	    (unsigned long long)v->disk_size, (unsigned long long)v->size);
 	draft.name_len = draft.r.base_len = (uint8_t)len;
 	draft.r.size = v->size;
 	draft.r.disk_size = v->disk_size;
@@ -209,7 +210,8 @@ plan_message(struct batch *b, size_t i, int64_t now, struct err *err)
 	maildir_guid(message_base(&draft), draft.r.guid);
 	if (set_keywords(b->f, o->keywords, &draft.r.keywords, err) < 0)
 		return -1;
-	if (message_rename_plan(&draft, o->flags & (uint16_t)~FLAG_RECENT, &draft.r.keywords, m) < 0)
+	if (message_rename_plan(&draft, o->flags & (uint16_t)~FLAG_RECENT, &draft.r.keywords, m) <
+	    0)
 		return err_set(err, ERR_LIMIT, "file name would be too long");
 	return 0;
 }
@@ -232,7 +234,9 @@ write_texts(struct batch *b, struct err *err)
 		if (set.bits[0] != 0 || set.bits[1] != 0)
 			keyword_extra_format(&extra, m->uid, &set);
 	}
-	r = records.failed || names.failed || extra.failed ? err_set(err, ERR_LIMIT, "too many messages at once") : 0;
+	r = records.failed || names.failed || extra.failed
+		? err_set(err, ERR_LIMIT, "too many messages at once")
+		: 0;
 	if (r == 0)
 		r = uidlist_append(b->f, buf_view(&records), (uint32_t)b->count, err);
 	if (r == 0 && extra.len > 0)
@@ -271,7 +275,7 @@ enter(struct batch *b, struct err *err)
 		return -1;
 	box->r.modseq++;
 	for (size_t i = 0; i < b->count && r == 0; i++)
-		r = message_add(x, txn, box, &b->messages[i], view_make("", 0), err);
+		r = index_message_add(x, txn, box, &b->messages[i], view_make("", 0), err);
 	if (r == 0 && b->count > 1)
 		r = undo_forget(b->f, txn, err);
 	if (r == 0)
@@ -370,7 +374,8 @@ save_finish_many(struct save **v, const struct save_options *o, size_t count, ui
 }
 
 int
-save_finish(struct save *v, const struct save_options *o, uint32_t *uidvalidity, uint32_t *uid, struct err *err)
+save_finish(struct save *v, const struct save_options *o, uint32_t *uidvalidity, uint32_t *uid,
+    struct err *err)
 {
 	return save_finish_many(&v, o, 1, uidvalidity, uid, err);
 }

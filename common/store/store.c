@@ -36,8 +36,8 @@ lock_wait(int fd, const char *what, struct err *err)
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return err_sys(err, ERR_TEMP, "lock %s", what);
 		if (clock_mono_ms() > deadline)
-			return err_set(err, ERR_TEMP, "lock %s: held by another process for %d s", what,
-			    LOCK_WAIT_MS / 1000);
+			return err_set(err, ERR_TEMP, "lock %s: held by another process for %d s",
+			    what, LOCK_WAIT_MS / 1000);
 		nanosleep(&pause, NULL);
 		if (pause.tv_nsec < 10000000)
 			pause.tv_nsec *= 2;
@@ -50,8 +50,9 @@ store_unique_name(struct store *s, char *out, size_t size)
 {
 	int64_t us = clock_wall_us();
 
-	snprintf(out, size, "%lld.M%06lldP%ld_%llu.%s", (long long)(us / 1000000), (long long)(us % 1000000),
-	    (long)getpid(), (unsigned long long)++s->name_counter, s->host);
+	snprintf(out, size, "%lld.M%06lldP%ld_%llu.%s", (long long)(us / 1000000),
+	    (long long)(us % 1000000), (long)getpid(), (unsigned long long)++s->name_counter,
+	    s->host);
 }
 
 /* '/' and ':' have their own meaning in a Maildir name, ',' would begin a field. */
@@ -91,7 +92,8 @@ uidvalidity_read(struct store *s)
 static int
 uidvalidity_lock(struct store *s, struct err *err)
 {
-	int fd = open_beneath(s->root_fd, "estafeta.uidvalidity.lock", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+	int fd = open_beneath(
+	    s->root_fd, "estafeta.uidvalidity.lock", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
 
 	if (fd < 0)
 		return err_sys(err, ERR_TEMP, "open estafeta.uidvalidity.lock");
@@ -160,7 +162,8 @@ store_lock_tree(struct store *s, struct err *err)
 	if (s->tree_locked++ > 0)
 		return 0;
 	if (s->tree_fd < 0)
-		s->tree_fd = open_beneath(s->root_fd, "estafeta.tree.lock", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+		s->tree_fd = open_beneath(
+		    s->root_fd, "estafeta.tree.lock", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
 	if (s->tree_fd < 0)
 		err_sys(err, ERR_TEMP, "open estafeta.tree.lock");
 	else if (lock_wait(s->tree_fd, "estafeta.tree.lock", err) == 0)
@@ -221,7 +224,8 @@ store_ready(struct store *s, struct err *err)
 	if (s->index.is_damaged) {
 		bool is_ours = index_is_current(&s->index, s->root_fd);
 
-		log_warn("%s: the index is damaged: setting it aside and building a new one", s->maildir);
+		log_warn("%s: the index is damaged: setting it aside and building a new one",
+		    s->maildir);
 		index_close(&s->index);
 		if (is_ours && index_set_aside(s->root_fd, err) < 0) {
 			s->index.is_damaged = true;
@@ -249,6 +253,7 @@ store_open(const struct store_config *config, struct store **out, struct err *er
 	s->map_bytes = config->index_map_bytes;
 	s->changes_kept = config->changes_kept;
 	s->index.dir_fd = s->index.run_fd = -1;
+	map_init(&s->cache);
 	if (open_root(s, err) < 0 || open_index(s, err) < 0 || store_repair_tree(s, err) < 0 ||
 	    folder_open_disk(s, ".", &inbox, err) < 0) {
 		store_close(s);
@@ -266,6 +271,8 @@ store_close(struct store *s)
 		return;
 	if (s->folders != NULL)
 		bug("store: closed with open mailboxes");
+	cache_forget(s); /* each mailbox_close has flushed */
+	map_clear(&s->cache);
 	index_close(&s->index);
 	fd_close(&s->pop3_fd);
 	fd_close(&s->tree_fd);

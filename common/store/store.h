@@ -112,7 +112,7 @@ const char *mailbox_keyword(struct mailbox *m, unsigned number);
 int mailbox_keyword_number(struct mailbox *m, const char *name, bool create, struct err *err);
 
 enum store_mode { STORE_REPLACE, STORE_ADD, STORE_REMOVE };
-/* For each uid that exists; one transaction.  unchanged_since: 0 = none; UIDs refused for it go to
+/* For each uid that exists (thousands take several transactions, each with its modseq).  unchanged_since: 0 = none; UIDs refused for it go to
  * refused (arena), RFC 7162 3.1.3.  FLAG_RECENT is ignored. */
 int mailbox_store_flags(struct mailbox *m, const uint32_t *uids, size_t count, enum store_mode mode,
     uint16_t flags, const struct keyword_set *keywords, uint64_t unchanged_since, struct arena *a,

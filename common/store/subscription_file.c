@@ -33,7 +33,8 @@ mailbox_name_from_disk(struct view disk, char sep, struct buf *utf8)
 }
 
 void
-subscription_file_parse(struct view text, bool is_courier, void (*fn)(void *arg, const char *name), void *arg)
+subscription_file_parse(
+    struct view text, bool is_courier, void (*fn)(void *arg, const char *name), void *arg)
 {
 	struct buf name;
 	struct view line;

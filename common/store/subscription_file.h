@@ -12,7 +12,8 @@
 enum { SUBSCRIPTIONS_MAX = 100000 };
 
 /* Calls fn with each name in UTF-8, '/' between its parts.  Lines that are no name are skipped. */
-void subscription_file_parse(struct view text, bool is_courier, void (*fn)(void *arg, const char *name), void *arg);
+void subscription_file_parse(
+    struct view text, bool is_courier, void (*fn)(void *arg, const char *name), void *arg);
 int subscription_format_header(struct buf *out);
 int subscription_format_name(struct buf *out, const char *name); /* -1 also: not encodable */
 

@@ -44,12 +44,15 @@ text_load(int dir_fd, const char *name, struct buf *out, struct file_id *id, str
 
 	*id = (struct file_id){ 0 };
 	if (fd < 0)
-		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? 1 : err_sys(err, ERR_TEMP, "open %s", name);
+		return errno == ENOENT || errno == ELOOP || errno == ENXIO
+			   ? 1
+			   : err_sys(err, ERR_TEMP, "open %s", name);
 	if (fstat(fd, &st) < 0)
 		err_sys(err, ERR_TEMP, "fstat %s", name);
 	else if (!S_ISREG(st.st_mode))
 		r = 1;
-	else if (st.st_size > (off_t)out->max || (room = buf_reserve(out, (size_t)st.st_size)) == NULL)
+	else if (st.st_size > (off_t)out->max ||
+		 (room = buf_reserve(out, (size_t)st.st_size)) == NULL)
 		err_set(err, ERR_LIMIT, "%s is too large", name);
 	else if (fd_pread_all(fd, room, (size_t)st.st_size, 0, err) == 0)
 		r = 0;
@@ -96,7 +99,8 @@ fail:
 }
 
 static int
-append_to(int fd, const char *name, struct view content, bool sync, struct file_id *id, struct err *err)
+append_to(
+    int fd, const char *name, struct view content, bool sync, struct file_id *id, struct err *err)
 {
 	struct stat st;
 	char last = '\n';
@@ -126,7 +130,8 @@ append_to(int fd, const char *name, struct view content, bool sync, struct file_
 }
 
 int
-text_append(int dir_fd, const char *name, struct view content, bool sync, struct file_id *id, struct err *err)
+text_append(int dir_fd, const char *name, struct view content, bool sync, struct file_id *id,
+    struct err *err)
 {
 	int fd = open_beneath(dir_fd, name, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
 	int r;
@@ -140,31 +145,58 @@ text_append(int dir_fd, const char *name, struct view content, bool sync, struct
 
 /* --- dovecot-uidlist -------------------------------------------------------------------------------------------- */
 
+/* Dovecot breaks a lock that is old, so ours must look new each time. */
+static int
+touch_dotlock(struct folder *f, struct err *err)
+{
+	int fd;
+
+	if (utimensat(f->dir_fd, UIDLIST_DOTLOCK, NULL, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	fd = open_beneath(f->dir_fd, UIDLIST_DOTLOCK, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	if (fd < 0)
+		return err_sys(err, ERR_TEMP, "create %s", UIDLIST_DOTLOCK);
+	fd_close(&fd);
+	return 0;
+}
+
+/* A dotlock that nobody holds any more: one too old, or our own file while we hold the folder's lock: that was
+ * left by a process of this suite that was killed. */
+static bool
+is_dead_dotlock(struct folder *f)
+{
+	struct stat lock, ours;
+
+	if (fstatat(f->dir_fd, UIDLIST_LOCK, &lock, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	if (fstatat(f->dir_fd, UIDLIST_DOTLOCK, &ours, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    ours.st_ino == lock.st_ino)
+		return true;
+	return wall_ns() - mtime_ns(&lock) > DOTLOCK_STALE_MS * INT64_C(1000000);
+}
+
+/* With the folder locked.  The lock is a second name of a file of ours, so that it can be told from Dovecot's. */
 int
 uidlist_lock(struct folder *f, struct err *err)
 {
 	int64_t deadline = clock_mono_ms() + LOCK_WAIT_MS;
 	struct timespec pause = { .tv_nsec = 2000000 };
-	struct stat st;
-	int fd;
 
-	for (;;) {
-		fd = open_beneath(f->dir_fd, UIDLIST_LOCK, O_WRONLY | O_CREAT | O_EXCL, 0600);
-		if (fd >= 0) {
-			fd_close(&fd);
-			return 0;
-		}
-		if (errno != EEXIST && errno != ELOOP)
+	if (touch_dotlock(f, err) < 0)
+		return -1;
+	while (linkat(f->dir_fd, UIDLIST_DOTLOCK, f->dir_fd, UIDLIST_LOCK, 0) < 0) {
+		if (errno != EEXIST)
 			return err_sys(err, ERR_TEMP, "create %s", UIDLIST_LOCK);
-		if (fstatat(f->dir_fd, UIDLIST_LOCK, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    wall_ns() - mtime_ns(&st) > DOTLOCK_STALE_MS * INT64_C(1000000)) {
+		if (is_dead_dotlock(f)) {
 			unlinkat(f->dir_fd, UIDLIST_LOCK, 0);
 			continue;
 		}
 		if (clock_mono_ms() > deadline)
-			return err_set(err, ERR_TEMP, "%s is held by another program", UIDLIST_LOCK);
+			return err_set(
+			    err, ERR_TEMP, "%s is held by another program", UIDLIST_LOCK);
 		nanosleep(&pause, NULL);
 	}
+	return 0;
 }
 
 void
@@ -198,13 +230,15 @@ uidlist_append(struct folder *f, struct view records, uint32_t lines, struct err
 }
 
 static int
-append_record(struct folder *f, MDB_txn *txn, const struct message *m, struct buf *out, struct err *err)
+append_record(
+    struct folder *f, MDB_txn *txn, const struct message *m, struct buf *out, struct err *err)
 {
 	unsigned char key[MESSAGE_KEY];
 	struct view fields = { "", 0 };
 
-	message_key(key, f->box.id, m->uid);
-	if (index_get(&f->store->index, txn, DB_EXTRAS, view_make(key, sizeof key), &fields, err) < 0)
+	index_message_key(key, f->box.id, m->uid);
+	if (index_get(&f->store->index, txn, DB_EXTRAS, view_make(key, sizeof key), &fields, err) <
+	    0)
 		return -1;
 	if (uidlist_format_record(out, m->uid, fields, message_base(m)) < 0)
 		return err_set(err, ERR_LIMIT, "%s would be too large", UIDLIST_FILE);
@@ -212,7 +246,8 @@ append_record(struct folder *f, MDB_txn *txn, const struct message *m, struct bu
 }
 
 static int
-compose_uidlist(struct folder *f, MDB_txn *txn, struct view others, struct buf *out, struct err *err)
+compose_uidlist(
+    struct folder *f, MDB_txn *txn, struct view others, struct buf *out, struct err *err)
 {
 	struct index *x = &f->store->index;
 	unsigned char prefix[BOX_KEY];
@@ -230,7 +265,8 @@ compose_uidlist(struct folder *f, MDB_txn *txn, struct view others, struct buf *
 	for (r = cursor_seek(&c, view_make(prefix, sizeof prefix), &key, &value, err); r == 0;
 	     r = cursor_next(&c, &key, &value, err)) {
 		if (key.len != MESSAGE_KEY ||
-		    message_decode(f->box.id, key_get_u32((const unsigned char *)key.p + 4), value, &m, err) < 0) {
+		    index_message_decode(f->box.id, key_get_u32((const unsigned char *)key.p + 4),
+			value, &m, err) < 0) {
 			x->is_damaged = true;
 			r = -1;
 			break;
@@ -273,7 +309,8 @@ uidlist_rewrite(struct folder *f, struct err *err)
 	r = index_read(x, &txn, err);
 	if (r == 0) {
 		load_other_fields(f, &others);
-		r = compose_uidlist(f, txn, others.failed ? view_make("", 0) : buf_view(&others), &text, err);
+		r = compose_uidlist(
+		    f, txn, others.failed ? view_make("", 0) : buf_view(&others), &text, err);
 		index_read_end(x);
 	}
 	if (r == 0 && uidlist_lock(f, err) == 0) {

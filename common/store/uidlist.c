@@ -55,7 +55,8 @@ parse_header(struct view line, struct uidlist_header *h, struct err *err)
 		return err_set(err, ERR_SYNTAX, "uidlist: unknown version");
 	h->version = 1;
 	view_cut(rest, ' ', &validity, &next);
-	if (!take_u32(validity, UINT32_MAX, &h->uidvalidity) || !take_u32(view_trim(next), UINT32_MAX, &h->uidnext))
+	if (!take_u32(validity, UINT32_MAX, &h->uidvalidity) ||
+	    !take_u32(view_trim(next), UINT32_MAX, &h->uidnext))
 		return err_set(err, ERR_SYNTAX, "uidlist: bad version 1 header");
 	return 0;
 }
@@ -85,13 +86,15 @@ parse_record(struct view line, unsigned version, struct uidlist_record *r)
 		r->fields = view_make("", 0);
 	}
 	view_cut(rest, ':', &r->base, NULL);
-	return r->base.len > 0 && r->base.len <= 255 && memchr(r->base.p, '/', r->base.len) == NULL &&
-	    memchr(r->base.p, '\0', r->base.len) == NULL;
+	return r->base.len > 0 && r->base.len <= 255 &&
+	       memchr(r->base.p, '/', r->base.len) == NULL &&
+	       memchr(r->base.p, '\0', r->base.len) == NULL;
 }
 
 int
 uidlist_parse(struct view text, struct uidlist_header *header,
-    void (*fn)(void *arg, const struct uidlist_record *r), void *arg, size_t *faults, struct err *err)
+    void (*fn)(void *arg, const struct uidlist_record *r), void *arg, size_t *faults,
+    struct err *err)
 {
 	struct uidlist_record r;
 	struct view line, rest = text;
@@ -145,8 +148,8 @@ uidlist_other_fields(struct view header_line, struct buf *out)
 }
 
 int
-uidlist_format_header(struct buf *out, uint32_t uidvalidity, uint32_t uidnext, const char *guid,
-    struct view others)
+uidlist_format_header(
+    struct buf *out, uint32_t uidvalidity, uint32_t uidnext, const char *guid, struct view others)
 {
 	return buf_printf(out, "3 V%u N%u G%s%.*s\n", uidvalidity, uidnext, guid, VIEW_ARG(others));
 }

@@ -50,7 +50,8 @@ remove_files(struct folder *f, struct view names)
 		struct view name;
 
 		view_cut(names, '\0', &name, &names);
-		if (name.len == 0 || name.len > MAILDIR_NAME_MAX || memchr(name.p, '/', name.len) != NULL)
+		if (name.len == 0 || name.len > MAILDIR_NAME_MAX ||
+		    memchr(name.p, '/', name.len) != NULL)
 			continue;
 		snprintf(path, sizeof path, "cur/%.*s", VIEW_ARG(name));
 		if (unlinkat(f->dir_fd, path, 0) < 0 && errno != ENOENT)

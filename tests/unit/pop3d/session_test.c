@@ -54,8 +54,11 @@ static void
 start_account(struct world *w, int64_t timeout_ms, bool mark_seen)
 {
 	static const struct pop3d_account_ops ops = { count_idle, count_empty, count_changed };
-	struct pop3d_config config = { .account = "alice@example.test", .timeout_ms = timeout_ms, .linger_ms = 20,
-		.sessions_max = 4, .mark_seen = mark_seen };
+	struct pop3d_config config = { .account = "alice@example.test",
+		.timeout_ms = timeout_ms,
+		.linger_ms = 20,
+		.sessions_max = 4,
+		.mark_seen = mark_seen };
 
 	w->account = pop3d_account_new(w->loop, w->f.s, &config, &ops, w);
 }
@@ -92,10 +95,10 @@ teardown(void **state)
 	struct world *w = *state;
 
 	pop3d_account_free(&w->account);
-	for (int i = 0; i < 10; i++)
-		loop_run_once(w->loop, false);
 	client_clear(&w->c);
 	client_clear(&w->d);
+	for (int i = 0; i < 50; i++) /* what is being finished sees that its peer has gone */
+		loop_run_once(w->loop, false);
 	loop_timer_stop(&w->tick);
 	loop_free(w->loop);
 	store_close(w->f.s);
@@ -128,7 +131,7 @@ wait_for(struct world *w, struct client *c, const char *text)
 {
 	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
 
-	while (view_find(buf_view(&c->got), view_of(text)) == NULL) {
+	while (strstr(buf_cstr(&c->got), text) == NULL) {
 		if (c->is_closed || clock_mono_ms() > deadline)
 			fail_msg("waited for \"%s\", got \"%s\"", text, buf_cstr(&c->got));
 		turn_and_read(w, c);
@@ -186,13 +189,15 @@ connect_client(struct world *w, struct client *c)
 	int control[2], stream[2], authd[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, stream), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, authd), 0);
 	c->control = control[0];
 	c->stream = stream[0];
 	c->authd = authd[0];
 	c->is_closed = false;
-	pop3d_account_login(w->account, VIEW_LIT("0123456789abcdef"), control[1], stream[1], authd[1]);
+	pop3d_account_login(
+	    w->account, VIEW_LIT("0123456789abcdef"), control[1], stream[1], authd[1]);
 }
 
 static void
@@ -270,7 +275,7 @@ read_goodbye(struct world *w, struct client *c)
 	snprintf(c->goodbye, sizeof c->goodbye, "%s", ipc_get_str(&in));
 }
 
-static const char one[] = "Subject: one\n\n.dot\nline\n";     /* 25 + 4 = with CRLF 28 */
+static const char one[] = "Subject: one\n\n.dot\nline\n"; /* 25 + 4 = with CRLF 28 */
 static const char two[] = "Subject: two\r\n\r\nno end";
 
 static void
@@ -297,8 +302,10 @@ test_commands(void **state)
 	talk(w, &w->c, "LIST 4\r\n", "-ERR There's no message 4.\r\n");
 	talk(w, &w->c, "LIST 0\r\n", "-ERR There's no message 0.\r\n");
 	talk(w, &w->c, "LIST -1\r\n", "-ERR Invalid message number: not a number.\r\n");
-	talk(w, &w->c, "LIST 99999999999999999999999\r\n", "-ERR Invalid message number: not a number.\r\n");
-	snprintf(text, sizeof text, "+OK\r\n1 00000001%08x\r\n2 00000002%08x\r\n3 00000003%08x\r\n.\r\n", st.uidvalidity,
+	talk(w, &w->c, "LIST 99999999999999999999999\r\n",
+	    "-ERR Invalid message number: not a number.\r\n");
+	snprintf(text, sizeof text,
+	    "+OK\r\n1 00000001%08x\r\n2 00000002%08x\r\n3 00000003%08x\r\n.\r\n", st.uidvalidity,
 	    st.uidvalidity, st.uidvalidity);
 	talk(w, &w->c, "UIDL\r\n", text);
 	snprintf(text, sizeof text, "+OK 2 00000002%08x\r\n", st.uidvalidity);
@@ -308,7 +315,8 @@ test_commands(void **state)
 	talk(w, &w->c, "RETR 3\r\n", "+OK 2 octets\r\n\r\n.\r\n");
 	talk(w, &w->c, "TOP 1 0\r\n", "+OK\r\nSubject: one\r\n\r\n.\r\n");
 	talk(w, &w->c, "TOP 1 1\r\n", "+OK\r\nSubject: one\r\n\r\n..dot\r\n.\r\n");
-	talk(w, &w->c, "TOP 1 18446744073709551615\r\n", "+OK\r\nSubject: one\r\n\r\n..dot\r\nline\r\n.\r\n");
+	talk(w, &w->c, "TOP 1 18446744073709551615\r\n",
+	    "+OK\r\nSubject: one\r\n\r\n..dot\r\nline\r\n.\r\n");
 	talk(w, &w->c, "TOP 1 x\r\n", "-ERR Invalid line count: not a number.\r\n");
 	talk(w, &w->c, "TOP 1\r\n", "-ERR Invalid arguments.\r\n");
 	talk(w, &w->c, "NOOP\r\n", "+OK\r\n");
@@ -328,7 +336,8 @@ test_commands(void **state)
 	talk(w, &w->c, "STAT\n", "+OK 3 52\r\n");
 	talk(w, &w->c, "QUIT\r\n", "+OK Logging out.\r\n");
 	read_goodbye(w, &w->c);
-	assert_string_equal(w->c.goodbye, "Disconnected: Logged out top=3/78, retr=3/75, del=0/3, size=52");
+	assert_string_equal(
+	    w->c.goodbye, "Disconnected: Logged out top=3/77, retr=3/64, del=0/3, size=52");
 	wait_closed(w, &w->c);
 	assert_int_equal(w->changed, 0);
 }
@@ -344,7 +353,8 @@ test_delete_on_quit_only(void **state)
 	talk(w, &w->c, "DELE 1\r\n", "+OK Marked to be deleted.\r\n");
 	shutdown(w->c.stream, SHUT_RDWR);
 	read_goodbye(w, &w->c);
-	assert_string_equal(w->c.goodbye, "Disconnected: Connection closed top=0/0, retr=0/0, del=0/3, size=52");
+	assert_string_equal(
+	    w->c.goodbye, "Disconnected: Connection closed top=0/0, retr=0/0, del=0/3, size=52");
 	ok(&w->f, store_status(w->f.s, "INBOX", &st, &w->f.err));
 	assert_int_equal(st.messages, 3);
 	client_clear(&w->c);
@@ -352,7 +362,8 @@ test_delete_on_quit_only(void **state)
 	talk(w, &w->c, "DELE 1\r\nDELE 3\r\nQUIT\r\n",
 	    "+OK Marked to be deleted.\r\n+OK Marked to be deleted.\r\n+OK Logging out, messages deleted.\r\n");
 	read_goodbye(w, &w->c);
-	assert_string_equal(w->c.goodbye, "Disconnected: Logged out top=0/0, retr=0/0, del=2/3, size=52");
+	assert_string_equal(
+	    w->c.goodbye, "Disconnected: Logged out top=0/0, retr=0/0, del=2/3, size=52");
 	ok(&w->f, store_status(w->f.s, "INBOX", &st, &w->f.err));
 	assert_int_equal(st.messages, 1);
 	assert_int_equal(w->changed, 1);
@@ -407,7 +418,8 @@ test_expunged_meanwhile(void **state)
 	talk(w, &w->c, "DELE 3\r\n", "+OK Marked to be deleted.\r\n");
 	talk(w, &w->c, "QUIT\r\n", "+OK Logging out, messages deleted.\r\n");
 	read_goodbye(w, &w->c);
-	assert_string_equal(w->c.goodbye, "Disconnected: Logged out top=0/0, retr=1/5, del=1/3, size=52");
+	assert_string_equal(
+	    w->c.goodbye, "Disconnected: Logged out top=0/0, retr=1/5, del=1/3, size=52");
 }
 
 /* 200 RETRs of 1 MB in one write: memory stays bounded, every byte comes, in order. */
@@ -436,7 +448,9 @@ test_backpressure(void **state)
 		loop_run_once(w->loop, true);
 	}
 	assert_non_null(w->account->sessions);
-	assert_true(w->account->sessions->out.cap + stream_output_pending(w->account->sessions->stream) < 2 << 20);
+	assert_true(
+	    w->account->sessions->out.cap + stream_output_pending(w->account->sessions->stream) <
+	    2 << 20);
 	deadline = clock_mono_ms() + DEADLINE_MS;
 	while (!w->c.is_closed) {
 		assert_true(clock_mono_ms() < deadline);
@@ -503,7 +517,8 @@ static void
 test_cut_commands(void **state)
 {
 	static const char dialogue[] = "STAT\r\nLIST 1\r\nRETR 3\r\nQUIT\r\n";
-	static const char answers[] = "+OK 3 52\r\n+OK 1 28\r\n+OK 2 octets\r\n\r\n.\r\n+OK Logging out.\r\n";
+	static const char answers[] =
+	    "+OK 3 52\r\n+OK 1 28\r\n+OK 2 octets\r\n\r\n.\r\n+OK Logging out.\r\n";
 	struct world *w = *state;
 
 	fill(w);
@@ -566,7 +581,8 @@ test_forged_tickets(void **state)
 	static const struct {
 		uint32_t status;
 		const char *account;
-	} cases[] = { { AUTHD_NO, "" }, { AUTHD_OK, "bob@example.test" }, { AUTHD_TEMP, "alice@example.test" } };
+	} cases[] = { { AUTHD_NO, "" }, { AUTHD_OK, "bob@example.test" },
+		{ AUTHD_TEMP, "alice@example.test" } };
 	struct world *w = *state;
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -610,7 +626,8 @@ test_uidl_of_dovecot(void **state)
 	fixture_write(&w->f, "dovecot-uidlist",
 	    "3 V1700000000 N4 G00112233445566778899aabbccddeeff\n1 O3 Pold-one :1700000001.a\n2 P :1700000002.b\n3 O1 :1700000003.c\n");
 	login(w, &w->c);
-	talk(w, &w->c, "UIDL\r\n", "+OK\r\n1 000000036553f100\r\n2 old-one\r\n3 1700000002.b\r\n.\r\n");
+	talk(w, &w->c, "UIDL\r\n",
+	    "+OK\r\n1 000000036553f100\r\n2 old-one\r\n3 1700000002.b\r\n.\r\n");
 	/* and our rewriting keeps what it does not understand */
 	assert_non_null(strstr(fixture_read(&w->f, "dovecot-uidlist"), "O3 Pold-one"));
 }
@@ -620,9 +637,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_commands), T(test_delete_on_quit_only), T(test_lock), T(test_expunged_meanwhile),
-		T(test_backpressure), T(test_long_lists), T(test_bad_input), T(test_cut_commands), T(test_timeout),
-		T(test_mark_seen), T(test_forged_tickets), T(test_uidl_of_dovecot),
+		T(test_commands),
+		T(test_delete_on_quit_only),
+		T(test_lock),
+		T(test_expunged_meanwhile),
+		T(test_backpressure),
+		T(test_long_lists),
+		T(test_bad_input),
+		T(test_cut_commands),
+		T(test_timeout),
+		T(test_mark_seen),
+		T(test_forged_tickets),
+		T(test_uidl_of_dovecot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

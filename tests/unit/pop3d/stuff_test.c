@@ -30,7 +30,8 @@ static const struct {
 	{ "a\rb\r\r\nc\n", -1, "a\rb\r\r\nc\r\n.\r\n" },
 	{ "A: 1\nB: 2\n\none\ntwo\nthree\n", 0, "A: 1\r\nB: 2\r\n\r\n.\r\n" },
 	{ "A: 1\nB: 2\n\none\ntwo\nthree\n", 1, "A: 1\r\nB: 2\r\n\r\none\r\n.\r\n" },
-	{ "A: 1\r\nB: 2\r\n\r\none\r\n.two\r\nthree\r\n", 2, "A: 1\r\nB: 2\r\n\r\none\r\n..two\r\n.\r\n" },
+	{ "A: 1\r\nB: 2\r\n\r\none\r\n.two\r\nthree\r\n", 2,
+	    "A: 1\r\nB: 2\r\n\r\none\r\n..two\r\n.\r\n" },
 	{ "A: 1\n\none\ntwo", 9, "A: 1\r\n\r\none\r\ntwo\r\n.\r\n" },
 	{ "A: 1\n", 5, "A: 1\r\n.\r\n" },
 	{ "\nbody\nmore\n", 1, "\r\nbody\r\n.\r\n" },
@@ -79,7 +80,8 @@ test_full(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases), cmocka_unit_test(test_full) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_full) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,10 +29,10 @@ struct fixture {
 	uint32_t changes_kept;
 };
 
-#define ok(f, call)                                                                                                    \
-	do {                                                                                                           \
-		if ((call) != 0)                                                                                       \
-			fail_msg("%s: %s", #call, (f)->err.text);                                                      \
+#define ok(f, call)                                                                                \
+	do {                                                                                       \
+		if ((call) != 0)                                                                   \
+			fail_msg("%s: %s", #call, (f)->err.text);                                  \
 	} while (0)
 
 static inline int
@@ -51,8 +51,11 @@ fixture_remove(const char *path)
 static inline void
 fixture_open(struct fixture *f)
 {
-	struct store_config c = { .maildir = f->maildir, .host = "test.host", .quota_bytes = f->quota,
-		.index_map_bytes = 1 << 20, .changes_kept = f->changes_kept == 0 ? 1000 : f->changes_kept };
+	struct store_config c = { .maildir = f->maildir,
+		.host = "test.host",
+		.quota_bytes = f->quota,
+		.index_map_bytes = 1 << 20,
+		.changes_kept = f->changes_kept == 0 ? 1000 : f->changes_kept };
 
 	ok(f, store_open(&c, &f->s, &f->err));
 }
@@ -75,7 +78,8 @@ static inline void
 fixture_init(struct fixture *f)
 {
 	*f = (struct fixture){ 0 };
-	snprintf(f->dir, sizeof f->dir, "%s/estafeta-store.XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+	snprintf(f->dir, sizeof f->dir, "%s/estafeta-store.XXXXXX",
+	    getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->maildir, sizeof f->maildir, "%s/Maildir", f->dir);
 	arena_init(&f->a, (size_t)1 << 30);
@@ -142,9 +146,12 @@ fixture_read(struct fixture *f, const char *path)
 }
 
 static inline uint32_t
-fixture_append(struct fixture *f, const char *mailbox, const char *text, uint16_t flags, const char *const *keywords)
+fixture_append(struct fixture *f, const char *mailbox, const char *text, uint16_t flags,
+    const char *const *keywords)
 {
-	struct save_options o = { .flags = flags, .keywords = keywords, .internal_date = 1000000000 };
+	struct save_options o = {
+		.flags = flags, .keywords = keywords, .internal_date = 1000000000
+	};
 	uint32_t uid, validity;
 	struct save *v;
 
@@ -191,8 +198,9 @@ describe_one(void *arg, const struct message_info *i)
 {
 	struct describe *d = arg;
 
-	buf_printf(d->out, "%u flags=%x size=%llu date=%lld guid=%s", i->uid, i->flags & ~FLAG_RECENT,
-	    (unsigned long long)i->size, (long long)i->internal_date, i->guid);
+	buf_printf(d->out, "%u flags=%x size=%llu date=%lld guid=%s", i->uid,
+	    i->flags & ~FLAG_RECENT, (unsigned long long)i->size, (long long)i->internal_date,
+	    i->guid);
 	if (d->with_modseq)
 		buf_printf(d->out, " modseq=%llu", (unsigned long long)i->modseq);
 	for (unsigned n = 0; n < STORE_MAX_KEYWORDS; n++)
@@ -211,9 +219,10 @@ fixture_describe(struct fixture *f, const char *name, bool with_modseq)
 
 	buf_init(&out, 64 << 20);
 	ok(f, mailbox_get_status(m, &st, &f->err));
-	buf_printf(&out, "V%u N%u G%s messages=%u unseen=%u deleted=%u\n", st.uidvalidity, st.uidnext, st.guid,
-	    st.messages, st.unseen, st.deleted);
-	ok(f, mailbox_each(m, 1, UINT32_MAX, describe_one, &(struct describe){ f, m, &out, with_modseq }, &f->err));
+	buf_printf(&out, "V%u N%u G%s messages=%u unseen=%u deleted=%u\n", st.uidvalidity,
+	    st.uidnext, st.guid, st.messages, st.unseen, st.deleted);
+	ok(f, mailbox_each(m, 1, UINT32_MAX, describe_one,
+		  &(struct describe){ f, m, &out, with_modseq }, &f->err));
 	mailbox_close(m);
 	text = arena_strdup(&f->a, buf_cstr(&out));
 	buf_clear(&out);

@@ -90,7 +90,8 @@ test_append_in_pieces(void **state)
 		assert_int_equal(i.size, b.len);
 		assert_int_equal(fixture_get(f, m, uid).size, b.len);
 		if (cut == 1)
-			assert_string_equal(buf_cstr(&b), "A: b\r\n\r\nx\r\n\r\ny\rz\r\n\r\n.\r\nlast\r");
+			assert_string_equal(
+			    buf_cstr(&b), "A: b\r\n\r\nx\r\n\r\ny\rz\r\n\r\n.\r\nlast\r");
 		buf_clear(&b);
 		mailbox_close(m);
 	}
@@ -136,8 +137,8 @@ test_delivery(void **state)
 }
 
 static void
-store_flags(struct fixture *f, struct mailbox *m, uint32_t uid, enum store_mode mode, uint16_t flags,
-    const char *keyword)
+store_flags(struct fixture *f, struct mailbox *m, uint32_t uid, enum store_mode mode,
+    uint16_t flags, const char *keyword)
 {
 	struct keyword_set k = { 0 };
 	uint32_t *refused;
@@ -180,10 +181,12 @@ test_flags(void **state)
 	store_flags(f, m, 1, STORE_REPLACE, FLAG_DELETED | FLAG_PASSED, NULL);
 	assert_string_equal(fixture_only_file(f, "cur"), "1700000001.M1P1.h:2,PT");
 	modseq = fixture_get(f, m, uid).modseq;
-	ok(f, mailbox_store_flags(m, &uid, 1, STORE_ADD, FLAG_SEEN, NULL, modseq - 1, &f->a, &refused, &n, &f->err));
+	ok(f, mailbox_store_flags(m, &uid, 1, STORE_ADD, FLAG_SEEN, NULL, modseq - 1, &f->a,
+		  &refused, &n, &f->err));
 	assert_int_equal(n, 1);
 	assert_int_equal(refused[0], 1);
-	ok(f, mailbox_store_flags(m, &uid, 1, STORE_ADD, FLAG_SEEN, NULL, modseq, &f->a, &refused, &n, &f->err));
+	ok(f, mailbox_store_flags(
+		  m, &uid, 1, STORE_ADD, FLAG_SEEN, NULL, modseq, &f->a, &refused, &n, &f->err));
 	assert_int_equal(n, 0);
 	ok(f, mailbox_get_status(m, &st, &f->err));
 	assert_int_equal(st.deleted, 1);
@@ -384,7 +387,8 @@ static void
 test_multi_append(void **state)
 {
 	struct fixture *f = *state;
-	struct save_options o[3] = { { .internal_date = 5 }, { .internal_date = 6 }, { .internal_date = 7 } };
+	struct save_options o[3] = { { .internal_date = 5 }, { .internal_date = 6 },
+		{ .internal_date = 7 } };
 	const char *bad[] = { "bad keyword", NULL };
 	struct mailbox_status st;
 	uint32_t uids[3], validity;
@@ -492,7 +496,8 @@ test_rename(void **state)
 	assert_int_equal(store_rename(f->s, "None", "X", &f->err), -1);
 	assert_int_equal(f->err.kind, ERR_GONE);
 	ok(f, store_rename(f->s, "A", "Z/Y", &f->err));
-	assert_string_equal(list(f, false), "INBOX\nAB\nZ (parent) +\nZ/Y (parent) +\nZ/Y/B +\nZ/Y/B/C\n");
+	assert_string_equal(
+	    list(f, false), "INBOX\nAB\nZ (parent) +\nZ/Y (parent) +\nZ/Y/B +\nZ/Y/B/C\n");
 	assert_true(mailbox_is_gone(m));
 	mailbox_close(m);
 	ok(f, store_status(f->s, "Z/Y/B/C", &b, &f->err));
@@ -517,9 +522,10 @@ test_rename(void **state)
 static void
 test_names(void **state)
 {
-	static const char *const good[] = { "a", "INBOX/x", "\xe5\x8f\xb0\xe5\x8c\x97", "a b & c", "*%", "A/B/C" };
-	static const char *const bad[] = { "", "/a", "a/", "a//b", "a.b", "..", ".", "~root", "a\nb", "a\x7f", "\xff",
-		"\xc0\x80", "../x", "a/../b" };
+	static const char *const good[] = { "a", "INBOX/x", "\xe5\x8f\xb0\xe5\x8c\x97", "a b & c",
+		"*%", "A/B/C" };
+	static const char *const bad[] = { "", "/a", "a/", "a//b", "a.b", "..", ".", "~root",
+		"a\nb", "a\x7f", "\xff", "\xc0\x80", "../x", "a/../b" };
 	struct fixture *f = *state;
 	char longname[300];
 
@@ -610,7 +616,8 @@ test_foreign_changes(void **state)
 	name = fixture_only_file(f, "cur");
 	/* a MUA marks it */
 	assert_int_equal(rename(fixture_path(f, arena_printf(&f->a, "cur/%s", name)),
-	    fixture_path(f, arena_printf(&f->a, "cur/%sFS", name))), 0);
+			     fixture_path(f, arena_printf(&f->a, "cur/%sFS", name))),
+	    0);
 	read_is(f, m, 1, mail_crlf); /* found under its new name */
 	ok(f, mailbox_refresh(m, true, &f->err));
 	ok(f, mailbox_changes(m, st.highest_modseq, note_event, &e, &f->err));
@@ -624,7 +631,8 @@ test_foreign_changes(void **state)
 	assert_int_equal(access(fixture_path(f, "cur/1800000000.x.h:2,STZc"), F_OK), 0);
 	/* keeps what is behind a second comma */
 	assert_int_equal(rename(fixture_path(f, "cur/1800000000.x.h:2,STZc"),
-	    fixture_path(f, "cur/1800000000.x.h:2,STZc,opaque")), 0);
+			     fixture_path(f, "cur/1800000000.x.h:2,STZc,opaque")),
+	    0);
 	store_flags(f, m, 2, STORE_REMOVE, FLAG_DELETED, NULL);
 	assert_int_equal(access(fixture_path(f, "cur/1800000000.x.h:2,SZc,opaque"), F_OK), 0);
 	/* removes one */
@@ -673,7 +681,8 @@ test_hostile_files(void **state)
 
 		while ((e = readdir(d)) != NULL)
 			if (strstr(e->d_name, "test.host") != NULL) {
-				char *path = fixture_path(f, arena_printf(&f->a, "cur/%s", e->d_name));
+				char *path =
+				    fixture_path(f, arena_printf(&f->a, "cur/%s", e->d_name));
 
 				unlink(path);
 				assert_int_equal(symlink("../../secret", path), 0);
@@ -712,7 +721,9 @@ static void
 test_pop3(void **state)
 {
 	struct fixture *f = *state;
-	struct store_config c = { .maildir = f->maildir, .host = "h", .index_map_bytes = 1 << 20, .changes_kept = 10 };
+	struct store_config c = {
+		.maildir = f->maildir, .host = "h", .index_map_bytes = 1 << 20, .changes_kept = 10
+	};
 	struct mailbox_status st;
 	struct mailbox *m;
 	char uidl[71], want[71];
@@ -754,7 +765,8 @@ test_cache(void **state)
 	fixture_reopen(f);
 	t = fixture_mailbox(f, "T", false);
 	buf_reset(&b);
-	ok(f, mailbox_cache_get(t, 1, 'e', &b, &f->err)); /* belongs to the GUID, and outlives the process */
+	ok(f, mailbox_cache_get(
+		  t, 1, 'e', &b, &f->err)); /* belongs to the GUID, and outlives the process */
 	assert_string_equal(buf_cstr(&b), "envelope");
 	buf_clear(&b);
 	mailbox_close(t);
@@ -780,7 +792,8 @@ test_quota(void **state)
 	ok(f, save_write(v, mail, strlen(mail), &f->err));
 	assert_int_equal(save_finish(v, &o, &validity, &uid, &f->err), -1);
 	assert_int_equal(f->err.kind, ERR_LIMIT);
-	assert_string_equal(fixture_read(f, "maildirsize"), "60S\n52 2\n"); /* counted anew before refusing */
+	assert_string_equal(
+	    fixture_read(f, "maildirsize"), "60S\n52 2\n"); /* counted anew before refusing */
 	m = fixture_mailbox(f, "INBOX", false);
 	ok(f, mailbox_expunge(m, (uint32_t[]){ 1 }, 1, false, &f->a, &gone, &n, &f->err));
 	mailbox_close(m);
@@ -793,10 +806,26 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_empty), T(test_append_and_read), T(test_append_in_pieces), T(test_delivery), T(test_flags),
-		T(test_expunge), T(test_changes), T(test_changes_bounded), T(test_copy), T(test_move),
-		T(test_multi_append), T(test_tree), T(test_rename), T(test_names), T(test_utf8_folders),
-		T(test_many_keywords), T(test_foreign_changes), T(test_hostile_files), T(test_pop3), T(test_cache),
+		T(test_empty),
+		T(test_append_and_read),
+		T(test_append_in_pieces),
+		T(test_delivery),
+		T(test_flags),
+		T(test_expunge),
+		T(test_changes),
+		T(test_changes_bounded),
+		T(test_copy),
+		T(test_move),
+		T(test_multi_append),
+		T(test_tree),
+		T(test_rename),
+		T(test_names),
+		T(test_utf8_folders),
+		T(test_many_keywords),
+		T(test_foreign_changes),
+		T(test_hostile_files),
+		T(test_pop3),
+		T(test_cache),
 		T(test_quota),
 	};
 
