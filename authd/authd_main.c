@@ -6,7 +6,8 @@
  * for how workers come to be.
  *
  * The database worker keeps "/" as its root: the user database and the tables are where the
- * admin's paths say, and Landlock leaves it exactly these. */
+ * admin's paths say, and Landlock leaves it exactly these.  Their directories are opened by root, in
+ * the nursery: es-auth needs no search permission on what lies above them. */
 #include "authd/authd.h"
 
 #include "common/base/mem.h"
@@ -58,7 +59,7 @@ plan_db(struct daemon *d, const struct authd_conf *conf, struct sandbox_plan *pl
 	daemon_helper_plan(d, plan);
 	plan->root = NULL;
 	plan->calls = CALLS_BASE | CALLS_LOOP | CALLS_IPC | CALLS_FORK | CALLS_READ | CALLS_WRITE |
-		      CALLS_LOCK;
+		      CALLS_LOCK | CALLS_FCHDIR;
 	if (user_db_paths(conf->user_database, file, env, sizeof file, err) < 0 ||
 	    user_db_prepare(conf->user_database, plan->uid, plan->gid, err) < 0)
 		return -1;

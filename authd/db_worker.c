@@ -22,6 +22,9 @@ enum {
 	LIST_BYTES = 60000,
 };
 
+/* Prepared in the nursery for each worker that it forks. */
+static struct table_list *prepared_aliases;
+
 struct db_worker {
 	const struct authd_conf *conf;
 	struct loop *loop;
@@ -458,6 +461,15 @@ on_loop_gone(void *arg, struct ipc_conn *c, const struct err *why)
 	loop_stop(w->loop);
 }
 
+int
+db_worker_prepare(const struct authd_conf *conf, struct err *err)
+{
+	/* in this order: the database's directory is the one we stay in */
+	if (table_list_prepare(conf->alias_maps, &prepared_aliases, err) < 0)
+		return -1;
+	return user_db_enter(conf->user_database, err);
+}
+
 static int
 worker_open(struct db_worker *w, struct err *err)
 {
@@ -469,7 +481,8 @@ worker_open(struct db_worker *w, struct err *err)
 	w->resolve.delimiter = conf->delimiter;
 	w->resolve.owner_uid = conf->owner_uid;
 	w->resolve.owner_gid = conf->owner_gid;
-	if (table_list_open(conf->alias_maps, &w->aliases, err) < 0)
+	w->aliases = prepared_aliases;
+	if (table_list_refresh(w->aliases, err) < 0)
 		return -1;
 	return user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, err);
 }

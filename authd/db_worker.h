@@ -4,6 +4,9 @@
 
 #include "authd/authd_conf.h"
 
+/* In the nursery, before its cage closes: the directories of the tables and of the database are
+ * opened while root may still walk the paths to them. */
+int db_worker_prepare(const struct authd_conf *conf, struct err *err);
 /* Runs until fd, the socket to authd's loop, is closed.  Inside the cage; never returns.  Opens
  * and recovers the database, then sends WORKER_HELLO. */
 _Noreturn void db_worker_run(const struct authd_conf *conf, int fd);

@@ -13,7 +13,8 @@
 
 struct nursery_kind {
 	const char *name; /* for messages */
-	/* In the nursery, before its cage closes: loads what is loaded lazily.  May be NULL. */
+	/* In the nursery, before its cage closes: loads what is loaded lazily, opens what the
+	 * workers may not reach by its path.  May be NULL. */
 	int (*prepare)(const struct authd_conf *conf, struct err *err);
 	void (*run)(const struct authd_conf *conf, int fd); /* never returns */
 };

@@ -30,7 +30,9 @@ struct workers {
 	unsigned deaths; /* since the last one that was steady */
 };
 
-static const struct nursery_kind db_kind = { .name = "authd-db", .run = db_worker_run };
+static const struct nursery_kind db_kind = {
+	.name = "authd-db", .prepare = db_worker_prepare, .run = db_worker_run
+};
 static const struct nursery_kind sasl_kind = {
 	.name = "authd-sasl", .prepare = sasl_library_open, .run = sasl_worker_run
 };

@@ -297,6 +297,7 @@ wait_status(pid_t pid)
 static int
 run_in_child(struct user_job *j, uid_t uid, gid_t gid)
 {
+	struct err e;
 	pid_t pid;
 
 	fflush(stdout);
@@ -308,7 +309,9 @@ run_in_child(struct user_job *j, uid_t uid, gid_t gid)
 	if (pid == 0) {
 		int status = EX_NOPERM;
 
-		if (become(uid, gid) < 0)
+		if (user_db_enter(conf_str(&j->tool->conf, "user_database"), &e) < 0)
+			tool_complain("%s", e.text);
+		else if (become(uid, gid) < 0)
 			tool_complain("cannot become user %u", (unsigned)uid);
 		else
 			status = run_on_database(j);

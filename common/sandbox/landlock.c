@@ -61,7 +61,7 @@ add_path(int ruleset, const struct sandbox_path *p, uint64_t handled, struct err
 }
 
 int
-landlock_apply(const struct sandbox_plan *plan, struct err *err)
+landlock_build(const struct sandbox_plan *plan, int *out, struct err *err)
 {
 	struct ruleset_attr attr = { .handled_access_fs = FS_ABI1_ALL | FS_REFER };
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
@@ -87,7 +87,19 @@ landlock_apply(const struct sandbox_plan *plan, struct err *err)
 		return err_sys(err, ERR_PERM, "landlock: create ruleset");
 	for (size_t i = 0; i < SANDBOX_MAX_PATHS && plan->paths[i].path != NULL && r == 0; i++)
 		r = add_path(ruleset, &plan->paths[i], attr.handled_access_fs, err);
-	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+	if (r < 0)
+		close(ruleset);
+	else
+		*out = ruleset;
+	return r;
+}
+
+int
+landlock_restrict(int ruleset, struct err *err)
+{
+	int r = 0;
+
+	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		r = err_sys(err, ERR_PERM, "landlock: restrict self");
 	close(ruleset);
 	return r;

@@ -13,6 +13,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+struct cage {
+	const struct sandbox_plan *plan;
+	int ruleset; /* -1: there is none */
+};
+
 static int
 set_limit(int which, uint64_t value, const char *name, struct err *err)
 {
@@ -28,8 +33,10 @@ set_limit(int which, uint64_t value, const char *name, struct err *err)
 }
 
 static int
-step_limits(const struct sandbox_plan *p, struct err *err)
+step_limits(struct cage *c, struct err *err)
 {
+	const struct sandbox_plan *p = c->plan;
+
 	/* no core: it would hold other people's mail and passwords */
 	if (set_limit(RLIMIT_CORE, 0, "core", err) < 0)
 		return -1;
@@ -48,8 +55,10 @@ step_limits(const struct sandbox_plan *p, struct err *err)
 }
 
 static int
-step_chroot(const struct sandbox_plan *p, struct err *err)
+step_chroot(struct cage *c, struct err *err)
 {
+	const struct sandbox_plan *p = c->plan;
+
 	if (p->root == NULL && p->root_fd <= 0)
 		return 0;
 	if (p->root != NULL ? chdir(p->root) < 0 : fchdir(p->root_fd) < 0)
@@ -71,8 +80,9 @@ drop_bounding_set(struct err *err)
 }
 
 static int
-step_identity(const struct sandbox_plan *p, struct err *err)
+step_identity(struct cage *c, struct err *err)
 {
+	const struct sandbox_plan *p = c->plan;
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct none[2] = { 0 };
 
@@ -92,9 +102,9 @@ step_identity(const struct sandbox_plan *p, struct err *err)
 }
 
 static int
-step_no_privileges(const struct sandbox_plan *p, struct err *err)
+step_no_privileges(struct cage *c, struct err *err)
 {
-	(void)p;
+	(void)c;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, ERR_PERM, "no_new_privs");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -102,23 +112,45 @@ step_no_privileges(const struct sandbox_plan *p, struct err *err)
 	return 0;
 }
 
+/* Still as root: the way to a path may be closed to the role. */
+static int
+step_paths(struct cage *c, struct err *err)
+{
+	return landlock_build(c->plan, &c->ruleset, err);
+}
+
+static int
+step_landlock(struct cage *c, struct err *err)
+{
+	return c->ruleset < 0 ? 0 : landlock_restrict(c->ruleset, err);
+}
+
+static int
+step_seccomp(struct cage *c, struct err *err)
+{
+	return seccomp_apply(c->plan, err);
+}
+
 static const struct step {
-	int (*run)(const struct sandbox_plan *p, struct err *err);
+	int (*run)(struct cage *c, struct err *err);
 	bool may_fail; /* under sandbox = permissive */
 } steps[] = {
 	{ step_limits, false },
 	{ step_chroot, false },
+	{ step_paths, true },
 	{ step_identity, false },
 	{ step_no_privileges, false },
-	{ landlock_apply, true },
-	{ seccomp_apply, true },
+	{ step_landlock, true },
+	{ step_seccomp, true },
 };
 
 int
 sandbox_enter(const struct sandbox_plan *plan, struct err *err)
 {
+	struct cage cage = { plan, -1 };
+
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-		if (steps[i].run(plan, err) == 0)
+		if (steps[i].run(&cage, err) == 0)
 			continue;
 		if (!plan->permissive || !steps[i].may_fail)
 			return err_prefix(err, "%s: sandbox", plan->role);

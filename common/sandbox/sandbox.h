@@ -1,7 +1,7 @@
 /* sandbox.h - the cage of a role, stated as data and closed in one call (DESIGN 3).
  *
- * Order: rlimits, chroot, setgroups/setgid/setuid, capabilities dropped, no_new_privs, not dumpable,
- * Landlock, seccomp allow-list.  Everything that a library loads lazily is loaded before.  Threads start
+ * Order: rlimits, chroot, the plan's paths opened, setgroups/setgid/setuid, capabilities dropped, no_new_privs,
+ * not dumpable, Landlock, seccomp allow-list.  Everything that a library loads lazily is loaded before.  Threads start
  * after it.  A worker that cannot close its cage does not start, unless `permissive` is set, which warns.
  */
 #ifndef COMMON_SANDBOX_SANDBOX_H
@@ -28,11 +28,14 @@ enum sandbox_calls {
 	CALLS_WRITE = 1 << 9,   /* create, write, rename, link, unlink, mkdir, fsync, fallocate, ftruncate */
 	CALLS_LOCK = 1 << 10,   /* flock, fcntl locks and leases */
 	CALLS_MMAP_FILE = 1 << 11, /* msync, mremap, fdatasync on mapped files: LMDB, Berkeley DB */
+	CALLS_FCHDIR = 1 << 12, /* fchdir: authd's database worker, which keeps "/" as its root anyway */
 };
 
 enum { SANDBOX_MAX_PATHS = 16 };
 struct sandbox_path {
-	const char *path; /* directory or file, as seen inside the new root; NULL ends the list */
+	/* Directory or file, as seen inside the new root; NULL ends the list.  Opened before root is dropped:
+	 * uid needs no search permission on what lies above it. */
+	const char *path;
 	bool is_writable; /* else read-only */
 };
 

@@ -58,6 +58,7 @@ static const int write_calls[] = {
 	CALL(sync_file_range), CALL(ftruncate), CALL(fallocate), CALL(fchmod), CALL(fchmodat), CALL(chmod), CALL(utimensat),
 	CALL(copy_file_range), CALL(sendfile), -1 };
 static const int lock_calls[] = { CALL(flock), -1 };
+static const int fchdir_calls[] = { CALL(fchdir), -1 }; /* Berkeley DB takes names only, no directory's descriptor */
 static const int mmap_file_calls[] = { CALL(msync), CALL(fdatasync), CALL(mincore), -1 };
 
 static const struct call_group groups[] = {
@@ -65,6 +66,7 @@ static const struct call_group groups[] = {
 	{ CALLS_ACCEPT, accept_calls }, { CALLS_NET, net_calls }, { CALLS_MEMFD, memfd_calls },
 	{ CALLS_THREADS, thread_calls }, { CALLS_FORK, fork_calls }, { CALLS_READ, read_calls },
 	{ CALLS_WRITE, write_calls }, { CALLS_LOCK, lock_calls }, { CALLS_MMAP_FILE, mmap_file_calls },
+	{ CALLS_FCHDIR, fchdir_calls },
 };
 
 /* No role ever needs these: whoever calls one is not our code any more. */

@@ -30,8 +30,9 @@ struct file_mark {
 
 struct table {
 	const struct table_driver *driver;
-	char *name, *path; /* owned; path is NULL when the type has no file */
-	void *state;       /* owned by the driver */
+	char *name, *path;      /* owned; path is NULL when the type has no file */
+	struct table_file file; /* points into path; dirfd is owned */
+	void *state;            /* owned by the driver; NULL: not open yet */
 	struct file_mark mark;
 };
 
@@ -61,15 +62,15 @@ driver_find(const char *spec, const char **name, struct err *err)
 /* Taken before the file is opened: if it is replaced in between, the next refresh sees a
  * difference. */
 static int
-mark_take(const char *path, struct file_mark *mark, struct err *err)
+mark_take(const struct table_file *file, struct file_mark *mark, struct err *err)
 {
 	struct stat st;
 
 	*mark = (struct file_mark){ 0 };
-	if (path == NULL)
+	if (file->name == NULL)
 		return 0;
-	if (stat(path, &st) < 0)
-		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", path);
+	if (fstatat(file->dirfd, file->name, &st, 0) < 0)
+		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", file->path);
 	*mark = (struct file_mark){ st.st_dev, st.st_ino, st.st_size, st.st_mtim };
 	return 0;
 }
@@ -81,8 +82,9 @@ mark_equal(const struct file_mark *a, const struct file_mark *b)
 	       a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
 }
 
-int
-table_open(const char *spec, struct table **out, struct err *err)
+/* A table that is not open yet. */
+static int
+table_new(const char *spec, struct table **out, struct err *err)
 {
 	const char *name;
 	const struct table_driver *driver = driver_find(spec, &name, err);
@@ -97,12 +99,42 @@ table_open(const char *spec, struct table **out, struct err *err)
 	t->driver = driver;
 	t->name = x_strdup(name);
 	t->path = driver->suffix == NULL ? NULL : x_asprintf("%s%s", name, driver->suffix);
-	if (mark_take(t->path, &t->mark, err) < 0 ||
-	    driver->open(name, t->path, &t->state, err) < 0) {
-		table_close(t);
+	t->file = (struct table_file){ AT_FDCWD, t->path, t->path };
+	*out = t;
+	return 0;
+}
+
+/* From now on the file is looked for in the directory as it is found now. */
+static int
+table_hold_directory(struct table *t, struct err *err)
+{
+	char *copy;
+	int dirfd;
+
+	if (t->path == NULL)
+		return 0;
+	copy = x_strdup(t->path);
+	dirfd = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	free(copy);
+	if (dirfd < 0)
+		return err_sys(
+		    err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open directory of %s", t->path);
+	t->file.dirfd = dirfd;
+	if (strrchr(t->path, '/') != NULL)
+		t->file.name = strrchr(t->path, '/') + 1;
+	return 0;
+}
+
+int
+table_open(const char *spec, struct table **out, struct err *err)
+{
+	if (table_new(spec, out, err) < 0)
+		return -1;
+	if (table_refresh(*out, err) < 0) {
+		table_close(*out);
+		*out = NULL;
 		return -1;
 	}
-	*out = t;
 	return 0;
 }
 
@@ -113,6 +145,8 @@ table_close(struct table *t)
 		return;
 	if (t->state != NULL)
 		t->driver->close(t->state);
+	if (t->file.dirfd != AT_FDCWD)
+		close(t->file.dirfd);
 	free(t->name);
 	free(t->path);
 	free(t);
@@ -128,7 +162,10 @@ table_lookup(struct table *t, struct view key, struct buf *value, struct err *er
 		return 1;
 	memcpy(folded, key.p, key.len);
 	table_fold(folded, key.len);
-	r = t->driver->lookup(t->state, view_make(folded, key.len), value, err);
+	if (t->state == NULL)
+		r = err_set(err, ERR_TEMP, "not open");
+	else
+		r = t->driver->lookup(t->state, view_make(folded, key.len), value, err);
 	if (r < 0)
 		err_prefix(err, "table %s:%s", t->driver->type, t->name);
 	return r;
@@ -140,15 +177,14 @@ table_refresh(struct table *t, struct err *err)
 	struct file_mark now;
 	void *state;
 
-	if (t->path == NULL)
-		return 0;
-	if (mark_take(t->path, &now, err) < 0)
+	if (mark_take(&t->file, &now, err) < 0)
 		return -1;
-	if (mark_equal(&now, &t->mark))
+	if (t->state != NULL && mark_equal(&now, &t->mark))
 		return 0;
-	if (t->driver->open(t->name, t->path, &state, err) < 0)
+	if (t->driver->open(t->name, &t->file, &state, err) < 0)
 		return -1;
-	t->driver->close(t->state);
+	if (t->state != NULL)
+		t->driver->close(t->state);
 	t->state = state;
 	t->mark = now;
 	return 0;
@@ -181,7 +217,7 @@ specs_next(struct view *rest, struct view *item)
 }
 
 int
-table_list_open(const char *specs, struct table_list **out, struct err *err)
+table_list_prepare(const char *specs, struct table_list **out, struct err *err)
 {
 	struct table_list *l = x_calloc(1, sizeof *l);
 	struct view rest = view_of(specs), item;
@@ -191,8 +227,9 @@ table_list_open(const char *specs, struct table_list **out, struct err *err)
 		char *spec = x_strndup(item.p, item.len);
 
 		l->tables = x_realloc(l->tables, l->count + 1, sizeof *l->tables);
-		r = table_open(spec, &l->tables[l->count], err);
-		l->count += r == 0;
+		r = table_new(spec, &l->tables[l->count], err);
+		if (r == 0)
+			r = table_hold_directory(l->tables[l->count++], err);
 		free(spec);
 	}
 	if (r < 0) {
@@ -201,6 +238,19 @@ table_list_open(const char *specs, struct table_list **out, struct err *err)
 	}
 	*out = l;
 	return r;
+}
+
+int
+table_list_open(const char *specs, struct table_list **out, struct err *err)
+{
+	if (table_list_prepare(specs, out, err) < 0)
+		return -1;
+	if (table_list_refresh(*out, err) < 0) {
+		table_list_close(*out);
+		*out = NULL;
+		return -1;
+	}
+	return 0;
 }
 
 int
@@ -315,8 +365,9 @@ build_from_text(const struct table_driver *driver, const char *name, struct view
 int
 table_build(const char *spec, void (*warn)(void *arg, const char *text), void *arg, struct err *err)
 {
-	const char *name;
+	const char *name = NULL;
 	const struct table_driver *driver = driver_find(spec, &name, err);
+	struct table_file source = { AT_FDCWD, name, name };
 	struct buf text;
 	struct stat st;
 	int r = -1;
@@ -328,7 +379,7 @@ table_build(const char *spec, void (*warn)(void *arg, const char *text), void *a
 	buf_init(&text, TABLE_TEXT_MAX);
 	if (stat(name, &st) < 0)
 		err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", name);
-	else if (table_read_file(name, &text, err) == 0)
+	else if (table_read_file(&source, &text, err) == 0)
 		/* readable by those who may read the source, as with postmap(1) */
 		r = build_from_text(
 		    driver, name, buf_view(&text), st.st_mode & 0666, warn, arg, err);

@@ -23,6 +23,9 @@ int table_lookup(struct table *t, struct view key, struct buf *value, struct err
 int table_refresh(struct table *t, struct err *err);
 
 /* specs: the value of a CONF_TABLES parameter. */
+/* Opens the tables' directories only, not the tables: table_list_refresh opens these, also after the caller has
+ * dropped root and may no longer walk the paths.  Before it, a lookup fails with ERR_TEMP.  0 or -1. */
+int table_list_prepare(const char *specs, struct table_list **out, struct err *err);
 int table_list_open(const char *specs, struct table_list **out, struct err *err);
 void table_list_close(struct table_list *l);
 int table_list_lookup(struct table_list *l, struct view key, struct buf *value, struct err *err);

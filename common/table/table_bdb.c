@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/fd.h"
+#include "common/log/log.h"
 
 enum { READ_CACHE = 1 << 20, BUILD_CACHE = 16 << 20 };
 
@@ -48,47 +49,65 @@ bdb_new(DB **db, unsigned cache, const char *path, struct err *err)
 
 /* Berkeley DB would wait for ever on a FIFO and take a directory for a broken map. */
 static int
-bdb_check_file(const char *path, struct err *err)
+bdb_check_file(const struct table_file *file, struct err *err)
 {
 	struct stat st;
 
-	if (stat(path, &st) < 0)
+	if (fstatat(file->dirfd, file->name, &st, 0) < 0)
 		return err_sys(
-		    err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open database %s", path);
+		    err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open database %s", file->path);
 	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_PERM, "open database %s: not a regular file", path);
+		return err_set(err, ERR_PERM, "open database %s: not a regular file", file->path);
 	return 0;
 }
 
+/* Berkeley DB has no openat(2), so the working directory is the file's for that moment.  The
+ * user database needs the old one back (user_db.h): without it there is no going on. */
 static int
-bdb_open(const char *path, DBTYPE type, void **state, struct err *err)
+bdb_open_in(DB *db, const struct table_file *file, DBTYPE type)
+{
+	int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), code;
+
+	if (back < 0 || fchdir(file->dirfd) < 0)
+		code = errno;
+	else
+		code = db->open(db, NULL, file->name, NULL, type, DB_RDONLY, 0);
+	if (back >= 0 && fchdir(back) < 0)
+		log_fatal("the working directory is lost: %s", strerrordesc_np(errno));
+	fd_close(&back);
+	return code;
+}
+
+static int
+bdb_open(const struct table_file *file, DBTYPE type, void **state, struct err *err)
 {
 	DB *db;
 	int code;
 
-	if (bdb_check_file(path, err) < 0 || bdb_new(&db, READ_CACHE, path, err) < 0)
+	if (bdb_check_file(file, err) < 0 || bdb_new(&db, READ_CACHE, file->path, err) < 0)
 		return -1;
-	code = db->open(db, NULL, path, NULL, type, DB_RDONLY, 0);
+	code = file->dirfd == AT_FDCWD ? db->open(db, NULL, file->name, NULL, type, DB_RDONLY, 0)
+				       : bdb_open_in(db, file, type);
 	if (code != 0) {
 		db->close(db, 0);
-		return bdb_failed(err, code, "open database", path);
+		return bdb_failed(err, code, "open database", file->path);
 	}
 	*state = db;
 	return 0;
 }
 
 static int
-hash_open(const char *name, const char *path, void **state, struct err *err)
+hash_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
 	(void)name;
-	return bdb_open(path, DB_HASH, state, err);
+	return bdb_open(file, DB_HASH, state, err);
 }
 
 static int
-btree_open(const char *name, const char *path, void **state, struct err *err)
+btree_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
 	(void)name;
-	return bdb_open(path, DB_BTREE, state, err);
+	return bdb_open(file, DB_BTREE, state, err);
 }
 
 static void

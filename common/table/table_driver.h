@@ -14,12 +14,19 @@ enum {
 	TABLE_TEXT_MAX = 256 << 20, /* source of a map */
 };
 
+/* The file behind a table. */
+struct table_file {
+	int dirfd;        /* of its directory, or AT_FDCWD */
+	const char *name; /* below dirfd; NULL: the table has no file */
+	const char *path; /* whole, for messages */
+};
+
 struct table_driver {
 	const char *type;
 	const char
 	    *suffix; /* of the file behind the name, "" = none; NULL: the name is not a file */
-	/* name is what follows "type:", path the file behind it.  0 or -1 *err. */
-	int (*open)(const char *name, const char *path, void **state, struct err *err);
+	/* name is what follows "type:", file what is behind it.  0 or -1 *err. */
+	int (*open)(const char *name, const struct table_file *file, void **state, struct err *err);
 	void (*close)(void *state);
 	int (*lookup)(void *state, struct view key, struct buf *value, struct err *err);
 	/* Writes path, which is a new file, from text; NULL: the type is not built.  0 or -1. */
@@ -31,7 +38,7 @@ extern const struct table_driver table_hash, table_btree, table_texthash, table_
     table_static;
 
 /* Whole regular file into *out.  0 or -1: ERR_GONE when it does not exist. */
-int table_read_file(const char *path, struct buf *out, struct err *err);
+int table_read_file(const struct table_file *file, struct buf *out, struct err *err);
 /* The next "key value" of text that is well-formed; odd lines go to warn (may be NULL) as
  * "source, line N: ...".  0, or 1 at the end. */
 int table_text_record(struct view *rest, int *line, const char *source, struct buf *key,

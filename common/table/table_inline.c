@@ -72,13 +72,13 @@ inline_put(struct map *m, struct view item)
 }
 
 static int
-inline_open(const char *name, const char *path, void **state, struct err *err)
+inline_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
 	struct view rest = view_trim(view_of(name)), item;
 	struct map *m;
 	int r = -1;
 
-	(void)path;
+	(void)file;
 	if (rest.len < 2 || rest.p[0] != '{' || rest.p[rest.len - 1] != '}')
 		return err_set(err, ERR_SYNTAX, "inline:%s: expected { {key = value}, ... }", name);
 	rest = (struct view){ rest.p + 1, rest.len - 2 };

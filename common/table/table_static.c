@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 static int
-static_open(const char *name, const char *path, void **state, struct err *err)
+static_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
 	struct view v = view_trim(view_of(name));
 
-	(void)path;
+	(void)file;
 	if (v.len >= 2 && v.p[0] == '{' && v.p[v.len - 1] == '}')
 		v = view_trim((struct view){ v.p + 1, v.len - 2 });
 	if (v.len == 0)

@@ -140,9 +140,10 @@ table_text_record(struct view *rest, int *line, const char *source, struct buf *
 }
 
 int
-table_read_file(const char *path, struct buf *out, struct err *err)
+table_read_file(const struct table_file *file, struct buf *out, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = -1;
+	const char *path = file->path;
+	int fd = openat(file->dirfd, file->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = -1;
 	struct stat st;
 
 	if (fd < 0)

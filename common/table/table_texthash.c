@@ -55,7 +55,7 @@ texthash_load(struct texthash *t, const char *path, struct view text, struct err
 }
 
 static int
-texthash_open(const char *name, const char *path, void **state, struct err *err)
+texthash_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
 	struct texthash *t = x_calloc(1, sizeof *t);
 	struct buf text;
@@ -64,9 +64,9 @@ texthash_open(const char *name, const char *path, void **state, struct err *err)
 	(void)name;
 	map_init(&t->map);
 	buf_init(&text, TABLE_TEXT_MAX);
-	r = table_read_file(path, &text, err);
+	r = table_read_file(file, &text, err);
 	if (r == 0)
-		r = texthash_load(t, path, buf_view(&text), err);
+		r = texthash_load(t, file->path, buf_view(&text), err);
 	buf_clear(&text);
 	if (r < 0)
 		texthash_close(t);

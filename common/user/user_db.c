@@ -204,11 +204,32 @@ user_db_prepare(const char *spec, uid_t uid, gid_t gid, struct err *err)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
+int
+user_db_enter(const char *spec, struct err *err)
+{
+	char file[PATH_MAX], env[PATH_MAX];
+	const char *parent;
+
+	if (user_db_paths(spec, file, env, sizeof file, err) < 0)
+		return -1;
+	parent = dirname(file);
+	if (chdir(parent) < 0)
+		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "chdir %s", parent);
+	return 0;
+}
+
+/* As the working directory's entry; path is absolute. */
+static const char *
+name_of(const char *path)
+{
+	return strrchr(path, '/') + 1;
+}
+
 static int
 take_lock(struct user_db *db, const char *env, int wait_ms, struct err *err)
 {
 	int64_t deadline = clock_mono_ms() + wait_ms;
-	int dirfd = open(env, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dirfd = open(name_of(env), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dirfd < 0)
 		return err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", env);
@@ -249,20 +270,20 @@ open_env(struct user_db *db, const char *env, struct err *err)
 	if (code == 0)
 		code = db->env->log_set_config(db->env, DB_LOG_AUTO_REMOVE, 1);
 	if (code == 0)
-		code = db->env->open(db->env, env,
+		code = db->env->open(db->env, name_of(env),
 		    DB_CREATE | DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG | DB_PRIVATE | DB_RECOVER,
 		    0600);
 	return code == 0 ? 0 : db_failed(err, code, "recover");
 }
 
 static int
-open_file(struct user_db *db, char *file, struct err *err)
+open_file(struct user_db *db, const char *file, struct err *err)
 {
 	int code = db_create(&db->db, db->env, 0);
 
 	if (code != 0)
 		return db_failed(err, code, "create handle");
-	code = db->db->open(db->db, NULL, basename(file), NULL, DB_BTREE, DB_AUTO_COMMIT, 0);
+	code = db->db->open(db->db, NULL, name_of(file), NULL, DB_BTREE, DB_AUTO_COMMIT, 0);
 	if (code == ENOENT)
 		return err_set(err, ERR_GONE, "user database %s does not exist", file);
 	return code == 0 ? 0 : db_failed(err, code, file);

@@ -9,7 +9,10 @@
  * provider adds a hundred thousand accounts in a loop). One process has it open at a time: the
  * lock in PATH.env is held from open to close. PATH.db and PATH.env belong to the authentication
  * user; root makes them and never opens them: a worker that was broken into could leave a trap
- * there (DB_CONFIG is refused). */
+ * there (DB_CONFIG is refused).
+ * A process opens it in its working directory (user_db_enter) and stays there: Berkeley DB opens
+ * by name whatever it needs, and the authentication user may not be allowed to walk an absolute
+ * path (a suite that lies in somebody's home). */
 #ifndef COMMON_USER_USER_DB_H
 #define COMMON_USER_USER_DB_H
 
@@ -25,7 +28,10 @@ int user_db_paths(const char *spec, char *file, char *env, size_t size, struct e
 /* Makes what is missing, also the directory of both, for this owner; needs to be root unless
  * owner is the caller.  0 or -1. */
 int user_db_prepare(const char *spec, uid_t uid, gid_t gid, struct err *err);
-/* Locks and recovers.  -1: ERR_LIMIT when another process has it (wait_ms is over), ERR_GONE
+/* Makes the directory of both the working directory, before root is dropped.  0 or -1. */
+int user_db_enter(const char *spec, struct err *err);
+/* Locks and recovers, where user_db_enter has led; the working directory must be the same
+ * whenever the database is used, until it is closed.  -1: ERR_LIMIT when another process has it (wait_ms is over), ERR_GONE
  * when it was never made, ERR_TEMP. */
 int user_db_open(const char *spec, int wait_ms, struct user_db **out, struct err *err);
 void user_db_close(struct user_db *db); /* NULL is allowed */

@@ -198,7 +198,7 @@ instance_start(void **state)
 	};
 	put_aliases("info@example.test alice@example.test, far@elsewhere.test\n");
 	if (user_db_prepare(spec, getuid(), getgid(), &e) < 0 ||
-	    user_db_open(spec, 0, &db, &e) < 0) {
+	    user_db_enter(spec, &e) < 0 || user_db_open(spec, 0, &db, &e) < 0) {
 		print_error("%s\n", e.text);
 		return 1;
 	}

@@ -93,6 +93,21 @@ look(struct table *t, const char *key)
 	return out;
 }
 
+static const char *
+list_look(struct table_list *l, const char *key)
+{
+	static char out[4096];
+	struct err e;
+	struct buf v;
+	int r;
+
+	buf_init(&v, sizeof out - 1);
+	r = table_list_lookup(l, view_of(key), &v, &e);
+	snprintf(out, sizeof out, "%s", r == 0 ? buf_cstr(&v) : r == 1 ? "" : "!");
+	buf_clear(&v);
+	return out;
+}
+
 static void
 build_ok(const char *type, const char *name, struct warnings *w)
 {
@@ -378,6 +393,47 @@ text_records(void **state)
 	buf_clear(&value);
 }
 
+/* The directory is held, not its path; the working directory stays what it is. */
+static void
+a_prepared_list_needs_no_path(void **state)
+{
+	char *specs = x_asprintf("hash:%s/map, texthash:%s/other, static:last", dir, dir);
+	char *moved = x_asprintf("%s.moved", dir);
+	char before[4096], after[4096];
+	struct warnings w = { 0 };
+	struct table_list *l;
+	struct err e;
+
+	(void)state;
+	put_file("map", "one first\n");
+	put_file("other", "two second\n");
+	build_ok("hash", "map", &w);
+	assert_int_equal(table_list_prepare(specs, &l, &e), 0);
+	assert_int_equal(rename(dir, moved), 0);
+	assert_string_equal(list_look(l, "one"), "!");
+	assert_non_null(getcwd(before, sizeof before));
+	assert_int_equal(table_list_refresh(l, &e), 0);
+	assert_non_null(getcwd(after, sizeof after));
+	assert_string_equal(before, after);
+	assert_string_equal(list_look(l, "one"), "first");
+	assert_string_equal(list_look(l, "two"), "second");
+	assert_string_equal(list_look(l, "three"), "last");
+
+	assert_int_equal(rename(moved, dir), 0);
+	put_file("map", "one changed\n");
+	build_ok("hash", "map", &w);
+	assert_int_equal(rename(dir, moved), 0);
+	assert_int_equal(table_list_refresh(l, &e), 0);
+	assert_string_equal(list_look(l, "one"), "changed");
+	table_list_close(l);
+
+	assert_int_equal(table_list_prepare(specs, &l, &e), -1);
+	assert_int_equal(e.kind, ERR_GONE);
+	assert_int_equal(rename(moved, dir), 0);
+	free(moved);
+	free(specs);
+}
+
 int
 main(void)
 {
@@ -390,6 +446,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_built_map_has_the_modes_of_its_source, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(errors_have_their_kind, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(
+		    a_prepared_list_needs_no_path, make_dir, remove_dir),
 		cmocka_unit_test(inline_and_static_tables),
 		cmocka_unit_test(the_first_hit_of_a_list_wins),
 		cmocka_unit_test_setup_teardown(db_config_is_not_read, make_dir, remove_dir),

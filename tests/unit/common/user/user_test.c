@@ -66,7 +66,8 @@ open_ok(void)
 	struct user_db *db;
 	struct err e;
 
-	if (user_db_prepare(spec, getuid(), getgid(), &e) < 0 || user_db_open(spec, 0, &db, &e) < 0)
+	if (user_db_prepare(spec, getuid(), getgid(), &e) < 0 || user_db_enter(spec, &e) < 0 ||
+	    user_db_open(spec, 0, &db, &e) < 0)
 		fail_msg("%s", e.text);
 	return db;
 }
@@ -312,7 +313,7 @@ traps_are_refused(void **state)
 	assert_int_equal(user_db_open(spec, 0, &db, &e), -1);
 	assert_int_equal(e.kind, ERR_PERM);
 	free(path);
-	assert_int_equal(user_db_open("btree:/nonexistent/users", 0, &db, &e), -1);
+	assert_int_equal(user_db_enter("btree:/nonexistent/users", &e), -1);
 	assert_int_equal(e.kind, ERR_GONE);
 	assert_int_equal(user_db_open("btree:relative", 0, &db, &e), -1);
 	assert_int_equal(user_db_open("hash:/x", 0, &db, &e), -1);
@@ -348,6 +349,7 @@ a_killed_writer_loses_nothing(void **state)
 
 	(void)state;
 	assert_int_equal(user_db_prepare(spec, getuid(), getgid(), &e), 0);
+	assert_int_equal(user_db_enter(spec, &e), 0);
 	for (int round = 0; round < 12; round++) {
 		unsigned last = 0, want = 20 + 37 * (unsigned)round;
 		char address[64];
