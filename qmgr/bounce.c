@@ -71,15 +71,18 @@ render_headers(const struct bounce_input *in, const char *boundary, bool is_8bit
 	date_format(in->now_s, 0, date, sizeof date);
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof stamp, "%Y%m%d%H%M%S", &tm);
-	buf_printf(out, "Received: by %s (%s)\r\n\tid %s; %s\r\n", in->myhostname, in->mail_name, id, date);
+	buf_printf(out, "Received: by %s (%s)\r\n\tid %s; %s\r\n", in->myhostname, in->mail_name,
+	    id, date);
 	buf_printf(out, "Date: %s\r\n", date);
 	buf_printf(out, "From: MAILER-DAEMON@%s (Mail Delivery System)\r\n", in->myhostname);
 	buf_printf(out, "Subject: %s\r\n", subjects[in->kind]);
 	buf_printf(out, "To: %s\r\n", in->sender);
 	/* RFC 3834 5: no machine should answer this */
 	buf_append_str(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
-	buf_printf(out, "Content-Type: multipart/report; report-type=delivery-status;\r\n"
-			"\tboundary=\"%s\"\r\n", boundary);
+	buf_printf(out,
+	    "Content-Type: multipart/report; report-type=delivery-status;\r\n"
+	    "\tboundary=\"%s\"\r\n",
+	    boundary);
 	if (is_8bit)
 		buf_append_str(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_printf(out, "Message-Id: <%s.%s@%s>\r\n\r\n", stamp, id, in->myhostname);
@@ -90,14 +93,13 @@ static void
 explain_failure(const struct bounce_input *in, struct buf *out)
 {
 	(void)in;
-	buf_append_str(out,
-	    "I'm sorry to have to inform you that your message could not\r\n"
-	    "be delivered to one or more recipients. It's attached below.\r\n"
-	    "\r\n"
-	    "For further assistance, please send mail to postmaster.\r\n"
-	    "\r\n"
-	    "If you do so, please include this problem report. You can\r\n"
-	    "delete your own text from the attached returned message.\r\n");
+	buf_append_str(out, "I'm sorry to have to inform you that your message could not\r\n"
+			    "be delivered to one or more recipients. It's attached below.\r\n"
+			    "\r\n"
+			    "For further assistance, please send mail to postmaster.\r\n"
+			    "\r\n"
+			    "If you do so, please include this problem report. You can\r\n"
+			    "delete your own text from the attached returned message.\r\n");
 }
 
 static void
@@ -113,37 +115,36 @@ explain_delay(const struct bounce_input *in, struct buf *out)
 	    "####################################################################\r\n"
 	    "\r\n");
 	if (hours > 0)
-		buf_printf(out, "Your message could not be delivered for more than %lld hour(s).\r\n",
-		    hours);
+		buf_printf(out,
+		    "Your message could not be delivered for more than %lld hour(s).\r\n", hours);
 	else
 		buf_append_str(out, "Your message could not be delivered yet.\r\n");
 	buf_printf(out, "It will be retried until %s.\r\n", until);
-	buf_append_str(out,
-	    "\r\n"
-	    "For further assistance, please send mail to postmaster.\r\n"
-	    "\r\n"
-	    "If you do so, please include this problem report. You can\r\n"
-	    "delete your own text from the attached returned message.\r\n");
+	buf_append_str(out, "\r\n"
+			    "For further assistance, please send mail to postmaster.\r\n"
+			    "\r\n"
+			    "If you do so, please include this problem report. You can\r\n"
+			    "delete your own text from the attached returned message.\r\n");
 }
 
 static void
 explain_success(const struct bounce_input *in, struct buf *out)
 {
 	(void)in;
-	buf_append_str(out,
-	    "Your message was successfully delivered to the destination(s)\r\n"
-	    "listed below. If the message was delivered to mailbox you will\r\n"
-	    "receive no further notifications. Otherwise you may still receive\r\n"
-	    "notifications of mail delivery errors from other systems.\r\n");
+	buf_append_str(out, "Your message was successfully delivered to the destination(s)\r\n"
+			    "listed below. If the message was delivered to mailbox you will\r\n"
+			    "receive no further notifications. Otherwise you may still receive\r\n"
+			    "notifications of mail delivery errors from other systems.\r\n");
 }
 
 static void
 render_notification(const struct bounce_input *in, bool is_utf8, struct buf *out)
 {
-	static void (*const explain[NOTICE_KINDS])(const struct bounce_input *in, struct buf *out) = {
-		explain_failure, explain_delay, explain_success };
+	static void (*const explain[NOTICE_KINDS])(const struct bounce_input *in,
+	    struct buf *out) = { explain_failure, explain_delay, explain_success };
 
-	buf_printf(out, "Content-Description: Notification\r\nContent-Type: text/plain; charset=%s\r\n",
+	buf_printf(out,
+	    "Content-Description: Notification\r\nContent-Type: text/plain; charset=%s\r\n",
 	    is_utf8 ? "utf-8" : "us-ascii");
 	if (is_utf8)
 		buf_append_str(out, "Content-Transfer-Encoding: 8bit\r\n");
@@ -170,7 +171,8 @@ render_notification(const struct bounce_input *in, bool is_utf8, struct buf *out
 static void
 append_address(struct buf *out, const char *field, const char *address)
 {
-	buf_printf(out, "%s %s; %s\r\n", field, has_8bit(view_of(address)) ? "utf-8" : "rfc822", address);
+	buf_printf(
+	    out, "%s %s; %s\r\n", field, has_8bit(view_of(address)) ? "utf-8" : "rfc822", address);
 }
 
 static void
@@ -183,7 +185,8 @@ append_original(struct buf *out, const struct bounce_rcpt *r)
 		bounce_xtext_decode(semicolon + 1, out);
 		buf_append_str(out, "\r\n");
 	} else {
-		append_address(out, "Original-Recipient:", r->orig[0] != '\0' ? r->orig : r->address);
+		append_address(
+		    out, "Original-Recipient:", r->orig[0] != '\0' ? r->orig : r->address);
 	}
 }
 
@@ -198,7 +201,8 @@ render_rcpt_status(const struct bounce_input *in, const struct bounce_rcpt *r, s
 	append_original(out, r);
 	buf_printf(out, "Action: %s\r\nStatus: %s\r\n", actions[in->kind], r->dsn);
 	if (r->remote != NULL)
-		buf_printf(out, "Remote-MTA: dns; %.*s\r\n", (int)strcspn(r->remote, "["), r->remote);
+		buf_printf(
+		    out, "Remote-MTA: dns; %.*s\r\n", (int)strcspn(r->remote, "["), r->remote);
 	if (in->kind != NOTICE_SUCCESS) {
 		snprintf(diagnostic, sizeof diagnostic, "Diagnostic-Code: %s;",
 		    r->remote != NULL ? "smtp" : "X-Estafeta");
@@ -217,8 +221,10 @@ render_status(const struct bounce_input *in, bool is_utf8, struct buf *out)
 
 	queue_id_format(in->original, id);
 	date_format(in->arrival_s, 0, date, sizeof date);
-	buf_printf(out, "Content-Description: Delivery report\r\n"
-			"Content-Type: message/%sdelivery-status\r\n", is_utf8 ? "global-" : "");
+	buf_printf(out,
+	    "Content-Description: Delivery report\r\n"
+	    "Content-Type: message/%sdelivery-status\r\n",
+	    is_utf8 ? "global-" : "");
 	if (is_utf8)
 		buf_append_str(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_printf(out, "\r\nReporting-MTA: dns; %s\r\n", in->myhostname);
@@ -265,11 +271,13 @@ bounce_render(const struct bounce_input *in, struct buf *headers, struct buf *bo
 	*is_utf8 = has_8bit(view_of(in->sender));
 	for (size_t i = 0; i < in->nrcpts; i++)
 		*is_utf8 = *is_utf8 || has_8bit(view_of(in->rcpts[i].address)) ||
-		    has_8bit(view_of(in->rcpts[i].orig)) || has_8bit(view_of(in->rcpts[i].orcpt));
+			   has_8bit(view_of(in->rcpts[i].orig)) ||
+			   has_8bit(view_of(in->rcpts[i].orcpt));
 	*is_8bit = *is_utf8 || has_8bit(in->returned);
 	/* nobody could know this when the original was written */
 	queue_id_format(in->id, id);
-	snprintf(boundary, sizeof boundary, "%s.%lld/%.255s", id, (long long)in->now_s, in->myhostname);
+	snprintf(
+	    boundary, sizeof boundary, "%s.%lld/%.255s", id, (long long)in->now_s, in->myhostname);
 	render_headers(in, boundary, *is_8bit, headers);
 	buf_printf(body, "This is a MIME-encapsulated message.\r\n\r\n--%s\r\n", boundary);
 	render_notification(in, *is_utf8, body);

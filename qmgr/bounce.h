@@ -29,8 +29,8 @@ struct bounce_input {
 
 /* Header block (with its empty line) and body, with CRLF line ends.  *is_8bit and *is_utf8 say what the
  * envelope must be flagged with.  -1: a buffer is full. */
-int bounce_render(const struct bounce_input *in, struct buf *headers, struct buf *body, bool *is_8bit,
-    bool *is_utf8);
+int bounce_render(const struct bounce_input *in, struct buf *headers, struct buf *body,
+    bool *is_8bit, bool *is_utf8);
 
 /* RFC 3461 4: +XX becomes that byte; what is not xtext stays as it is; unprintable bytes become '?'. */
 void bounce_xtext_decode(const char *xtext, struct buf *out);

@@ -28,8 +28,8 @@ message_bytes_clear(struct message_bytes *m)
 
 /* The record's length is in its header, which is believed only when the whole record checks out. */
 static int
-read_record(int fd, const struct segment_header *seg, uint32_t offset, struct queue_id id, char **raw,
-    struct record *r, struct err *err)
+read_record(int fd, const struct segment_header *seg, uint32_t offset, struct queue_id id,
+    char **raw, struct record *r, struct err *err)
 {
 	char head[RECORD_HEADER];
 	const unsigned char *len_at = (const unsigned char *)head + 12;
@@ -38,7 +38,7 @@ read_record(int fd, const struct segment_header *seg, uint32_t offset, struct qu
 	if (fd_pread_all(fd, head, sizeof head, offset, err) < 0)
 		return -1;
 	len = (uint64_t)len_at[0] | (uint64_t)len_at[1] << 8 | (uint64_t)len_at[2] << 16 |
-	    (uint64_t)len_at[3] << 24;
+	      (uint64_t)len_at[3] << 24;
 	if (offset > seg->size || len > seg->size - offset)
 		return err_set(err, ERR_SYNTAX, "journal: record of impossible length");
 	*raw = malloc(RECORD_HEADER + len);
@@ -66,8 +66,8 @@ message_bytes_from_journal(int root_fd, const struct segment_header *seg, uint32
 	if (fd < 0)
 		return err_sys(err, ERR_TEMP, "open %s", path);
 	if (read_record(fd, seg, offset, id, &out->raw, &r, err) == 0)
-		ret = message_decode(r.content, &out->head, &out->envelope, &out->headers, &out->body,
-		    err);
+		ret = message_record_decode(
+		    r.content, &out->head, &out->envelope, &out->headers, &out->body, err);
 	fd_close(&fd);
 	if (ret < 0)
 		message_bytes_clear(out);
@@ -237,8 +237,8 @@ body_remove(int root_fd, struct queue_id id, struct err *err)
 }
 
 int
-bodies_sweep(int root_fd, bool (*is_wanted)(void *arg, struct queue_id id), void *arg, unsigned *removed,
-    struct err *err)
+bodies_sweep(int root_fd, bool (*is_wanted)(void *arg, struct queue_id id), void *arg,
+    unsigned *removed, struct err *err)
 {
 	int fd = open_beneath(root_fd, "bodies", O_RDONLY | O_DIRECTORY, 0), r = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);

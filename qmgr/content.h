@@ -35,8 +35,8 @@ void message_bytes_clear(struct message_bytes *m);
 int message_bytes_from_journal(int root_fd, const struct segment_header *seg, uint32_t offset,
     struct queue_id id, struct message_bytes *out, struct err *err);
 /* Sealed memfds of what was read; a body that is a file is opened for reading.  Blocks. */
-int content_make(int root_fd, struct queue_id id, const struct message_bytes *m, struct content *out,
-    struct err *err);
+int content_make(int root_fd, struct queue_id id, const struct message_bytes *m,
+    struct content *out, struct err *err);
 /* The first at most max bytes of the message (headers and body).  Blocks. */
 int content_read(const struct content *c, uint64_t max, struct buf *out, struct err *err);
 
@@ -48,7 +48,8 @@ int body_create(int root_fd, struct queue_id id, struct err *err);
  * writer broke the agreement, ERR_TEMP when the disk failed. */
 int body_settle(int root_fd, struct queue_id id, uint64_t size, int *fd, struct err *err);
 /* Writes size bytes of from (a sealed memfd) to a new body file and settles it.  Blocks. */
-int body_copy_in(int root_fd, struct queue_id id, int from, uint64_t size, int *fd, struct err *err);
+int body_copy_in(
+    int root_fd, struct queue_id id, int from, uint64_t size, int *fd, struct err *err);
 int body_open(int root_fd, struct queue_id id, struct err *err);
 /* Blocks; a file that is not there is no error. */
 int body_remove(int root_fd, struct queue_id id, struct err *err);

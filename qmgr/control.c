@@ -304,8 +304,8 @@ show_run(void *arg)
 	int root = x->cc->ctl->q->root_fd, r;
 
 	if (x->source.in_journal)
-		r = message_bytes_from_journal(root, &x->source.seg, x->source.offset, x->source.id,
-		    &bytes, &x->err);
+		r = message_bytes_from_journal(
+		    root, &x->source.seg, x->source.offset, x->source.id, &bytes, &x->err);
 	else
 		r = deferred_load(root, x->source.id, &file, &x->err);
 	if (r == 0) {
@@ -319,12 +319,14 @@ show_run(void *arg)
 }
 
 static void
-show_reply(struct ctl_conn *cc, enum qmgr_status status, const char *text, struct view envelope, int fd)
+show_reply(
+    struct ctl_conn *cc, enum qmgr_status status, const char *text, struct view envelope, int fd)
 {
 	struct ipc_out o;
 
 	if (fd < 0)
-		fd = memfd_sealed("nothing", "", 0, NULL); /* the answer has a descriptor in any case */
+		fd = memfd_sealed(
+		    "nothing", "", 0, NULL); /* the answer has a descriptor in any case */
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, status);
 	ipc_put_str(&o, text);
@@ -448,7 +450,8 @@ bulk_go(struct bulk *b)
 	}
 	if (b->under_way > 0 || b->next < b->count)
 		return;
-	snprintf(text, sizeof text, "%s: %zu message%s", bulk_text(b), b->met, b->met == 1 ? "" : "s");
+	snprintf(
+	    text, sizeof text, "%s: %zu message%s", bulk_text(b), b->met, b->met == 1 ? "" : "s");
 	if (b->met > 0)
 		log_as("postsuper", LOG_LEVEL_INFO, "%s", text);
 	reply_uus(b->cc, b->failed > 0 ? QMGR_TEMP : QMGR_OK, b->met,
@@ -518,7 +521,7 @@ on_requeue(void *arg, struct ipc_conn *c, struct ipc_in *in)
 /* --- FLUSH -------------------------------------------------------------------------------------------------------- */
 struct flush {
 	struct ctl_conn *cc;
-	char *domain; /* owned */
+	char *domain;         /* owned */
 	struct queue_id *ids; /* owned */
 	size_t count, next, flushed;
 	struct listing_source sources[PAGE_ENTRIES];
@@ -532,7 +535,8 @@ flush_run(void *arg)
 	struct flush *f = arg;
 
 	for (size_t i = 0; i < f->npage; i++)
-		f->matches[i] = listing_has_domain(f->cc->ctl->q->root_fd, &f->sources[i], f->domain);
+		f->matches[i] =
+		    listing_has_domain(f->cc->ctl->q->root_fd, &f->sources[i], f->domain);
 }
 
 static void flush_page(struct flush *f);
@@ -651,8 +655,8 @@ on_submit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	full_name = ipc_get_str(in);
 	content_fd = ipc_get_fd(in);
 	rcpts_fd = ipc_get_fd(in);
-	cc->submission = submit_start(cc->ctl->submit, cc->uid, sender, flags, full_name, content_fd,
-	    rcpts_fd, on_submitted, cc);
+	cc->submission = submit_start(cc->ctl->submit, cc->uid, sender, flags, full_name,
+	    content_fd, rcpts_fd, on_submitted, cc);
 }
 
 /* --- connections -------------------------------------------------------------------------------------------------------- */

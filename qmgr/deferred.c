@@ -56,8 +56,8 @@ deferred_prepare(int root_fd, struct err *err)
 
 /* --- writing ------------------------------------------------------------------------------------------ */
 static int
-write_slots(int fd, const struct deferred_summary *s, const struct deferred_slot *slots, uint32_t nslots,
-    struct err *err)
+write_slots(int fd, const struct deferred_summary *s, const struct deferred_slot *slots,
+    uint32_t nslots, struct err *err)
 {
 	char pair[2 * DEFERRED_SLOT];
 
@@ -75,13 +75,16 @@ write_slots(int fd, const struct deferred_summary *s, const struct deferred_slot
 }
 
 static int
-write_file(int fd, const struct deferred_summary *s, const struct deferred_slot *slots, uint32_t nslots,
-    const struct message_bytes *m, struct err *err)
+write_file(int fd, const struct deferred_summary *s, const struct deferred_slot *slots,
+    uint32_t nslots, const struct message_bytes *m, struct err *err)
 {
 	struct deferred_summary first = *s;
-	struct deferred_head head = { .id = s->id, .nslots = nslots, .message = m->head,
+	struct deferred_head head = { .id = s->id,
+		.nslots = nslots,
+		.message = m->head,
 		.envelope_crc = crc32c(0, m->envelope.p, m->envelope.len),
-		.content_crc = crc32c(crc32c(0, m->headers.p, m->headers.len), m->body.p, m->body.len) };
+		.content_crc =
+		    crc32c(crc32c(0, m->headers.p, m->headers.len), m->body.p, m->body.len) };
 	char start[DEFERRED_SLOTS_AT] = { 0 };
 
 	first.seq = 2;
@@ -89,7 +92,8 @@ write_file(int fd, const struct deferred_summary *s, const struct deferred_slot 
 	first.seq = 1;
 	deferred_summary_encode(&first, start + DEFERRED_SUMMARY);
 	deferred_head_encode(&head, start + DEFERRED_HEAD_AT);
-	if (fd_write_all(fd, start, sizeof start, err) < 0 || write_slots(fd, s, slots, nslots, err) < 0 ||
+	if (fd_write_all(fd, start, sizeof start, err) < 0 ||
+	    write_slots(fd, s, slots, nslots, err) < 0 ||
 	    fd_write_all(fd, m->envelope.p, m->envelope.len, err) < 0 ||
 	    fd_write_all(fd, m->headers.p, m->headers.len, err) < 0 ||
 	    fd_write_all(fd, m->body.p, m->body.len, err) < 0)
@@ -139,7 +143,8 @@ update_summary(int fd, const struct deferred_summary *s, struct err *err)
 	if (fd_pread_all(fd, bytes, sizeof bytes, 0, err) < 0)
 		return -1;
 	next.seq = deferred_summary_decode(view_make(bytes, sizeof bytes), &old, &copy, NULL) == 0
-	    ? old.seq + 1 : 1;
+		       ? old.seq + 1
+		       : 1;
 	deferred_summary_encode(&next, new);
 	return fd_pwrite_all(fd, new, sizeof new, copy == 0 ? DEFERRED_SUMMARY : 0, err);
 }
@@ -154,15 +159,17 @@ update_slot(int fd, struct queue_id id, const struct deferred_change *c, struct 
 
 	if (fd_pread_all(fd, bytes, sizeof bytes, at, err) < 0)
 		return -1;
-	next.seq = deferred_slot_decode(view_make(bytes, sizeof bytes), id, c->index, &old, &copy,
-			NULL) == 0 ? old.seq + 1 : 1;
+	next.seq = deferred_slot_decode(
+		       view_make(bytes, sizeof bytes), id, c->index, &old, &copy, NULL) == 0
+		       ? old.seq + 1
+		       : 1;
 	deferred_slot_encode(&next, id, c->index, new);
 	return fd_pwrite_all(fd, new, sizeof new, copy == 0 ? at + DEFERRED_SLOT : at, err);
 }
 
 int
-deferred_update(int root_fd, const struct deferred_summary *s, const struct deferred_change *changes,
-    size_t count, struct err *err)
+deferred_update(int root_fd, const struct deferred_summary *s,
+    const struct deferred_change *changes, size_t count, struct err *err)
 {
 	char path[FILE_PATH];
 	int fd, r = 0;
@@ -224,15 +231,18 @@ read_start(int fd, struct queue_id id, struct deferred_file *f, struct err *err)
 
 	if (fd_pread_all(fd, start, sizeof start, 0, err) < 0)
 		return -1;
-	if (deferred_head_decode(view_make(start + DEFERRED_HEAD_AT, DEFERRED_HEAD), &f->head, err) < 0)
+	if (deferred_head_decode(
+		view_make(start + DEFERRED_HEAD_AT, DEFERRED_HEAD), &f->head, err) < 0)
 		return -1;
 	if (queue_id_compare(f->head.id, id) != 0)
 		return err_set(err, ERR_SYNTAX, "deferred file: it belongs to another message");
-	f->has_summary = deferred_summary_decode(view_make(start, sizeof start), &f->summary, &copy,
-			     NULL) == 0 && queue_id_compare(f->summary.id, id) == 0;
+	f->has_summary = deferred_summary_decode(
+			     view_make(start, sizeof start), &f->summary, &copy, NULL) == 0 &&
+			 queue_id_compare(f->summary.id, id) == 0;
 	if (!f->has_summary)
-		f->summary = (struct deferred_summary){ .id = id, .state = DEFERRED_WAITING,
-			.arrival_ms = (int64_t)(id.us / 1000) };
+		f->summary = (struct deferred_summary){
+			.id = id, .state = DEFERRED_WAITING, .arrival_ms = (int64_t)(id.us / 1000)
+		};
 	return 0;
 }
 
@@ -250,8 +260,8 @@ read_slots(int fd, struct deferred_file *f, struct err *err)
 
 		if (fd_pread_all(fd, pair, sizeof pair, at, err) < 0)
 			return -1;
-		if (deferred_slot_decode(view_make(pair, sizeof pair), f->head.id, i, &f->slots[i], &copy,
-			NULL) == 0)
+		if (deferred_slot_decode(view_make(pair, sizeof pair), f->head.id, i, &f->slots[i],
+			&copy, NULL) == 0)
 			continue;
 		f->slots[i] = (struct deferred_slot){ .rcpt = UINT32_MAX };
 		f->lost_slots++;
@@ -280,7 +290,8 @@ read_parts(int fd, struct deferred_file *f, struct err *err)
 	m->body = view_make(p + m->envelope.len + m->headers.len, body);
 	if (crc32c(0, m->envelope.p, m->envelope.len) != h->envelope_crc)
 		return err_set(err, ERR_SYNTAX, "deferred file: the envelope is damaged");
-	if (crc32c(crc32c(0, m->headers.p, m->headers.len), m->body.p, m->body.len) != h->content_crc)
+	if (crc32c(crc32c(0, m->headers.p, m->headers.len), m->body.p, m->body.len) !=
+	    h->content_crc)
 		return err_set(err, ERR_SYNTAX, "deferred file: the content is damaged");
 	return 0;
 }
@@ -350,12 +361,16 @@ scan_file(struct scan *s, int dir_fd, const char *name, struct queue_id id)
 		memset(start, 0, sizeof start);
 	if (deferred_summary_decode(view_make(start, sizeof start), &f.summary, &copy, NULL) < 0 ||
 	    queue_id_compare(f.summary.id, id) != 0) {
-		f.summary = (struct deferred_summary){ .id = id, .state = DEFERRED_WAITING,
-			.arrival_ms = (int64_t)(id.us / 1000) };
-		f.is_damaged = fd < 0 ||
-		    fd_pread_all(fd, start + DEFERRED_HEAD_AT, DEFERRED_HEAD, DEFERRED_HEAD_AT, NULL) < 0 ||
-		    deferred_head_decode(view_make(start + DEFERRED_HEAD_AT, DEFERRED_HEAD), &head,
-			NULL) < 0 || queue_id_compare(head.id, id) != 0;
+		f.summary = (struct deferred_summary){
+			.id = id, .state = DEFERRED_WAITING, .arrival_ms = (int64_t)(id.us / 1000)
+		};
+		f.is_damaged =
+		    fd < 0 ||
+		    fd_pread_all(
+			fd, start + DEFERRED_HEAD_AT, DEFERRED_HEAD, DEFERRED_HEAD_AT, NULL) < 0 ||
+		    deferred_head_decode(
+			view_make(start + DEFERRED_HEAD_AT, DEFERRED_HEAD), &head, NULL) < 0 ||
+		    queue_id_compare(head.id, id) != 0;
 	}
 	fd_close(&fd);
 	scan_add(s, &f);
@@ -380,7 +395,8 @@ scan_dir(struct scan *s, unsigned n, struct err *err)
 	}
 	while ((de = readdir(d)) != NULL) {
 		if (view_ends(view_of(de->d_name), ".tmp"))
-			unlinkat(fd, de->d_name, 0); /* never renamed: the journal has the message */
+			unlinkat(
+			    fd, de->d_name, 0); /* never renamed: the journal has the message */
 		else if (queue_id_parse(view_of(de->d_name), &id) && dir_of(id) == n)
 			scan_file(s, fd, de->d_name, id);
 	}
@@ -419,7 +435,7 @@ deferred_scan(int root_fd, unsigned threads, struct deferred_list *out, struct e
 	sigfillset(&all); /* signals belong to the loop's thread */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (started < threads && started < THREADS_MAX &&
-	    pthread_create(&ids[started], NULL, scan_main, &s) == 0)
+	       pthread_create(&ids[started], NULL, scan_main, &s) == 0)
 		started++;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (started == 0)

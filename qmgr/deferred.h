@@ -21,8 +21,8 @@ struct deferred_change {
 	struct deferred_slot slot;
 };
 /* Writes summary and slots over their older copies, with one fdatasync.  The seq members are set here. */
-int deferred_update(int root_fd, const struct deferred_summary *s, const struct deferred_change *changes,
-    size_t count, struct err *err);
+int deferred_update(int root_fd, const struct deferred_summary *s,
+    const struct deferred_change *changes, size_t count, struct err *err);
 /* Unlinks and flushes the directory.  A file that is not there is no error. */
 int deferred_remove(int root_fd, struct queue_id id, struct err *err);
 /* Keeps a damaged file as corrupt/deferred-ID. */
@@ -33,7 +33,7 @@ struct deferred_file {
 	struct deferred_head head;
 	struct deferred_slot *slots; /* owned: head.nslots */
 	struct message_bytes bytes;
-	bool has_summary;  /* false: both copies are damaged, and summary is made up */
+	bool has_summary;    /* false: both copies are damaged, and summary is made up */
 	unsigned lost_slots; /* recipients whose slots are damaged; they are pending again */
 };
 void deferred_file_clear(struct deferred_file *f);

@@ -8,11 +8,11 @@
 #include <sys/queue.h>
 
 enum {
-	BEGUN_MAX = 20000,        /* ids of one connection that are neither committed nor aborted */
-	COMMITS_MAX = 1000,       /* under way; beyond it smtpd waits */
+	BEGUN_MAX = 20000,  /* ids of one connection that are neither committed nor aborted */
+	COMMITS_MAX = 1000, /* under way; beyond it smtpd waits */
 	HEADERS_MAX = 64 << 20,
 	INLINE_AT_ONCE = 256 << 10, /* a larger memfd is looked at in a thread */
-	SIZE_SLACK = 1 << 20,     /* what smtpd may add to a message of the largest size */
+	SIZE_SLACK = 1 << 20,       /* what smtpd may add to a message of the largest size */
 };
 
 struct intake {
@@ -27,7 +27,7 @@ struct intake_conn {
 	LIST_ENTRY(intake_conn) link;
 	struct intake *in;
 	struct ipc_conn *c;
-	struct map begun;    /* id's key -> struct begun */
+	struct map begun; /* id's key -> struct begun */
 	LIST_HEAD(, commit) commits;
 };
 
@@ -43,8 +43,8 @@ struct commit {
 	struct intake *in;
 	struct intake_conn *conn; /* NULL: it has gone */
 	uint32_t request;
-	struct fresh *f;  /* owned until it is handed to the journal */
-	int envelope_fd;  /* owned; -1: it came inline */
+	struct fresh *f; /* owned until it is handed to the journal */
+	int envelope_fd; /* owned; -1: it came inline */
 	uint64_t envelope_len;
 	struct err err;
 	int result;
@@ -89,7 +89,8 @@ on_commit_logged(void *arg, struct journal_entry *e)
 }
 
 void
-intake_commit(struct queue *q, struct fresh *f, void (*fn)(void *arg, enum qmgr_status status), void *arg)
+intake_commit(
+    struct queue *q, struct fresh *f, void (*fn)(void *arg, enum qmgr_status status), void *arg)
 {
 	struct commit_op *op = x_calloc(1, sizeof *op);
 
@@ -127,8 +128,8 @@ update_pause(struct intake *in)
 {
 	struct intake_conn *ic;
 
-	LIST_FOREACH(ic, &in->conns, link)
-	ipc_conn_pause(ic->c, in->commits >= COMMITS_MAX);
+	LIST_FOREACH (ic, &in->conns, link)
+		ipc_conn_pause(ic->c, in->commits >= COMMITS_MAX);
 }
 
 static void
@@ -207,8 +208,8 @@ commit_run(void *arg)
 
 	x->result = x->envelope_fd >= 0 ? read_envelope(x) : 0;
 	if (x->result == 0 && f->has_file)
-		x->result = body_settle(x->in->q->root_fd, f->id, f->content.body_len,
-		    &f->content.body_fd, &x->err);
+		x->result = body_settle(
+		    x->in->q->root_fd, f->id, f->content.body_len, &f->content.body_fd, &x->err);
 	else if (x->result == 0)
 		x->result = fresh_fit(x->in->q, f, &x->err);
 }
@@ -227,7 +228,8 @@ commit_ready(void *arg)
 
 /* Checks what can be checked without blocking.  -1: *err. */
 static int
-commit_check(struct commit *x, uint64_t headers_len, uint64_t body_len, uint64_t body_off, struct err *err)
+commit_check(
+    struct commit *x, uint64_t headers_len, uint64_t body_len, uint64_t body_off, struct err *err)
 {
 	const struct intake *in = x->in;
 	struct content *c = &x->f->content;
@@ -300,7 +302,8 @@ static void
 commit_go(struct commit *x)
 {
 	struct queue *q = x->in->q;
-	bool blocks = x->envelope_fd >= 0 || x->f->has_file || x->f->content.body_len > INLINE_AT_ONCE;
+	bool blocks =
+	    x->envelope_fd >= 0 || x->f->has_file || x->f->content.body_len > INLINE_AT_ONCE;
 
 	if (blocks) {
 		q->operations++;
@@ -317,7 +320,8 @@ on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	const char *id = ipc_get_str(in);
 	bool envelope_is_fd = ipc_get_u32(in) != 0;
 	struct view envelope = ipc_get_bytes(in);
-	uint64_t headers_len = ipc_get_u64(in), body_len = ipc_get_u64(in), body_off = ipc_get_u64(in);
+	uint64_t headers_len = ipc_get_u64(in), body_len = ipc_get_u64(in),
+		 body_off = ipc_get_u64(in);
 	bool has_file = ipc_get_u32(in) != 0;
 	unsigned want_fds = 1u + envelope_is_fd + !has_file;
 	struct begun *b = begun_take(ic, id);
@@ -325,7 +329,8 @@ on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct err err;
 
 	if (b == NULL || in->nfds != want_fds || (has_file && !b->has_file)) {
-		log_error("%s: commit refused: %s", lqs(id), b == NULL ? "unknown id" : "wrong descriptors");
+		log_error("%s: commit refused: %s", lqs(id),
+		    b == NULL ? "unknown id" : "wrong descriptors");
 		reply_us(c, in->id, QMGR_BAD, "malformed commit");
 		if (b != NULL && b->has_file)
 			queue_forget_body(ic->in->q, b->id);
@@ -402,13 +407,16 @@ on_body(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		status = QMGR_FULL;
 	else if (b != NULL && !b->has_file) {
 		fd = body_create(ic->in->q->root_fd, b->id, &err);
-		status = fd >= 0 ? QMGR_OK : err.sys == ENOSPC || err.sys == EDQUOT ? QMGR_FULL : QMGR_TEMP;
+		status = fd >= 0                                  ? QMGR_OK
+			 : err.sys == ENOSPC || err.sys == EDQUOT ? QMGR_FULL
+								  : QMGR_TEMP;
 		if (fd < 0)
 			log_error("%s", err.text);
 		b->has_file = fd >= 0;
 	}
 	if (fd < 0)
-		fd = memfd_sealed("nothing", "", 0, NULL); /* the answer has a descriptor in any case */
+		fd = memfd_sealed(
+		    "nothing", "", 0, NULL); /* the answer has a descriptor in any case */
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, status);
 	ipc_put_fd(&o, fd);

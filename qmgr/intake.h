@@ -15,7 +15,8 @@ struct intake_conf {
 
 struct intake;
 struct intake *intake_new(struct queue *q, const struct intake_conf *conf);
-void intake_free(struct intake *in); /* connections must have gone; commits under way are waited for by the queue */
+void intake_free(struct intake
+	*in); /* connections must have gone; commits under way are waited for by the queue */
 extern const struct ipc_conn_ops intake_ops;
 /* A connection of smtpd: made with intake_ops. */
 void intake_open(struct intake *in, struct ipc_conn *c);
@@ -25,7 +26,7 @@ size_t intake_begun(const struct intake *in);
 
 /* Commits f, which is complete and, if it has a file, settled; f is consumed.  fn(arg, status) when it is
  * durable or refused, never from within. */
-void intake_commit(struct queue *q, struct fresh *f, void (*fn)(void *arg, enum qmgr_status status),
-    void *arg);
+void intake_commit(
+    struct queue *q, struct fresh *f, void (*fn)(void *arg, enum qmgr_status status), void *arg);
 
 #endif

@@ -1,4 +1,5 @@
 #include "qmgr/journal.h"
+#include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/base/random.h"
@@ -17,10 +18,11 @@
 #include <unistd.h>
 
 enum {
-	LAZY_MS = 100,        /* how long an outcome waits for company */
-	RETRY_MS = 2000,      /* until a spare is tried again after there was no room */
+	LAZY_MS = 100,   /* how long an outcome waits for company */
+	RETRY_MS = 2000, /* until a spare is tried again after there was no room */
 	ZEROS = 1 << 20,
-	VOID_RESERVE = 65536, /* room that is never counted: voids, what is lost at the end of a segment */
+	VOID_RESERVE =
+	    65536, /* room that is never counted: voids, what is lost at the end of a segment */
 };
 
 void
@@ -50,6 +52,7 @@ segment_add(struct journal *j, const struct segment_header *h)
 	struct journal_segment *s = x_calloc(1, sizeof *s), *after;
 
 	s->header = *h;
+	s->since_ms = clock_mono_ms();
 	after = TAILQ_LAST(&j->segments, journal_segments);
 	while (after != NULL && after->header.number > h->number)
 		after = TAILQ_PREV(after, journal_segments, link);
@@ -149,7 +152,8 @@ read_headers(int fd, uint64_t number, struct segment_header *h, bool *is_blank, 
 		if (segment_header_decode(view_make(copies[i], SEGMENT_HEADER), h, &e) == 0 &&
 		    h->number == number)
 			return 0;
-	return err_set(err, ERR_SYNTAX, "journal: no header of segment %llu", (unsigned long long)number);
+	return err_set(
+	    err, ERR_SYNTAX, "journal: no header of segment %llu", (unsigned long long)number);
 }
 
 static void
@@ -521,7 +525,8 @@ release_if_possible(struct journal *j)
 		return;
 	job = x_calloc(1, sizeof *job);
 	job->j = j;
-	for (; s != NULL && s->holders == 0 && s->header.number < current && job->count < REMOVE_AT_ONCE;
+	for (; s != NULL && s->holders == 0 && s->header.number < current &&
+	       job->count < REMOVE_AT_ONCE;
 	     s = TAILQ_NEXT(s, link)) {
 		s->is_removing = true;
 		job->segs[job->count++] = s;
@@ -543,7 +548,8 @@ void
 journal_drop(struct journal *j, struct journal_segment *s)
 {
 	if (s->holders == 0)
-		bug("journal: segment %llu is dropped too often", (unsigned long long)s->header.number);
+		bug("journal: segment %llu is dropped too often",
+		    (unsigned long long)s->header.number);
 	if (--s->holders == 0)
 		release_if_possible(j);
 }
@@ -575,8 +581,10 @@ on_finished(void *arg, short what)
 		STAILQ_REMOVE_HEAD(&list, link);
 		j->waiting_count--;
 		e->segment = e->status == QMGR_OK ? segment_find(j, e->number) : NULL;
-		if (e->segment != NULL)
+		if (e->segment != NULL && e->segment->is_spare) {
 			e->segment->is_spare = false;
+			e->segment->since_ms = clock_mono_ms();
+		}
 		e->done(e->arg, e);
 	}
 	j->current_seen = current;
@@ -607,8 +615,8 @@ submit(struct journal *j, struct journal_entries *list)
 	if (STAILQ_EMPTY(list))
 		return;
 	pthread_mutex_lock(&j->lock);
-	STAILQ_FOREACH(e, list, link)
-	j->queued_bytes += e->bytes;
+	STAILQ_FOREACH (e, list, link)
+		j->queued_bytes += e->bytes;
 	STAILQ_CONCAT(&j->waiting, list);
 	pthread_cond_signal(&j->wake);
 	pthread_mutex_unlock(&j->lock);
@@ -714,6 +722,16 @@ journal_first(const struct journal *j)
 	return TAILQ_FIRST(&j->segments);
 }
 
+const struct journal_segment *
+journal_overdue(const struct journal *j, int64_t age_ms)
+{
+	const struct journal_segment *s = TAILQ_FIRST(&j->segments);
+
+	if (s == NULL || s->is_removing || s->header.number >= j->current_seen)
+		return NULL;
+	return clock_mono_ms() - s->since_ms >= age_ms ? s : NULL;
+}
+
 /* --- start and end ------------------------------------------------------------------------------------ */
 /* With a full disk and no spare, the rest of the last segment is what there is.  It is made blank again
  * first, so that nothing behind the last record can ever be taken for one. */
@@ -724,14 +742,15 @@ reopen_last(struct journal *j, struct err *err)
 	char name[JOURNAL_NAME];
 	int fd;
 
-	if (s == NULL || s->is_corrupt || j->nvoids != 1 || j->voids[0].number != s->header.number ||
-	    s->header.size != j->o.segment_size)
+	if (s == NULL || s->is_corrupt || j->nvoids != 1 ||
+	    j->voids[0].number != s->header.number || s->header.size != j->o.segment_size)
 		return -1;
 	journal_name(s->header.number, name);
 	fd = open_beneath(j->dir_fd, name, O_RDWR, 0);
 	if (fd < 0)
 		return err_sys(err, ERR_TEMP, "journal: open %s", name);
-	if (write_zeros(j, fd, j->voids[0].from, s->header.size, err) < 0 || j->io.fdatasync(fd) < 0) {
+	if (write_zeros(j, fd, j->voids[0].from, s->header.size, err) < 0 ||
+	    j->io.fdatasync(fd) < 0) {
 		fd_close(&fd);
 		return -1;
 	}
@@ -805,7 +824,8 @@ journal_close(struct journal *j)
 		work_pool_free(j->housekeeper); /* first: the writer may be waiting for its spare */
 		j->housekeeper = NULL;
 		pthread_mutex_lock(&j->lock);
-		j->stopping = true;
+		j->spare_is_coming = false;
+		j->no_more_spares = j->stopping = true;
 		pthread_cond_signal(&j->wake);
 		pthread_mutex_unlock(&j->lock);
 		pthread_join(j->thread, NULL);

@@ -30,6 +30,8 @@ struct journal_segment {
 	TAILQ_ENTRY(journal_segment) link;
 	struct segment_header header;
 	uint64_t holders;
+	int64_t
+	    since_ms; /* monotonic: when the first record in it was acknowledged, or it was read back */
 	bool is_spare;    /* never used yet */
 	bool is_corrupt;  /* kept for the admin when it is no longer needed */
 	bool is_removing; /* the housekeeper is at it */
@@ -113,7 +115,10 @@ void journal_note_id(struct journal *j, uint64_t us);
 /* Latest id that any segment's header bears, and a number that no earlier life of qmgr used for ids. */
 uint64_t journal_last_id(const struct journal *j);
 uint32_t journal_life(const struct journal *j);
-const struct journal_segment *journal_first(const struct journal *j); /* oldest segment, for the status */
+/* The oldest segment. */
+const struct journal_segment *journal_first(const struct journal *j);
+/* The oldest segment if it is not the one being written and has been in use for so long; else NULL. */
+const struct journal_segment *journal_overdue(const struct journal *j, int64_t age_ms);
 
 /* "journal/0000000000000001" */
 enum { JOURNAL_NAME = 32 };

@@ -60,8 +60,8 @@ struct journal {
 	struct journal_entries waiting, finished;
 	struct journal_spares spares;
 	unsigned nspares, spares_wanted;
-	bool spare_is_coming, stopping, is_broken;
-	uint64_t queued_bytes; /* appended and not yet finished */
+	bool spare_is_coming, no_more_spares, stopping, is_broken;
+	uint64_t queued_bytes;  /* appended and not yet finished */
 	uint64_t current, left; /* number of the segment being written, bytes free in it */
 	struct journal_news news[JOURNAL_NEWS_MAX];
 	unsigned nnews;

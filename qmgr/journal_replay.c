@@ -159,8 +159,10 @@ collect_voids(struct journal *j, struct voids *v, struct err *err)
 
 	TAILQ_FOREACH_REVERSE(seg, &j->segments, journal_segments, link)
 	{
-		struct scan s = { .header = &seg->header, .limit = void_limit(v, seg->header.number),
-			.on_record = collect_void, .arg = v };
+		struct scan s = { .header = &seg->header,
+			.limit = void_limit(v, seg->header.number),
+			.on_record = collect_void,
+			.arg = v };
 		char *bytes;
 
 		if (seg->is_spare)
@@ -190,7 +192,7 @@ continues(const struct groups *g, const struct record *r)
 	const struct record *last = &g->held[g->nheld - 1];
 
 	return r->batch == last->batch && g->nheld < JOURNAL_RECORDS &&
-	    r->offset == last->offset + record_size(last->content.len);
+	       r->offset == last->offset + record_size(last->content.len);
 }
 
 static void
@@ -225,11 +227,15 @@ report(struct journal_segment *seg, const struct scan *s, bool is_last, unsigned
 	/* Without a void, a segment that another one follows had been closed after its last flush. */
 	if (s->hole_at != 0 && (s->is_damaged || (!is_last && s->limit == UINT64_MAX))) {
 		seg->is_corrupt = true;
-		log_error("journal: segment %016llx is corrupt at offset %llu: everything else in it "
-			  "is used, and the file is kept in corrupt/", number, at);
+		log_error(
+		    "journal: segment %016llx is corrupt at offset %llu: everything else in it "
+		    "is used, and the file is kept in corrupt/",
+		    number, at);
 	} else if (s->hole_at != 0 || incomplete > 0) {
-		log_warn("journal: segment %016llx ends in an incomplete batch at offset %llu, which "
-			 "was never acknowledged", number, at != 0 ? at : (unsigned long long)s->end);
+		log_warn(
+		    "journal: segment %016llx ends in an incomplete batch at offset %llu, which "
+		    "was never acknowledged",
+		    number, at != 0 ? at : (unsigned long long)s->end);
 	}
 }
 
@@ -247,7 +253,9 @@ static int
 replay_segment(struct journal *j, struct journal_segment *seg, struct groups *g, uint64_t limit,
     struct err *err)
 {
-	struct scan s = { .header = &seg->header, .limit = limit, .on_record = collect_group, .arg = g };
+	struct scan s = {
+		.header = &seg->header, .limit = limit, .on_record = collect_group, .arg = g
+	};
 	bool is_last = seg == last_used(j);
 	char *bytes;
 
@@ -278,8 +286,7 @@ journal_replay(struct journal *j,
 	struct journal_segment *seg;
 	int r = collect_voids(j, &v, err);
 
-	TAILQ_FOREACH(seg, &j->segments, link)
-	{
+	TAILQ_FOREACH (seg, &j->segments, link) {
 		if (r < 0 || seg->is_spare)
 			continue;
 		r = replay_segment(j, seg, &g, void_limit(&v, seg->header.number), err);

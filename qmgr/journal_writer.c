@@ -77,8 +77,7 @@ finish(struct journal *j, struct journal_entries *list, enum qmgr_status status)
 	if (STAILQ_EMPTY(list))
 		return;
 	pthread_mutex_lock(&j->lock);
-	STAILQ_FOREACH(e, list, link)
-	{
+	STAILQ_FOREACH (e, list, link) {
 		e->status = status;
 		j->queued_bytes -= e->bytes;
 	}
@@ -152,7 +151,8 @@ take_spare(struct journal *j)
 	s = STAILQ_FIRST(&j->spares);
 	if (s != NULL) {
 		STAILQ_REMOVE_HEAD(&j->spares, link);
-		j->nspares--;
+		/* the loop is told below and makes another one: who needs it meanwhile waits for that */
+		j->spare_is_coming = --j->nspares < j->spares_wanted && !j->no_more_spares;
 		j->current = s->number;
 		j->left = j->o.segment_size - SEGMENT_RECORDS_AT;
 	}
@@ -167,7 +167,8 @@ render_voids(struct journal *j)
 	for (size_t i = 0; i < j->nvoids; i++) {
 		size_t size = record_size(VOID_BYTES);
 		char *p = buf_reserve(&j->out, size);
-		struct record r = { .type = RECORD_VOID, .offset = (uint32_t)j->off,
+		struct record r = { .type = RECORD_VOID,
+			.offset = (uint32_t)j->off,
 			.batch = (uint32_t)j->batch_at };
 
 		if (p == NULL)
@@ -297,8 +298,11 @@ render_record(struct journal *j, struct journal_record *from, bool more, struct 
 {
 	size_t content = content_bytes(from), at = RECORD_HEADER, size = record_size(content);
 	char *p = buf_reserve(&j->out, size);
-	struct record r = { .type = from->type, .flags = more ? RECORD_MORE : 0, .id = from->id,
-		.offset = (uint32_t)j->off, .batch = (uint32_t)j->batch_at };
+	struct record r = { .type = from->type,
+		.flags = more ? RECORD_MORE : 0,
+		.id = from->id,
+		.offset = (uint32_t)j->off,
+		.batch = (uint32_t)j->batch_at };
 
 	if (p == NULL)
 		return err_set(err, ERR_LIMIT, "no memory for a batch");
@@ -365,7 +369,7 @@ static bool
 wants_repair(const struct journal *j)
 {
 	return j->cur == NULL && j->nvoids > 0 && !STAILQ_EMPTY(&j->spares) &&
-	    clock_mono_ms() >= j->retry_ms;
+	       clock_mono_ms() >= j->retry_ms;
 }
 
 static void
@@ -374,7 +378,8 @@ take_batch(struct journal *j, struct journal_entries *batch)
 	struct journal_entry *e;
 	uint64_t bytes = 0;
 
-	while ((e = STAILQ_FIRST(&j->waiting)) != NULL && (bytes == 0 || bytes + e->bytes <= BATCH_BYTES)) {
+	while ((e = STAILQ_FIRST(&j->waiting)) != NULL &&
+	       (bytes == 0 || bytes + e->bytes <= BATCH_BYTES)) {
 		STAILQ_REMOVE_HEAD(&j->waiting, link);
 		STAILQ_INSERT_TAIL(batch, e, link);
 		bytes += e->bytes;

@@ -16,8 +16,11 @@ queue_name(const struct message *m)
 void
 listing_source_of(const struct message *m, struct listing_source *out)
 {
-	*out = (struct listing_source){ .id = m->id, .queue_name = queue_name(m),
-		.in_journal = m->segment != NULL, .offset = m->offset, .arrival_ms = m->arrival_ms,
+	*out = (struct listing_source){ .id = m->id,
+		.queue_name = queue_name(m),
+		.in_journal = m->segment != NULL,
+		.offset = m->offset,
+		.arrival_ms = m->arrival_ms,
 		.size = m->size };
 	if (m->segment != NULL)
 		out->seg = m->segment->header;
@@ -47,11 +50,13 @@ entry_add(json_t *e, size_t *used, const struct recipient *r, const char *reason
 {
 	json_t *x;
 	size_t bytes = strlen(r->address) + strlen(r->orig) + RCPT_OVERHEAD +
-	    (reason != NULL ? strlen(reason) : 0);
+		       (reason != NULL ? strlen(reason) : 0);
 
 	if (*used + 2 * bytes > LISTING_MAX)
 		return false;
-	*used += 2 * bytes; /* quoting at worst doubles it, but for control characters, which are not in it */
+	*used +=
+	    2 *
+	    bytes; /* quoting at worst doubles it, but for control characters, which are not in it */
 	x = json_object();
 	if (r->orig[0] != '\0' && strcmp(r->orig, r->address) != 0)
 		json_object_set_new(x, "orig_address", json_string(r->orig));
@@ -100,7 +105,8 @@ struct stored {
 	struct envelope env;
 	struct message_bytes bytes; /* from the journal */
 	struct deferred_file file;  /* from deferred/ */
-	const struct deferred_slot **slot_of; /* owned; by recipient; NULL elements: finished.  NULL: journal */
+	const struct deferred_slot *
+	    *slot_of; /* owned; by recipient; NULL elements: finished.  NULL: journal */
 };
 
 static void
@@ -120,7 +126,8 @@ stored_read(int root_fd, const struct listing_source *s, struct stored *st)
 	*st = (struct stored){ 0 };
 	arena_init(&st->arena, ENVELOPE_ARENA);
 	if (s->in_journal) {
-		if (message_bytes_from_journal(root_fd, &s->seg, s->offset, s->id, &st->bytes, NULL) < 0)
+		if (message_bytes_from_journal(
+			root_fd, &s->seg, s->offset, s->id, &st->bytes, NULL) < 0)
 			return -1;
 		envelope = st->bytes.envelope;
 	} else {
@@ -159,7 +166,8 @@ listing_of_source(int root_fd, const struct listing_source *s)
 
 		for (size_t i = 0; i < st.env.nrcpts; i++) {
 			const char *reason = st.slot_of != NULL && st.slot_of[i] != NULL
-			    ? st.slot_of[i]->reason : NULL;
+						 ? st.slot_of[i]->reason
+						 : NULL;
 
 			if (!stored_is_open(&st, i))
 				continue;
@@ -183,7 +191,7 @@ listing_has_domain(int root_fd, const struct listing_source *s, const char *doma
 			const char *at = strrchr(st.env.rcpts[i].address, '@');
 
 			found = stored_is_open(&st, i) && at != NULL &&
-			    view_case_eq_str(view_of(at + 1), domain);
+				view_case_eq_str(view_of(at + 1), domain);
 		}
 	stored_clear(&st);
 	return found;

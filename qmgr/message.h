@@ -43,9 +43,8 @@ enum notice_kind { NOTICE_FAILURE, NOTICE_DELAY, NOTICE_SUCCESS, NOTICE_KINDS };
 struct rcpt_state {
 	enum rcpt_status status;
 	enum rcpt_phase phase;
-	bool is_dirty;      /* status is final, and the disk does not know yet */
-	bool is_expired;    /* failed because its time was up */
-	bool is_relayed;    /* sent to another system (RFC 3461 5.2.2: "relayed", not "delivered") */
+	bool is_dirty;   /* status is final, and the disk does not know yet */
+	bool is_relayed; /* sent to another system (RFC 3461 5.2.2: "relayed", not "delivered") */
 	bool is_delay_told; /* the sender knows of the delay */
 	bool maybe_done;    /* in flight when a process died */
 	unsigned noticed;   /* bit mask of notice_kind: done, or not wanted, in this round */
@@ -53,8 +52,8 @@ struct rcpt_state {
 	uint32_t attempts;
 	int64_t last_ms; /* wall clock */
 	char dsn[12];
-	char *reason; /* owned; printable ASCII; NULL = none */
-	char *remote; /* owned; the remote server, NULL = none */
+	char *reason;  /* owned; printable ASCII; NULL = none */
+	char *remote;  /* owned; the remote server, NULL = none */
 	uint32_t code; /* its reply code, 0 = it did not speak */
 };
 
@@ -80,11 +79,10 @@ struct active {
 	bool is_unreadable;     /* and that failed */
 	size_t open;            /* recipients QUEUED or FLYING */
 	size_t flying;
-	int64_t begun_ms; /* monotonic: when it became active */
-	uint32_t nslots;  /* of the deferred file */
-	int64_t delay_ms; /* until the next attempt, found when the round ended */
+	int64_t begun_ms;   /* monotonic: when it became active */
+	uint32_t nslots;    /* of the deferred file */
+	int64_t delay_ms;   /* until the next attempt, found when the round ended */
 	bool needs_rewrite; /* slots of the file are damaged */
-	bool is_written;    /* the deferred file exists, `moved` is not durable yet */
 	struct fresh *notices[NOTICE_KINDS]; /* owned: made, not committed */
 	struct message *held[NOTICE_KINDS];  /* committed, waiting for our file to say so too */
 };
@@ -100,8 +98,9 @@ TAILQ_HEAD(job_list, job);
 
 struct message {
 	struct queue_id id;
-	struct heap_node due; /* WAITING: monotonic ms */
-	TAILQ_ENTRY(message) link; /* READY list, or the list of those to be settled */
+	struct heap_node due;            /* WAITING: monotonic ms */
+	TAILQ_ENTRY(message) ready;      /* READY */
+	TAILQ_ENTRY(message) settling;   /* is_settling */
 	struct journal_segment *segment; /* held; NULL: deferred/XX/ID is the truth */
 	uint32_t offset;                 /* of its record */
 	uint32_t nrcpts, left, attempts;
@@ -112,10 +111,12 @@ struct message {
 	enum message_state state;
 	unsigned wants; /* enum message_wants */
 	bool is_held, is_bounce, is_from_past, has_file;
-	bool is_deleted;  /* durably; waits for what is in flight */
-	bool is_busy;     /* an operation on disk is under way */
-	bool is_settling; /* in the list of those to be settled */
-	uint8_t *finished; /* owned: bit per recipient, from the journal; NULL = none */
+	bool is_deleted;        /* durably; waits for what is in flight */
+	bool is_busy;           /* an operation on disk is under way */
+	bool is_settling;       /* in the list of those to be settled */
+	bool is_written;        /* its deferred file exists, `moved` is not durable yet */
+	bool is_relocated;      /* and that file was made before the attempt had ended */
+	uint8_t *finished;      /* owned: bit per recipient, from the journal; NULL = none */
 	struct waiter *waiters; /* owned */
 	struct active *active;  /* owned; NULL = not loaded */
 	struct job_list jobs;   /* of the schedule */

@@ -13,8 +13,8 @@
 #include <sys/queue.h>
 
 enum {
-	HEADERS_MAX = 256 * 1024,  /* of what is returned, when only headers are */
-	NOTICE_MAX = 256 << 20,    /* of one notice, with very many recipients */
+	HEADERS_MAX = 256 * 1024, /* of what is returned, when only headers are */
+	NOTICE_MAX = 256 << 20,   /* of one notice, with very many recipients */
 };
 
 LIST_HEAD(notice_list, notice);
@@ -33,7 +33,7 @@ struct notice {
 	struct message *m;
 	enum notice_kind kind;
 	struct ipc_call *call;
-	struct fresh *f; /* owned */
+	struct fresh *f;           /* owned */
 	struct bounce_rcpt *rcpts; /* owned */
 	size_t nrcpts;
 	int64_t now_ms, expires_ms;
@@ -91,7 +91,8 @@ read_original(struct notice *x, struct message_bytes *bytes)
 	int root = x->n->q->root_fd;
 
 	if (x->in_journal)
-		return message_bytes_from_journal(root, &x->seg, x->m->offset, x->m->id, bytes, &x->err);
+		return message_bytes_from_journal(
+		    root, &x->seg, x->m->offset, x->m->id, bytes, &x->err);
 	if (deferred_load(root, x->m->id, &file, &x->err) < 0)
 		return -1;
 	*bytes = file.bytes;
@@ -107,11 +108,12 @@ returns_all(const struct notice *x)
 	const struct envelope *e = &x->m->active->env;
 
 	return x->kind == NOTICE_FAILURE && (e->flags & ENVELOPE_RET_HDRS) == 0 &&
-	    e->size <= x->n->conf.bounce_size_limit;
+	       e->size <= x->n->conf.bounce_size_limit;
 }
 
 static int
-collect_returned(struct notice *x, const struct message_bytes *bytes, struct buf *out, bool *is_full)
+collect_returned(
+    struct notice *x, const struct message_bytes *bytes, struct buf *out, bool *is_full)
 {
 	struct content c;
 	uint64_t max = *is_full ? x->n->conf.bounce_size_limit : HEADERS_MAX;
@@ -147,11 +149,20 @@ render(struct notice *x, struct view returned, bool is_full)
 {
 	const struct envelope *e = &x->m->active->env;
 	struct fresh *f = x->f;
-	struct bounce_input in = { .kind = x->kind, .myhostname = x->n->conf.myhostname,
-		.mail_name = x->n->conf.mail_name, .id = f->id, .now_s = x->now_ms / 1000,
-		.original = x->m->id, .sender = e->sender, .envid = e->envid,
-		.arrival_s = x->m->arrival_ms / 1000, .expires_s = x->expires_ms / 1000,
-		.rcpts = x->rcpts, .nrcpts = x->nrcpts, .returned = returned, .is_full = is_full };
+	struct bounce_input in = { .kind = x->kind,
+		.myhostname = x->n->conf.myhostname,
+		.mail_name = x->n->conf.mail_name,
+		.id = f->id,
+		.now_s = x->now_ms / 1000,
+		.original = x->m->id,
+		.sender = e->sender,
+		.envid = e->envid,
+		.arrival_s = x->m->arrival_ms / 1000,
+		.expires_s = x->expires_ms / 1000,
+		.rcpts = x->rcpts,
+		.nrcpts = x->nrcpts,
+		.returned = returned,
+		.is_full = is_full };
 	struct buf headers, body;
 	bool is_8bit, is_utf8;
 	int r = -1;
@@ -162,7 +173,7 @@ render(struct notice *x, struct view returned, bool is_full)
 		err_set(&x->err, ERR_LIMIT, "the notice is too large");
 	} else {
 		f->env.flags = ENVELOPE_BOUNCE | (is_8bit ? ENVELOPE_8BIT : 0) |
-		    (is_utf8 ? ENVELOPE_SMTPUTF8 : 0);
+			       (is_utf8 ? ENVELOPE_SMTPUTF8 : 0);
 		f->env.size = headers.len + body.len;
 		r = envelope_encode(&f->env, &f->encoded);
 		if (r == 0)
@@ -218,8 +229,10 @@ fill_rcpts(struct notice *x)
 
 		if (!queue_wants_notice(x->m, i, x->kind))
 			continue;
-		x->rcpts[x->nrcpts++] = (struct bounce_rcpt){ .address = r->address, .orig = r->orig,
-			.orcpt = r->orcpt, .dsn = s->dsn,
+		x->rcpts[x->nrcpts++] = (struct bounce_rcpt){ .address = r->address,
+			.orig = r->orig,
+			.orcpt = r->orcpt,
+			.dsn = s->dsn,
 			.reason = s->reason != NULL ? s->reason : "mail system error",
 			.remote = s->remote };
 	}
@@ -248,9 +261,17 @@ on_resolved(void *arg, struct ipc_in *in)
 		notice_end(x, false);
 		return;
 	}
-	f->env = (struct envelope){ .sender = "", .arrival_ms = x->now_ms, .envid = "",
-		.client_name = "", .client_address = "", .helo = "", .protocol = "", .sasl_method = "",
-		.sasl_username = "", .rcpts = to.rcpts, .nrcpts = to.count };
+	f->env = (struct envelope){ .sender = "",
+		.arrival_ms = x->now_ms,
+		.envid = "",
+		.client_name = "",
+		.client_address = "",
+		.helo = "",
+		.protocol = "",
+		.sasl_method = "",
+		.sasl_username = "",
+		.rcpts = to.rcpts,
+		.nrcpts = to.count };
 	/* RFC 3461 6.2: no notice about this one is ever wanted */
 	for (size_t i = 0; i < to.count; i++)
 		to.rcpts[i].notify = NOTIFY_NEVER;
@@ -268,7 +289,8 @@ notices_notify(struct notices *n, struct message *m, enum notice_kind kind)
 	x->m = m;
 	x->kind = kind;
 	x->now_ms = clock_wall_ms();
-	x->expires_ms = x->now_ms + (n->q->conf.lifetime_ms > age ? n->q->conf.lifetime_ms - age : 0);
+	x->expires_ms =
+	    x->now_ms + (n->q->conf.lifetime_ms > age ? n->q->conf.lifetime_ms - age : 0);
 	x->in_journal = m->segment != NULL;
 	if (m->segment != NULL)
 		x->seg = m->segment->header;

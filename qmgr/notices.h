@@ -12,7 +12,8 @@ struct notices_conf {
 
 struct notices;
 /* authd: borrowed. */
-struct notices *notices_new(struct queue *q, struct ipc_edge *authd, const struct notices_conf *conf);
+struct notices *notices_new(
+    struct queue *q, struct ipc_edge *authd, const struct notices_conf *conf);
 void notices_free(struct notices *n);
 /* The queue's wish (struct queue_ops): ends with queue_noticed. */
 void notices_notify(struct notices *n, struct message *m, enum notice_kind kind);

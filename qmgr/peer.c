@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 enum {
-	RELAY_JOBS = 200,             /* at a time on one connection */
-	BACKLOG_BYTES = 256 * 1024,   /* a peer that reads slowly gets no more until it has read this */
+	RELAY_JOBS = 200, /* at a time on one connection */
+	BACKLOG_BYTES =
+	    256 * 1024, /* a peer that reads slowly gets no more until it has read this */
 	RETRY_MS = 1000,
 	FAILURES_MAX = 5,             /* in a row; then what waits for this process is deferred */
 	JOB_MAX_MS = 2 * 3600 * 1000, /* longer than all time-outs of an SMTP dialogue together */
@@ -166,7 +167,8 @@ schedule_delivery(struct schedule *s, uint32_t uid, int fd)
 		p->retry_ms = clock_mono_ms() + RETRY_MS;
 		if (++p->failures >= FAILURES_MAX) {
 			p->failures = 0;
-			schedule_dest_defer_all(s, d, "mail system: no delivery process can be started");
+			schedule_dest_defer_all(
+			    s, d, "mail system: no delivery process can be started");
 		}
 	}
 	schedule_run_soon(s, fd >= 0 ? 0 : RETRY_MS);
@@ -227,8 +229,7 @@ relay_peer(struct schedule *s)
 	struct peer *p, *best = NULL;
 	int64_t now = clock_mono_ms();
 
-	TAILQ_FOREACH(p, &s->relays, link)
-	{
+	TAILQ_FOREACH (p, &s->relays, link) {
 		if (!relay_is_open(p, now) || !peer_has_room(p))
 			continue;
 		if (best == NULL || (p->has_answered && !best->has_answered) ||

@@ -16,7 +16,7 @@ enum {
 	DELIVERY_TIMEOUT_MS = 30000, /* for master to find or start a delivery process */
 	DRAIN_MS = 10000,            /* deliveries under way at a reload may end within this time */
 	DRAIN_POLL_MS = 50,
-	RELAYS_MAX = 6,              /* daemon.h bounds the edges of a process */
+	RELAYS_MAX = 6, /* daemon.h bounds the edges of a process */
 };
 
 struct qmgr {
@@ -87,7 +87,8 @@ want_delivery(void *arg, uint32_t uid, uint32_t gid)
 	ipc_out_init(&o, MASTER_DELIVERY);
 	ipc_put_u32(&o, uid);
 	ipc_put_u32(&o, gid);
-	ipc_conn_call(daemon_master(g->d), &o, MASTER_DELIVERY_REPLY_SIG, DELIVERY_TIMEOUT_MS, on_delivery, w);
+	ipc_conn_call(daemon_master(g->d), &o, MASTER_DELIVERY_REPLY_SIG, DELIVERY_TIMEOUT_MS,
+	    on_delivery, w);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */
@@ -96,7 +97,7 @@ on_drain_poll(void *arg)
 {
 	struct qmgr *g = arg;
 	bool idle = queue_is_quiet(g->queue) && schedule_flying(g->schedule) == 0 &&
-	    intake_begun(g->intake) == 0;
+		    intake_begun(g->intake) == 0;
 
 	/* at any moment kill -9 would do no harm either: what is waited for are second copies */
 	if (idle || clock_mono_ms() >= g->drain_until_ms)
@@ -167,8 +168,8 @@ begin(void *arg)
 {
 	struct qmgr *g = arg;
 	const struct conf *c = daemon_conf(g->d);
-	const struct schedule_conf sc = {
-		.concurrency_limit = (unsigned)conf_int(c, "default_destination_concurrency_limit"),
+	const struct schedule_conf sc = { .concurrency_limit = (unsigned)conf_int(
+					      c, "default_destination_concurrency_limit"),
 		.initial_concurrency = (unsigned)conf_int(c, "initial_destination_concurrency"),
 		.recipient_limit = (unsigned)conf_int(c, "default_destination_recipient_limit"),
 		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
@@ -177,7 +178,8 @@ begin(void *arg)
 	const struct notices_conf nc = { .myhostname = conf_str(c, "myhostname"),
 		.mail_name = conf_str(c, "mail_name"),
 		.bounce_size_limit = (uint64_t)conf_size(c, "bounce_size_limit") };
-	const struct submit_conf uc = { .myhostname = nc.myhostname, .mail_name = nc.mail_name,
+	const struct submit_conf uc = { .myhostname = nc.myhostname,
+		.mail_name = nc.mail_name,
 		.myorigin = conf_str(c, "myorigin"),
 		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit") };
 	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };

@@ -15,15 +15,18 @@
 
 enum {
 	POOL_THREADS = 4,
-	ENVELOPE_ARENA = 256 << 20, /* decoded, an envelope is a few times its encoded size */
-	BUSY_MS = 1000, /* until one that is due while an operation is under way is looked at again */
+	ENVELOPE_ARENA = 256 << 20,  /* decoded, an envelope is a few times its encoded size */
+	SEGMENT_AGE_MS = 120 * 1000, /* messages in an older segment are moved out of it */
+	RELOCATE_MS = 15 * 1000,
+	RELOCATE_AT_ONCE = 256,
+	BUSY_MS = 1000, /* one that is due while an operation is under way is looked at again */
 	INLINE_MAX = 1 << 20, /* a larger body does not go through the journal */
-	RECORD_SLACK = 4096,        /* what a record has beside headers and body */
+	RECORD_SLACK = 4096,  /* what a record has beside headers and body */
 };
 
 /* --- messages --------------------------------------------------------------------------------------- */
 struct view
-message_key(const struct message *m, char key[QUEUE_ID_KEY])
+message_id_key(const struct message *m, char key[QUEUE_ID_KEY])
 {
 	queue_id_key(m->id, key);
 	return view_make(key, QUEUE_ID_KEY);
@@ -61,7 +64,7 @@ message_new(struct queue *q, struct queue_id id)
 
 	m->id = id;
 	TAILQ_INIT(&m->jobs);
-	if (map_put(&q->messages, message_key(m, key), m) != NULL)
+	if (map_put(&q->messages, message_id_key(m, key), m) != NULL)
 		bug("queue: two messages with one id");
 	return m;
 }
@@ -87,6 +90,7 @@ message_leave_journal(struct queue *q, struct message *m)
 	m->segment = NULL;
 	journal_reserve(q->journal, -m->reserved);
 	m->reserved = 0;
+	m->is_written = false;
 }
 
 void
@@ -175,7 +179,7 @@ message_wait(struct queue *q, struct message *m, int64_t delay_ms)
 	if (m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING)
 		q->active--;
 	if (m->state == MESSAGE_READY)
-		TAILQ_REMOVE(ready_list(q, m), m, link);
+		message_unready(q, m);
 	m->state = MESSAGE_WAITING;
 	heap_remove(&q->due, &m->due);
 	if (!m->is_held) {
@@ -228,12 +232,12 @@ message_gone(struct queue *q, struct message *m)
 	char key[QUEUE_ID_KEY];
 
 	if (m->state == MESSAGE_READY)
-		TAILQ_REMOVE(ready_list(q, m), m, link);
+		message_unready(q, m);
 	if (m->is_settling)
-		TAILQ_REMOVE(&q->settling, m, link);
+		TAILQ_REMOVE(&q->settling, m, settling);
 	message_unload(q, m);
 	heap_remove(&q->due, &m->due);
-	map_remove(&q->messages, message_key(m, key));
+	map_remove(&q->messages, message_id_key(m, key));
 	message_leave_journal(q, m);
 	message_tell_waiters(m, true);
 	if (m->has_file && q->pool != NULL)
@@ -243,6 +247,13 @@ message_gone(struct queue *q, struct message *m)
 }
 
 /* --- from READY to ACTIVE ------------------------------------------------------------------------------ */
+void
+message_unready(struct queue *q, struct message *m)
+{
+	TAILQ_REMOVE(ready_list(q, m), m, ready);
+	m->state = MESSAGE_WAITING;
+}
+
 void
 message_start_round(struct queue *q, struct message *m)
 {
@@ -269,7 +280,7 @@ message_make_ready(struct queue *q, struct message *m)
 {
 	heap_remove(&q->due, &m->due);
 	m->state = MESSAGE_READY;
-	TAILQ_INSERT_TAIL(ready_list(q, m), m, link);
+	TAILQ_INSERT_TAIL(ready_list(q, m), m, ready);
 	pump_soon(q);
 }
 
@@ -293,13 +304,13 @@ on_pump(void *arg)
 	struct message *m;
 
 	while (!q->is_draining && q->active < q->conf.active_limit && (m = next_ready(q)) != NULL) {
-		TAILQ_REMOVE(ready_list(q, m), m, link);
+		TAILQ_REMOVE(ready_list(q, m), m, ready);
 		q->active++;
 		m->state = MESSAGE_LOADING;
 		if (m->active != NULL)
 			message_start_round(q, m);
 		else
-			message_load(q, m);
+			message_load_active(q, m);
 	}
 }
 
@@ -331,6 +342,26 @@ queue_flush(struct queue *q, struct message *m)
 		message_make_ready(q, m);
 }
 
+/* --- old segments ----------------------------------------------------------------------------------------- */
+static void
+on_relocate(void *arg)
+{
+	struct queue *q = arg;
+	const struct journal_segment *old = journal_overdue(q->journal, SEGMENT_AGE_MS);
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+	unsigned n = 0;
+
+	while (old != NULL && n < RELOCATE_AT_ONCE && (e = map_next(&q->messages, &w)) != NULL) {
+		struct message *m = e->value;
+
+		if (m->segment == old)
+			n += message_relocate(q, m);
+	}
+	if (!q->is_draining)
+		loop_timer_start(&q->relocate_timer, n == RELOCATE_AT_ONCE ? 1000 : RELOCATE_MS);
+}
+
 /* --- settling: from the loop, so that nobody's message goes away under his feet ------------------------- */
 void
 message_settle_soon(struct queue *q, struct message *m)
@@ -338,7 +369,7 @@ message_settle_soon(struct queue *q, struct message *m)
 	if (m->is_settling || m->state == MESSAGE_READY)
 		return; /* READY: it is settled after it was loaded */
 	m->is_settling = true;
-	TAILQ_INSERT_TAIL(&q->settling, m, link);
+	TAILQ_INSERT_TAIL(&q->settling, m, settling);
 	if (!loop_timer_running(&q->settle_timer))
 		loop_timer_soon(&q->settle_timer);
 }
@@ -350,14 +381,15 @@ on_settle(void *arg)
 	struct message *m;
 
 	while ((m = TAILQ_FIRST(&q->settling)) != NULL) {
-		TAILQ_REMOVE(&q->settling, m, link);
+		TAILQ_REMOVE(&q->settling, m, settling);
 		m->is_settling = false;
 		message_settle(q, m);
 	}
 }
 
 void
-queue_want(struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok), void *arg)
+queue_want(
+    struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok), void *arg)
 {
 	if (fn != NULL) {
 		struct waiter *w = x_calloc(1, sizeof *w);
@@ -402,7 +434,8 @@ fresh_free(struct fresh *f)
 void
 fresh_record(struct fresh *f, struct journal_record *r)
 {
-	struct message_head h = { .has_file = f->has_file, .envelope_len = f->encoded.len,
+	struct message_head h = { .has_file = f->has_file,
+		.envelope_len = f->encoded.len,
 		.headers_len = f->content.headers_len };
 	uint64_t rest = f->content.body_len - f->content.body_off;
 
@@ -410,13 +443,16 @@ fresh_record(struct fresh *f, struct journal_record *r)
 	h.body_len = f->has_file ? f->content.body_len : rest;
 	h.body_off = f->has_file ? f->content.body_off : 0;
 	message_head_encode(&h, f->head);
-	*r = (struct journal_record){ .type = RECORD_MESSAGE, .id = f->id, .npieces = 3,
+	*r = (struct journal_record){ .type = RECORD_MESSAGE,
+		.id = f->id,
+		.npieces = 3,
 		.pieces = { { .p = f->head, .len = MESSAGE_HEAD },
 		    { .p = f->encoded.p, .len = f->encoded.len },
 		    { .fd = f->content.headers_fd, .len = f->content.headers_len } } };
 	if (!f->has_file)
-		r->pieces[r->npieces++] = (struct journal_piece){ .fd = f->content.body_fd,
-			.off = f->content.body_off, .len = rest };
+		r->pieces[r->npieces++] = (struct journal_piece){
+			.fd = f->content.body_fd, .off = f->content.body_off, .len = rest
+		};
 }
 
 static uint64_t
@@ -627,8 +663,8 @@ content_op_run(void *arg)
 
 	op->content = CONTENT_NONE;
 	if (op->in_journal) {
-		op->result = message_bytes_from_journal(root, &op->seg, op->offset, op->id, &bytes,
-		    &op->err);
+		op->result = message_bytes_from_journal(
+		    root, &op->seg, op->offset, op->id, &bytes, &op->err);
 		if (op->result == 0)
 			op->result = content_make(root, op->id, &bytes, &op->content, &op->err);
 		message_bytes_clear(&bytes);
@@ -711,8 +747,11 @@ struct queue *
 queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const struct journal_io *io,
     struct err *err)
 {
-	struct journal_options jo = { .loop = l, .root_fd = root_fd, .segment_size = conf->segment_size,
-		.minfree = conf->minfree, .io = io };
+	struct journal_options jo = { .loop = l,
+		.root_fd = root_fd,
+		.segment_size = conf->segment_size,
+		.minfree = conf->minfree,
+		.io = io };
 	struct queue *q = x_calloc(1, sizeof *q);
 
 	q->loop = l;
@@ -726,6 +765,7 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 	loop_timer_init(&q->due_timer, l, on_due, q);
 	loop_timer_init(&q->settle_timer, l, on_settle, q);
 	loop_timer_init(&q->pump_timer, l, on_pump, q);
+	loop_timer_init(&q->relocate_timer, l, on_relocate, q);
 	if (prepare_dirs(root_fd, err) < 0 || (q->journal = journal_open(&jo, err)) == NULL)
 		goto fail;
 	q->ids.life = journal_life(q->journal);
@@ -749,6 +789,7 @@ queue_set_ops(struct queue *q, const struct queue_ops *ops, void *arg)
 	q->ops_arg = arg;
 	due_timer_set(q);
 	pump_soon(q);
+	loop_timer_start(&q->relocate_timer, RELOCATE_MS);
 }
 
 void
@@ -756,13 +797,14 @@ queue_drain(struct queue *q)
 {
 	q->is_draining = true;
 	loop_timer_stop(&q->due_timer);
+	loop_timer_stop(&q->relocate_timer);
 }
 
 bool
 queue_is_quiet(const struct queue *q)
 {
 	return q->operations == 0 && TAILQ_EMPTY(&q->settling) &&
-	    (q->journal == NULL || journal_waiting(q->journal) == 0);
+	       (q->journal == NULL || journal_waiting(q->journal) == 0);
 }
 
 static void
@@ -807,5 +849,6 @@ queue_close(struct queue *q)
 	loop_timer_stop(&q->due_timer);
 	loop_timer_stop(&q->settle_timer);
 	loop_timer_stop(&q->pump_timer);
+	loop_timer_stop(&q->relocate_timer);
 	free(q);
 }

@@ -46,7 +46,7 @@ struct queue {
 	struct message_list ready[2]; /* new ones, deferred ones: served in turn */
 	unsigned next_ready;
 	struct message_list settling;
-	struct loop_timer settle_timer, pump_timer;
+	struct loop_timer settle_timer, pump_timer, relocate_timer;
 	size_t active, contents; /* messages loaded; with open content */
 	size_t operations;       /* on disk, under way */
 	struct queue_id_source ids;
@@ -81,7 +81,8 @@ int fresh_fit(const struct queue *q, struct fresh *f, struct err *err);
 /* Is there room for it, and does it fit an entry?  QMGR_OK (its reserve is taken), QMGR_FULL. */
 enum qmgr_status queue_admit(struct queue *q, struct fresh *f);
 /* The record is durable: makes it a message; f is consumed.  queue_begin starts its delivery. */
-struct message *queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_t offset);
+struct message *queue_adopt(
+    struct queue *q, struct fresh *f, struct journal_segment *s, uint32_t offset);
 void queue_begin(struct queue *q, struct message *m);
 /* It will not be committed: gives its reserve back and frees it. */
 void queue_refuse(struct queue *q, struct fresh *f);
@@ -104,12 +105,13 @@ void queue_content_unuse(struct queue *q, struct message *m);
 bool queue_wants_notice(const struct message *m, size_t rcpt, enum notice_kind kind);
 /* f: the notice, to be committed with the outcomes; NULL: there is none to be sent (retry false), or it
  * cannot be made now (retry true). */
-void queue_noticed(struct queue *q, struct message *m, enum notice_kind kind, struct fresh *f, bool retry);
+void queue_noticed(
+    struct queue *q, struct message *m, enum notice_kind kind, struct fresh *f, bool retry);
 
 /* --- the admin's side ----------------------------------------------------------------------------------- */
 /* fn(arg, ok) when it is durable; fn may be NULL. */
-void queue_want(struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok),
-    void *arg);
+void queue_want(
+    struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok), void *arg);
 /* Tries a waiting message now. */
 void queue_flush(struct queue *q, struct message *m);
 

@@ -5,7 +5,12 @@
 
 static const char segment_magic[8] = "ESTFJRNL";
 static const char deferred_magic[8] = "ESTFDEFR";
-enum { VERSION = 1, RECORD_MARK = 0x31434552 /* "REC1" */, SUMMARY_MARK = 0x314d5553, SLOT_MARK = 0x31544c53 };
+enum {
+	VERSION = 1,
+	RECORD_MARK = 0x31434552 /* "REC1" */,
+	SUMMARY_MARK = 0x314d5553,
+	SLOT_MARK = 0x31544c53
+};
 
 static void
 put32(char *to, uint32_t v)
@@ -60,8 +65,11 @@ segment_header_decode(struct view bytes, struct segment_header *out, struct err 
 		return err_set(err, ERR_SYNTAX, "journal: no segment header");
 	if (get32(p + 8) != VERSION)
 		return err_set(err, ERR_SYNTAX, "journal: format version %u", get32(p + 8));
-	*out = (struct segment_header){ .number = get64(p + 16), .salt = get64(p + 24),
-		.size = get64(p + 32), .last_us = get64(p + 40), .made_ms = get64(p + 48) };
+	*out = (struct segment_header){ .number = get64(p + 16),
+		.salt = get64(p + 24),
+		.size = get64(p + 32),
+		.last_us = get64(p + 40),
+		.made_ms = get64(p + 48) };
 	return 0;
 }
 
@@ -87,7 +95,8 @@ head_check(const char *record, uint32_t place)
 }
 
 void
-record_seal(char *record, const struct segment_header *seg, const struct record *r, size_t content_len)
+record_seal(
+    char *record, const struct segment_header *seg, const struct record *r, size_t content_len)
 {
 	size_t size = record_size(content_len);
 	uint32_t place = place_checksum(seg, r->offset);
@@ -109,7 +118,8 @@ record_seal(char *record, const struct segment_header *seg, const struct record 
 }
 
 bool
-record_read_at(struct view bytes, const struct segment_header *seg, size_t offset, struct record *out)
+record_read_at(
+    struct view bytes, const struct segment_header *seg, size_t offset, struct record *out)
 {
 	const char *p = bytes.p;
 	size_t len;
@@ -123,8 +133,10 @@ record_read_at(struct view bytes, const struct segment_header *seg, size_t offse
 	    get32(p) != crc32c(place, p + 4, RECORD_HEADER - 4 + len))
 		return false;
 	*out = (struct record){ .type = (enum record_type)(unsigned char)p[8],
-		.flags = (unsigned char)p[9], .id = { get64(p + 16), get32(p + 24) },
-		.offset = (uint32_t)offset, .batch = get32(p + 28),
+		.flags = (unsigned char)p[9],
+		.id = { get64(p + 16), get32(p + 24) },
+		.offset = (uint32_t)offset,
+		.batch = get32(p + 28),
 		.content = view_make(p + RECORD_HEADER, len) };
 	return true;
 }
@@ -138,7 +150,8 @@ record_read(struct view bytes, const struct segment_header *seg, size_t offset, 
 }
 
 bool
-record_search(struct view bytes, const struct segment_header *seg, size_t offset, struct record *out)
+record_search(
+    struct view bytes, const struct segment_header *seg, size_t offset, struct record *out)
 {
 	offset = (offset + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1);
 	for (; offset < bytes.len; offset += RECORD_ALIGN)
@@ -161,15 +174,19 @@ message_head_encode(const struct message_head *h, char out[MESSAGE_HEAD])
 static int
 message_head_decode(const char *p, struct message_head *h)
 {
-	*h = (struct message_head){ .has_file = p[0] == 1, .envelope_len = get32(p + 4),
-		.headers_len = get64(p + 8), .body_len = get64(p + 16), .body_off = get64(p + 24) };
-	if ((p[0] != 0 && p[0] != 1) || h->body_off > h->body_len || (!h->has_file && h->body_off != 0))
+	*h = (struct message_head){ .has_file = p[0] == 1,
+		.envelope_len = get32(p + 4),
+		.headers_len = get64(p + 8),
+		.body_len = get64(p + 16),
+		.body_off = get64(p + 24) };
+	if ((p[0] != 0 && p[0] != 1) || h->body_off > h->body_len ||
+	    (!h->has_file && h->body_off != 0))
 		return -1;
 	return 0;
 }
 
 int
-message_decode(struct view content, struct message_head *head, struct view *envelope,
+message_record_decode(struct view content, struct message_head *head, struct view *envelope,
     struct view *headers, struct view *body, struct err *err)
 {
 	struct view rest;
@@ -181,7 +198,8 @@ message_decode(struct view content, struct message_head *head, struct view *enve
 	inline_len = head->has_file ? 0 : head->body_len;
 	if (head->envelope_len > rest.len || head->headers_len > rest.len - head->envelope_len ||
 	    inline_len != rest.len - head->envelope_len - head->headers_len)
-		return err_set(err, ERR_SYNTAX, "journal: the parts of a message do not fill its record");
+		return err_set(
+		    err, ERR_SYNTAX, "journal: the parts of a message do not fill its record");
 	*envelope = view_make(rest.p, head->envelope_len);
 	*headers = view_make(rest.p + head->envelope_len, head->headers_len);
 	*body = view_make(headers->p + head->headers_len, inline_len);
@@ -238,8 +256,8 @@ outcomes_next(struct view content, size_t *at, struct outcome *o)
 	p = content.p + 4 + *at * OUTCOME_BYTES;
 	++*at;
 	*o = (struct outcome){ .rcpt = get32(p), .status = (enum rcpt_status)(unsigned char)p[4] };
-	snprintf(o->dsn, sizeof o->dsn, "%u.%u.%u", (unsigned char)p[5] % 10, (get32(p + 8) >> 16) % 1000,
-	    (get32(p + 8) & 0xffff) % 1000);
+	snprintf(o->dsn, sizeof o->dsn, "%u.%u.%u", (unsigned char)p[5] % 10,
+	    (get32(p + 8) >> 16) % 1000, (get32(p + 8) & 0xffff) % 1000);
 	return o->status >= RCPT_SENT && o->status <= RCPT_DELETED ? 1 : -1;
 }
 
@@ -284,21 +302,28 @@ summary_read(const char *p, struct deferred_summary *s)
 {
 	if (get32(p + 4) != SUMMARY_MARK || get32(p) != crc32c(0, p + 4, DEFERRED_SUMMARY - 4))
 		return false;
-	*s = (struct deferred_summary){ .seq = get64(p + 8), .id = { get64(p + 16), get32(p + 24) },
-		.state = (enum deferred_state)get32(p + 28), .next_ms = (int64_t)get64(p + 32),
-		.arrival_ms = (int64_t)get64(p + 40), .size = get64(p + 48), .nrcpts = get32(p + 56),
-		.left = get32(p + 60), .attempts = get32(p + 64) };
+	*s = (struct deferred_summary){ .seq = get64(p + 8),
+		.id = { get64(p + 16), get32(p + 24) },
+		.state = (enum deferred_state)get32(p + 28),
+		.next_ms = (int64_t)get64(p + 32),
+		.arrival_ms = (int64_t)get64(p + 40),
+		.size = get64(p + 48),
+		.nrcpts = get32(p + 56),
+		.left = get32(p + 60),
+		.attempts = get32(p + 64) };
 	return s->state == DEFERRED_WAITING || s->state == DEFERRED_HELD;
 }
 
 int
-deferred_summary_decode(struct view bytes, struct deferred_summary *out, unsigned *copy, struct err *err)
+deferred_summary_decode(
+    struct view bytes, struct deferred_summary *out, unsigned *copy, struct err *err)
 {
 	struct deferred_summary s;
 	bool found = false;
 
 	for (unsigned i = 0; i < 2 && bytes.len >= 2 * DEFERRED_SUMMARY; i++) {
-		if (!summary_read(bytes.p + i * DEFERRED_SUMMARY, &s) || (found && s.seq < out->seq))
+		if (!summary_read(bytes.p + i * DEFERRED_SUMMARY, &s) ||
+		    (found && s.seq < out->seq))
 			continue;
 		*out = s;
 		*copy = i;
@@ -332,8 +357,10 @@ deferred_head_decode(struct view bytes, struct deferred_head *out, struct err *e
 		return err_set(err, ERR_SYNTAX, "deferred file: no intact head");
 	if (get32(p + 8) != VERSION)
 		return err_set(err, ERR_SYNTAX, "deferred file: format version %u", get32(p + 8));
-	*out = (struct deferred_head){ .id = { get64(p + 16), get32(p + 24) }, .nslots = get32(p + 28),
-		.envelope_crc = get32(p + 64), .content_crc = get32(p + 68) };
+	*out = (struct deferred_head){ .id = { get64(p + 16), get32(p + 24) },
+		.nslots = get32(p + 28),
+		.envelope_crc = get32(p + 64),
+		.content_crc = get32(p + 68) };
 	if (message_head_decode(p + 32, &out->message) < 0)
 		return err_set(err, ERR_SYNTAX, "deferred file: malformed head");
 	return 0;
@@ -343,7 +370,7 @@ uint64_t
 deferred_file_size(const struct deferred_head *h)
 {
 	return deferred_envelope_at(h) + h->message.envelope_len + h->message.headers_len +
-	    (h->message.has_file ? 0 : h->message.body_len);
+	       (h->message.has_file ? 0 : h->message.body_len);
 }
 
 static uint32_t
@@ -358,8 +385,8 @@ slot_checksum(const char *slot, struct queue_id id, uint32_t index)
 }
 
 void
-deferred_slot_encode(const struct deferred_slot *s, struct queue_id id, uint32_t index,
-    char out[DEFERRED_SLOT])
+deferred_slot_encode(
+    const struct deferred_slot *s, struct queue_id id, uint32_t index, char out[DEFERRED_SLOT])
 {
 	memset(out, 0, DEFERRED_SLOT);
 	put32(out + 4, SLOT_MARK);
@@ -379,17 +406,20 @@ slot_read(const char *p, struct queue_id id, uint32_t index, struct deferred_slo
 {
 	if (get32(p + 4) != SLOT_MARK || get32(p) != slot_checksum(p, id, index))
 		return false;
-	*s = (struct deferred_slot){ .seq = get64(p + 8), .rcpt = get32(p + 16),
-		.status = (enum rcpt_status)(unsigned char)p[20], .is_delay_told = p[21] != 0,
-		.attempts = get32(p + 24), .last_ms = (int64_t)get64(p + 32) };
+	*s = (struct deferred_slot){ .seq = get64(p + 8),
+		.rcpt = get32(p + 16),
+		.status = (enum rcpt_status)(unsigned char)p[20],
+		.is_delay_told = p[21] != 0,
+		.attempts = get32(p + 24),
+		.last_ms = (int64_t)get64(p + 32) };
 	memcpy(s->dsn, p + 40, sizeof s->dsn - 1);
 	memcpy(s->reason, p + 52, sizeof s->reason - 1);
 	return s->status <= RCPT_DELETED;
 }
 
 int
-deferred_slot_decode(struct view bytes, struct queue_id id, uint32_t index, struct deferred_slot *out,
-    unsigned *copy, struct err *err)
+deferred_slot_decode(struct view bytes, struct queue_id id, uint32_t index,
+    struct deferred_slot *out, unsigned *copy, struct err *err)
 {
 	struct deferred_slot s;
 	bool found = false;
@@ -402,5 +432,7 @@ deferred_slot_decode(struct view bytes, struct queue_id id, uint32_t index, stru
 		*copy = i;
 		found = true;
 	}
-	return found ? 0 : err_set(err, ERR_SYNTAX, "deferred file: recipient %u has no intact slot", index);
+	return found ? 0
+		     : err_set(err, ERR_SYNTAX, "deferred file: recipient %u has no intact slot",
+			   index);
 }

@@ -80,16 +80,17 @@ record_size(size_t content)
 	return (RECORD_HEADER + content + RECORD_ALIGN - 1) & ~(size_t)(RECORD_ALIGN - 1);
 }
 /* Writes the header of a record whose content already stands at record + RECORD_HEADER. */
-void record_seal(char *record, const struct segment_header *seg, const struct record *r,
-    size_t content_len);
+void record_seal(
+    char *record, const struct segment_header *seg, const struct record *r, size_t content_len);
 /* Is there an intact record at this offset of the segment?  bytes: the segment from its start. */
-bool record_read(struct view bytes, const struct segment_header *seg, size_t offset, struct record *out);
+bool record_read(
+    struct view bytes, const struct segment_header *seg, size_t offset, struct record *out);
 /* The same for bytes that begin with the record, which stands at offset of its segment. */
-bool record_read_at(struct view bytes, const struct segment_header *seg, size_t offset,
-    struct record *out);
+bool record_read_at(
+    struct view bytes, const struct segment_header *seg, size_t offset, struct record *out);
 /* Next intact record at or behind offset, looking at every possible place; false: none. */
-bool record_search(struct view bytes, const struct segment_header *seg, size_t offset,
-    struct record *out);
+bool record_search(
+    struct view bytes, const struct segment_header *seg, size_t offset, struct record *out);
 
 /* Content of RECORD_MESSAGE, followed by envelope, headers and, inline, the body from where it goes on. */
 enum { MESSAGE_HEAD = 32 };
@@ -102,7 +103,7 @@ struct message_head {
 };
 void message_head_encode(const struct message_head *h, char out[MESSAGE_HEAD]);
 /* Splits a record's content; -1 (ERR_SYNTAX) unless the parts fill it exactly.  body is empty for a file. */
-int message_decode(struct view content, struct message_head *head, struct view *envelope,
+int message_record_decode(struct view content, struct message_head *head, struct view *envelope,
     struct view *headers, struct view *body, struct err *err);
 
 /* Content of RECORD_OUTCOME: u32 count, then OUTCOME_BYTES each. */
@@ -152,8 +153,8 @@ struct deferred_summary {
 };
 void deferred_summary_encode(const struct deferred_summary *s, char out[DEFERRED_SUMMARY]);
 /* Takes the newer intact copy of bytes 0..511; *copy says which.  -1 (ERR_SYNTAX): both are damaged. */
-int deferred_summary_decode(struct view bytes, struct deferred_summary *out, unsigned *copy,
-    struct err *err);
+int deferred_summary_decode(
+    struct view bytes, struct deferred_summary *out, unsigned *copy, struct err *err);
 
 struct deferred_head {
 	struct queue_id id;
@@ -182,8 +183,8 @@ struct deferred_slot {
 	char reason[DEFERRED_REASON]; /* of the last attempt, cut to fit */
 	uint64_t seq;
 };
-void deferred_slot_encode(const struct deferred_slot *s, struct queue_id id, uint32_t index,
-    char out[DEFERRED_SLOT]);
+void deferred_slot_encode(
+    const struct deferred_slot *s, struct queue_id id, uint32_t index, char out[DEFERRED_SLOT]);
 /* bytes: both copies.  -1 (ERR_SYNTAX): both are damaged. */
 int deferred_slot_decode(struct view bytes, struct queue_id id, uint32_t index,
     struct deferred_slot *out, unsigned *copy, struct err *err);

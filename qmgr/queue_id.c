@@ -44,7 +44,8 @@ void
 queue_id_format(struct queue_id id, char out[QUEUE_ID_TEXT])
 {
 	uint64_t seconds = id.us / MICRO;
-	size_t at = put_number(out, seconds > seconds_max ? seconds_max : seconds, BASE, SECONDS_DIGITS);
+	size_t at =
+	    put_number(out, seconds > seconds_max ? seconds_max : seconds, BASE, SECONDS_DIGITS);
 
 	at += put_number(out + at, id.us % MICRO, BASE, MICRO_DIGITS);
 	out[at++] = 'z';
@@ -55,7 +56,8 @@ queue_id_format(struct queue_id id, char out[QUEUE_ID_TEXT])
 bool
 queue_id_parse(struct view text, struct queue_id *out)
 {
-	const char *z = text.len == 0 || text.len >= QUEUE_ID_TEXT ? NULL : memrchr(text.p, 'z', text.len);
+	const char *z =
+	    text.len == 0 || text.len >= QUEUE_ID_TEXT ? NULL : memrchr(text.p, 'z', text.len);
 	size_t head = z == NULL ? 0 : (size_t)(z - text.p);
 	uint64_t seconds, micro, life;
 	char again[QUEUE_ID_TEXT];

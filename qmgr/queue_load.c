@@ -57,8 +57,8 @@ static int
 load_from_journal(struct load_op *op)
 {
 	struct message_bytes bytes;
-	int r = message_bytes_from_journal(op->q->root_fd, &op->seg, op->m->offset, op->m->id, &bytes,
-	    &op->err);
+	int r = message_bytes_from_journal(
+	    op->q->root_fd, &op->seg, op->m->offset, op->m->id, &bytes, &op->err);
 
 	if (r == 0)
 		r = load_envelope(op, &bytes);
@@ -241,7 +241,7 @@ load_done(void *arg)
 }
 
 void
-message_load(struct queue *q, struct message *m)
+message_load_active(struct queue *q, struct message *m)
 {
 	struct load_op *op = x_calloc(1, sizeof *op);
 
@@ -334,7 +334,7 @@ recover_message(struct recovery *rec, const struct record *r, struct journal_seg
 	if (queue_find(q, r->id) != NULL)
 		return; /* the deferred file wins */
 	arena_init(&arena, ENVELOPE_ARENA);
-	if (message_decode(r->content, &head, &envelope, &headers, &body, &err) < 0 ||
+	if (message_record_decode(r->content, &head, &envelope, &headers, &body, &err) < 0 ||
 	    envelope_decode(envelope, &arena, &env, &err) < 0) {
 		log_error("journal: a message cannot be used: %s", err.text);
 		seg->is_corrupt = true;
@@ -393,6 +393,7 @@ recover_record(void *arg, const struct record *r, struct journal_segment *seg)
 	struct recovery *rec = arg;
 	struct queue *q = rec->q;
 	struct message *m = queue_find(q, r->id);
+	struct err err;
 
 	rec->records++;
 	queue_id_seen(&q->ids, r->id.us);
@@ -410,7 +411,11 @@ recover_record(void *arg, const struct record *r, struct journal_segment *seg)
 		recover_hold(q, m, r->type == RECORD_HOLD);
 		break;
 	case RECORD_DONE:
-		message_gone(q, m);
+		/* a file beside it was written, never became the truth, and would be one when `done` has gone */
+		if (m->segment == NULL && deferred_remove(q->root_fd, m->id, &err) < 0)
+			log_error("%s", err.text);
+		else
+			message_gone(q, m);
 		break;
 	case RECORD_MOVED:
 		/* no such file: it was finished there; a damaged file is another matter */
@@ -430,7 +435,10 @@ remake_file(struct queue *q, struct message *m, struct err *err)
 {
 	struct deferred_summary s = { .id = m->id,
 		.state = m->is_held ? DEFERRED_HELD : DEFERRED_WAITING,
-		.arrival_ms = m->arrival_ms, .size = m->size, .nrcpts = m->nrcpts, .left = m->left };
+		.arrival_ms = m->arrival_ms,
+		.size = m->size,
+		.nrcpts = m->nrcpts,
+		.left = m->left };
 	struct deferred_slot *slots = x_calloc(m->nrcpts, sizeof *slots);
 	struct message_bytes bytes;
 	uint32_t n = 0;
@@ -440,7 +448,8 @@ remake_file(struct queue *q, struct message *m, struct err *err)
 		if (!message_bit(m->finished, i))
 			slots[n++].rcpt = i;
 	s.left = n;
-	r = message_bytes_from_journal(q->root_fd, &m->segment->header, m->offset, m->id, &bytes, err);
+	r = message_bytes_from_journal(
+	    q->root_fd, &m->segment->header, m->offset, m->id, &bytes, err);
 	if (r == 0) {
 		r = deferred_write(q->root_fd, &s, slots, n, &bytes, err);
 		message_bytes_clear(&bytes);
@@ -460,8 +469,8 @@ recover_damaged(struct recovery *rec, struct err *err)
 		queue_id_format(d->id, text);
 		if (deferred_set_aside(rec->q->root_fd, d->id, err) < 0)
 			return -1;
-		log_error("%s: its deferred file is damaged and kept as corrupt/deferred-%s%s", text,
-		    text, m != NULL ? "; the journal has the message" : "");
+		log_error("%s: its deferred file is damaged and kept as corrupt/deferred-%s%s",
+		    text, text, m != NULL ? "; the journal has the message" : "");
 		if (m == NULL || !d->in_journal)
 			continue;
 		if (remake_file(rec->q, m, err) < 0)
@@ -496,7 +505,9 @@ queue_recover(struct queue *q, struct err *err)
 		r = bodies_sweep(q->root_fd, body_is_wanted, q, &orphans, err);
 	free(rec.damaged);
 	if (r == 0)
-		log_info("queue: %zu messages, %u of them deferred; %u journal records read, %u unused "
-			 "bodies removed", queue_count(q), rec.files, rec.records, orphans);
+		log_info(
+		    "queue: %zu messages, %u of them deferred; %u journal records read, %u unused "
+		    "bodies removed",
+		    queue_count(q), rec.files, rec.records, orphans);
 	return r;
 }

@@ -11,7 +11,7 @@ enum { RESOLVE_TIMEOUT_MS = 60000, RESOLVE_MAX = 1000 };
 struct resolved {
 	enum authd_status status;
 	bool is_local;
-	const char *text; /* in the packet: valid during the callback only */
+	const char *text;        /* in the packet: valid during the callback only */
 	struct recipient *rcpts; /* in the arena, strings too */
 	size_t count;
 };

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 
 enum {
-	LOCAL_WINDOW = 200,     /* jobs of one delivery process: what it makes one batch of */
-	JOB_BYTES = 32 * 1024,  /* recipients of one job; the packet has 64 KB */
-	OPENING_MAX = 32,       /* contents read ahead */
+	LOCAL_WINDOW = 200,    /* jobs of one delivery process: what it makes one batch of */
+	JOB_BYTES = 32 * 1024, /* recipients of one job; the packet has 64 KB */
+	OPENING_MAX = 32,      /* contents read ahead */
 	WATCH_MS = 60 * 1000,
-	LOSSES_MAX = 2,         /* after so many dead peers a job is deferred: it may be the cause */
+	LOSSES_MAX = 2, /* after so many dead peers a job is deferred: it may be the cause */
 };
 
 void
@@ -217,7 +217,9 @@ schedule_job_answer(struct schedule *s, struct job *j, const struct attempt *a)
 static void
 job_suspend(struct schedule *s, struct job *j, const char *why)
 {
-	struct attempt a = { .status = DELIVERY_DEFERRED, .dsn = "4.4.1", .relay = "none", .text = why };
+	struct attempt a = {
+		.status = DELIVERY_DEFERRED, .dsn = "4.4.1", .relay = "none", .text = why
+	};
 
 	schedule_job_answer(s, j, &a);
 }
@@ -244,7 +246,9 @@ job_take_back(struct schedule *s, struct job *j)
 void
 schedule_job_requeue(struct schedule *s, struct job *j)
 {
-	struct attempt a = { .status = DELIVERY_DEFERRED, .dsn = "4.3.0", .relay = "none",
+	struct attempt a = { .status = DELIVERY_DEFERRED,
+		.dsn = "4.3.0",
+		.relay = "none",
 		.text = "mail system: the delivering process ended unexpectedly" };
 	size_t open = 0;
 
@@ -435,7 +439,9 @@ schedule_stop(struct schedule *s, struct message *m)
 void
 schedule_content(struct schedule *s, struct message *m)
 {
-	struct attempt a = { .status = DELIVERY_DEFERRED, .dsn = "4.3.0", .relay = "none",
+	struct attempt a = { .status = DELIVERY_DEFERRED,
+		.dsn = "4.3.0",
+		.relay = "none",
 		.text = "mail system: queue file read error" };
 	struct job *j, *next;
 
@@ -485,8 +491,8 @@ on_watch(void *arg)
 	struct map_entry *e;
 	struct peer *p;
 
-	TAILQ_FOREACH(p, &s->relays, link)
-	peer_watch(p, now);
+	TAILQ_FOREACH (p, &s->relays, link)
+		peer_watch(p, now);
 	while ((e = map_next(&s->dests, &w)) != NULL) {
 		struct dest *d = e->value;
 

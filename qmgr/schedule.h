@@ -29,7 +29,8 @@ void schedule_delivery(struct schedule *s, uint32_t uid, int fd);
 struct peer;
 extern const struct ipc_conn_ops schedule_relay_ops;
 struct peer *schedule_relay_new(struct schedule *s);
-void schedule_relay_attach(struct peer *p, struct ipc_edge *edge); /* borrowed for the schedule's life */
+void schedule_relay_attach(
+    struct peer *p, struct ipc_edge *edge); /* borrowed for the schedule's life */
 
 /* The queue's wishes (struct queue_ops). */
 void schedule_start(struct schedule *s, struct message *m);

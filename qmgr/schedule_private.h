@@ -18,7 +18,7 @@ struct job {
 	TAILQ_ENTRY(job) of_holder; /* the flow's jobs while QUEUED, the peer's while FLYING */
 	struct message *m;
 	struct dest *d;
-	struct flow *f; /* while QUEUED */
+	struct flow *f;   /* while QUEUED */
 	struct peer *via; /* while FLYING */
 	enum job_state state;
 	uint32_t number;
@@ -92,8 +92,9 @@ struct schedule {
 void schedule_run_soon(struct schedule *s, int64_t after_ms);
 void schedule_dest_update(struct schedule *s, struct dest *d);
 void schedule_job_requeue(struct schedule *s, struct job *j); /* first in its flow again */
-void schedule_job_answer(struct schedule *s, struct job *j, const struct attempt *a); /* all that are open */
-void schedule_job_done(struct schedule *s, struct job *j);                           /* all are answered */
+void schedule_job_answer(
+    struct schedule *s, struct job *j, const struct attempt *a); /* all that are open */
+void schedule_job_done(struct schedule *s, struct job *j);       /* all are answered */
 void schedule_dest_defer_all(struct schedule *s, struct dest *d, const char *why);
 
 /* peer.c */

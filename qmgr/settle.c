@@ -10,6 +10,7 @@
 #include "qmgr/queue_private.h"
 #include "qmgr/report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { RETRY_MS = 5000, RETRY_NOTICE_MS = 30000 };
@@ -187,7 +188,8 @@ disk_write(struct disk_op *op, const struct message_bytes *bytes)
 
 	for (size_t i = 0; i < op->nchanges; i++)
 		slots[i] = op->changes[i].slot;
-	r = deferred_write(op->q->root_fd, &op->summary, slots, (uint32_t)op->nchanges, bytes, &op->err);
+	r = deferred_write(
+	    op->q->root_fd, &op->summary, slots, (uint32_t)op->nchanges, bytes, &op->err);
 	free(slots);
 	return r;
 }
@@ -196,8 +198,8 @@ static int
 disk_write_from_journal(struct disk_op *op)
 {
 	struct message_bytes bytes;
-	int r = message_bytes_from_journal(op->q->root_fd, &op->seg, op->offset, op->summary.id, &bytes,
-	    &op->err);
+	int r = message_bytes_from_journal(
+	    op->q->root_fd, &op->seg, op->offset, op->summary.id, &bytes, &op->err);
 
 	if (r == 0)
 		r = disk_write(op, &bytes);
@@ -230,8 +232,8 @@ disk_op_run(void *arg)
 		op->result = disk_rewrite(op);
 		break;
 	case DISK_UPDATE:
-		op->result = deferred_update(op->q->root_fd, &op->summary, op->changes, op->nchanges,
-		    &op->err);
+		op->result = deferred_update(
+		    op->q->root_fd, &op->summary, op->changes, op->nchanges, &op->err);
 		break;
 	case DISK_REMOVE:
 		op->result = deferred_remove(op->q->root_fd, op->summary.id, &op->err);
@@ -286,11 +288,14 @@ disk_op_start(struct disk_op *op)
 static void
 fill_slot(const struct rcpt_state *r, uint32_t rcpt, struct deferred_slot *s)
 {
-	*s = (struct deferred_slot){ .rcpt = rcpt, .status = r->status,
-		.is_delay_told = r->is_delay_told, .attempts = r->attempts, .last_ms = r->last_ms };
+	*s = (struct deferred_slot){ .rcpt = rcpt,
+		.status = r->status,
+		.is_delay_told = r->is_delay_told,
+		.attempts = r->attempts,
+		.last_ms = r->last_ms };
 	memcpy(s->dsn, r->dsn, sizeof s->dsn);
 	if (r->reason != NULL)
-		log_quote(s->reason, sizeof s->reason, view_of(r->reason));
+		snprintf(s->reason, sizeof s->reason, "%s", r->reason);
 }
 
 /* A new file gets a slot for everyone who is not finished. */
@@ -301,6 +306,7 @@ disk_op_add_all(struct disk_op *op)
 
 	op->changes = x_calloc(a->env.nrcpts, sizeof *op->changes);
 	for (uint32_t i = 0; i < a->env.nrcpts; i++) {
+		a->rcpts[i].slot = -1;
 		if (a->rcpts[i].status != RCPT_PENDING)
 			continue;
 		a->rcpts[i].slot = (int)op->nchanges;
@@ -318,7 +324,7 @@ disk_op_add_changes(struct disk_op *op, bool sent_only)
 	for (uint32_t i = 0; i < a->env.nrcpts; i++) {
 		const struct rcpt_state *r = &a->rcpts[i];
 		bool is_changed = is_unsaved(r, sent_only, &a->env.rcpts[i]) ||
-		    (!sent_only && r->phase == PHASE_ANSWERED);
+				  (!sent_only && r->phase == PHASE_ANSWERED);
 
 		if (!is_changed || r->slot < 0)
 			continue;
@@ -434,7 +440,12 @@ moved(struct queue *q, struct message *m, struct log_op *op)
 		return;
 	}
 	message_leave_journal(q, m);
-	rest(q, m);
+	if (!m->is_relocated) {
+		rest(q, m);
+		return;
+	}
+	m->is_relocated = false;
+	message_settle_soon(q, m); /* the file does not know what came of the attempt */
 }
 
 static void
@@ -466,7 +477,7 @@ file_written(struct queue *q, struct message *m, struct disk_op *op)
 	if (op->result == 0) {
 		for (size_t i = 0; i < m->active->env.nrcpts; i++)
 			m->active->rcpts[i].is_dirty = false;
-		m->active->is_written = true;
+		m->is_written = true;
 		append_moved(q, m);
 		return;
 	}
@@ -482,7 +493,7 @@ settle_in_journal(struct queue *q, struct message *m)
 
 	for (int i = 0; i < NOTICE_KINDS; i++)
 		has_notice = has_notice || a->notices[i] != NULL;
-	if (a->is_written) {
+	if (m->is_written) {
 		append_moved(q, m);
 	} else if (m->left == 0 || has_notice) {
 		struct log_op *op = log_op_new(q, m, journal_settled);
@@ -563,8 +574,8 @@ settle_in_file(struct queue *q, struct message *m)
 	} else if (m->left == 0) {
 		disk_op_start(disk_op_new(q, m, DISK_REMOVE, 0, file_removed));
 	} else {
-		struct disk_op *op = disk_op_new(q, m, a->needs_rewrite ? DISK_REWRITE : DISK_UPDATE,
-		    a->delay_ms, file_updated);
+		struct disk_op *op = disk_op_new(
+		    q, m, a->needs_rewrite ? DISK_REWRITE : DISK_UPDATE, a->delay_ms, file_updated);
 
 		if (a->needs_rewrite)
 			disk_op_add_all(op);
@@ -580,7 +591,7 @@ expire(struct queue *q, struct message *m)
 {
 	struct active *a = m->active;
 	int64_t lifetime = m->is_bounce || a->env.sender[0] == '\0' ? q->conf.bounce_lifetime_ms
-								      : q->conf.lifetime_ms;
+								    : q->conf.lifetime_ms;
 	bool any = false;
 
 	if (clock_mono_ms() - m->born_ms < lifetime)
@@ -591,7 +602,7 @@ expire(struct queue *q, struct message *m)
 		if (r->status != RCPT_PENDING || r->phase != PHASE_ANSWERED)
 			continue;
 		r->status = RCPT_FAILED;
-		r->is_dirty = r->is_expired = any = true;
+		r->is_dirty = any = true;
 		m->left--;
 	}
 	if (any)
@@ -611,14 +622,14 @@ queue_wants_notice(const struct message *m, size_t rcpt, enum notice_kind kind)
 	switch (kind) {
 	case NOTICE_FAILURE:
 		return r->status == RCPT_FAILED && r->is_dirty &&
-		    (notify == 0 || (notify & NOTIFY_FAILURE) != 0);
+		       (notify == 0 || (notify & NOTIFY_FAILURE) != 0);
 	case NOTICE_DELAY:
-		return r->status == RCPT_PENDING && r->phase == PHASE_ANSWERED && !r->is_delay_told &&
-		    (notify == 0 || (notify & NOTIFY_DELAY) != 0);
+		return r->status == RCPT_PENDING && r->phase == PHASE_ANSWERED &&
+		       !r->is_delay_told && (notify == 0 || (notify & NOTIFY_DELAY) != 0);
 	case NOTICE_SUCCESS:
 		/* a relayed message takes NOTIFY with it (RFC 3461 5.2.1) */
 		return r->status == RCPT_SENT && r->is_dirty && !r->is_relayed &&
-		    (notify & NOTIFY_SUCCESS) != 0;
+		       (notify & NOTIFY_SUCCESS) != 0;
 	case NOTICE_KINDS:
 		break;
 	}
@@ -630,7 +641,7 @@ static bool
 ask_for_notice(struct queue *q, struct message *m)
 {
 	bool is_late = q->conf.delay_warning_ms > 0 && !m->is_held &&
-	    clock_mono_ms() - m->born_ms >= q->conf.delay_warning_ms;
+		       clock_mono_ms() - m->born_ms >= q->conf.delay_warning_ms;
 
 	for (int kind = 0; kind < NOTICE_KINDS; kind++) {
 		if (m->active->notices[kind] != NULL || (kind == NOTICE_DELAY && !is_late))
@@ -647,7 +658,8 @@ ask_for_notice(struct queue *q, struct message *m)
 }
 
 void
-queue_noticed(struct queue *q, struct message *m, enum notice_kind kind, struct fresh *f, bool retry)
+queue_noticed(
+    struct queue *q, struct message *m, enum notice_kind kind, struct fresh *f, bool retry)
 {
 	struct active *a = m->active;
 
@@ -695,7 +707,8 @@ round_over(struct queue *q, struct message *m)
 
 	for (size_t i = 0; i < a->env.nrcpts; i++)
 		was_tried = was_tried || a->rcpts[i].phase == PHASE_ANSWERED;
-	if (a->delay_ms == 0) { /* once a round: outcomes that could not be written bring us here again */
+	if (a->delay_ms ==
+	    0) { /* once a round: outcomes that could not be written bring us here again */
 		m->attempts += was_tried;
 		a->delay_ms = was_tried || m->is_held ? next_delay(q, m) : 1;
 		if (was_tried)
@@ -709,6 +722,80 @@ round_over(struct queue *q, struct message *m)
 		settle_in_journal(q, m);
 	else
 		settle_in_file(q, m);
+}
+
+/* --- out of the way of old segments ----------------------------------------------------------------------- */
+static void
+relocation_ended(struct queue *q, struct message *m)
+{
+	if (m->state == MESSAGE_WAITING && !m->is_held && m->due.at == 0)
+		message_make_ready(q, m); /* it was taken from the ready ones */
+	message_settle_soon(q, m);
+}
+
+static void
+relocation_logged(struct queue *q, struct message *m, struct log_op *op)
+{
+	/* if `moved` could not be written, the end of the round tries again */
+	if (op->entry.status == QMGR_OK) {
+		message_leave_journal(q, m);
+		m->is_relocated = false;
+	}
+	relocation_ended(q, m);
+}
+
+static void
+relocation_written(struct queue *q, struct message *m, struct disk_op *op)
+{
+	struct log_op *next;
+
+	if (op->result < 0) {
+		log_warn("%s: the message stays in the journal", op->err.text);
+		relocation_ended(q, m);
+		return;
+	}
+	for (size_t i = 0; m->active != NULL && i < m->active->env.nrcpts; i++)
+		if (m->active->rcpts[i].slot < 0)
+			m->active->rcpts[i].is_dirty =
+			    false; /* finished before the file was made */
+	m->is_written = m->is_relocated = true;
+	next = log_op_new(q, m, relocation_logged);
+	log_op_add(next, RECORD_MOVED);
+	log_op_start(next, true);
+}
+
+static void
+disk_op_add_unfinished(struct disk_op *op)
+{
+	const struct message *m = op->m;
+
+	op->changes = x_calloc(m->nrcpts, sizeof *op->changes);
+	for (uint32_t i = 0; i < m->nrcpts; i++)
+		if (!message_bit(m->finished, i))
+			op->changes[op->nchanges++].slot.rcpt = i;
+}
+
+/* A message whose first attempt takes long - a slow server, a long queue for its destination - gets its file
+ * before that has ended, so that it does not keep its segment and all younger ones. */
+bool
+message_relocate(struct queue *q, struct message *m)
+{
+	struct active *a = m->active;
+	struct disk_op *op;
+
+	if (m->is_busy || m->is_deleted || m->wants != 0 || m->left == 0 || m->is_written)
+		return false;
+	if (m->state != MESSAGE_READY && (m->state != MESSAGE_ACTIVE || a->open == 0))
+		return false;
+	if (m->state == MESSAGE_READY)
+		message_unready(q, m);
+	op = disk_op_new(q, m, DISK_WRITE, 0, relocation_written);
+	if (a != NULL)
+		disk_op_add_all(op);
+	else
+		disk_op_add_unfinished(op);
+	disk_op_start(op);
+	return true;
 }
 
 /* --- what admins want ------------------------------------------------------------------------------------------------ */
@@ -773,7 +860,8 @@ meet_wants(struct queue *q, struct message *m)
 		log_op_add(op, to_delete ? RECORD_DONE : m->is_held ? RECORD_HOLD : RECORD_RELEASE);
 		log_op_start(op, false);
 	} else {
-		disk_op_start(disk_op_new(q, m, to_delete ? DISK_REMOVE : DISK_UPDATE, 0, want_saved));
+		disk_op_start(
+		    disk_op_new(q, m, to_delete ? DISK_REMOVE : DISK_UPDATE, 0, want_saved));
 	}
 }
 
@@ -781,11 +869,10 @@ void
 message_settle(struct queue *q, struct message *m)
 {
 	struct active *a = m->active;
-	bool is_moving = a != NULL && a->is_written && m->segment != NULL;
 
 	if (m->is_busy || m->state == MESSAGE_READY || m->state == MESSAGE_LOADING)
 		return;
-	if (m->wants != 0 && !m->is_deleted && !is_moving) {
+	if (m->wants != 0 && !m->is_deleted && !m->is_written) {
 		meet_wants(q, m);
 		return;
 	}

@@ -44,7 +44,7 @@ struct submission {
 	uint32_t flags;
 	int content_fd, rcpts_fd; /* owned */
 	uint64_t content_len, rcpts_len;
-	struct fresh *f; /* owned until the commit */
+	struct fresh *f;        /* owned until the commit */
 	const char **addresses; /* owned: asked for; strings in the arena */
 	size_t naddresses, next, answered;
 	struct question questions[ASKED_AT_ONCE];
@@ -155,7 +155,8 @@ add_missing_fields(struct submission *x, struct view message, struct buf *out)
 	buf_printf(out, "Received: by %s (%s, from userid %u)\r\n\tid %s; %s\r\n", c->myhostname,
 	    c->mail_name, (unsigned)x->uid, id, date);
 	if (field_is_missing(message, "Message-Id")) {
-		snprintf(x->message_id, sizeof x->message_id, "<%s.%s@%s>", stamp, id, c->myhostname);
+		snprintf(
+		    x->message_id, sizeof x->message_id, "<%s.%s@%s>", stamp, id, c->myhostname);
 		buf_printf(out, "Message-Id: %s\r\n", x->message_id);
 	} else if (header_find(message, "Message-Id", &f)) {
 		log_quote(x->message_id, sizeof x->message_id, view_trim(f.value));
@@ -166,7 +167,8 @@ add_missing_fields(struct submission *x, struct view message, struct buf *out)
 		if (x->full_name[0] != '\0')
 			buf_printf(out, "From: \"%s\" <%s>\r\n", x->full_name, x->sender);
 		else
-			buf_printf(out, "From: %s\r\n", x->sender[0] != '\0' ? x->sender : "MAILER-DAEMON");
+			buf_printf(out, "From: %s\r\n",
+			    x->sender[0] != '\0' ? x->sender : "MAILER-DAEMON");
 	}
 }
 
@@ -178,7 +180,8 @@ begins_with_field(struct view message)
 	size_t name = 0;
 
 	view_cut(message, '\n', &first, NULL);
-	while (name < first.len && first.p[name] > ' ' && first.p[name] < 0x7f && first.p[name] != ':')
+	while (
+	    name < first.len && first.p[name] > ' ' && first.p[name] < 0x7f && first.p[name] != ':')
 		name++;
 	return name > 0 && name < first.len && first.p[name] == ':';
 }
@@ -313,7 +316,8 @@ on_committed(void *arg, enum qmgr_status status)
 	struct submitted *d = arg;
 
 	if (status != QMGR_OK)
-		fail(d->x, status, status == QMGR_FULL ? "insufficient queue space" : "queue file write error");
+		fail(d->x, status,
+		    status == QMGR_FULL ? "insufficient queue space" : "queue file write error");
 	if (d->x->cb != NULL)
 		d->x->cb(d->x->arg, d->x->status, status == QMGR_OK ? d->id : "", d->x->text);
 	submission_free(d->x);
@@ -326,15 +330,23 @@ commit(struct submission *x)
 	struct fresh *f = x->f;
 	struct submitted *d;
 
-	f->env = (struct envelope){ .sender = arena_strdup(&f->arena, x->sender), .flags = x->flags,
-		.arrival_ms = x->now_ms, .size = f->content.headers_len + f->content.body_len,
-		.envid = "", .client_name = "", .client_address = "", .helo = "", .protocol = "",
-		.sasl_method = "", .sasl_username = "", .nrcpts = x->nrcpts,
+	f->env = (struct envelope){ .sender = arena_strdup(&f->arena, x->sender),
+		.flags = x->flags,
+		.arrival_ms = x->now_ms,
+		.size = f->content.headers_len + f->content.body_len,
+		.envid = "",
+		.client_name = "",
+		.client_address = "",
+		.helo = "",
+		.protocol = "",
+		.sasl_method = "",
+		.sasl_username = "",
+		.nrcpts = x->nrcpts,
 		.rcpts = arena_alloc(&f->arena, x->nrcpts * sizeof *x->rcpts) };
 	if (f->env.sender != NULL && f->env.rcpts != NULL)
 		memcpy(f->env.rcpts, x->rcpts, x->nrcpts * sizeof *x->rcpts);
-	if (f->env.sender == NULL || f->env.rcpts == NULL || envelope_encode(&f->env, &f->encoded) < 0 ||
-	    queue_admit(x->s->q, f) != QMGR_OK) {
+	if (f->env.sender == NULL || f->env.rcpts == NULL ||
+	    envelope_encode(&f->env, &f->encoded) < 0 || queue_admit(x->s->q, f) != QMGR_OK) {
 		fail(x, QMGR_FULL, "insufficient queue space");
 		answer(x);
 		return;
@@ -342,7 +354,8 @@ commit(struct submission *x)
 	d = x_calloc(1, sizeof *d);
 	d->x = x;
 	queue_id_format(f->id, d->id);
-	log_as("pickup", LOG_LEVEL_INFO, "%s: uid=%u from=<%s>", d->id, (unsigned)x->uid, lqs(x->sender));
+	log_as("pickup", LOG_LEVEL_INFO, "%s: uid=%u from=<%s>", d->id, (unsigned)x->uid,
+	    lqs(x->sender));
 	log_as("cleanup", LOG_LEVEL_INFO, "%s: message-id=%s", d->id, x->message_id);
 	x->f = NULL;
 	intake_commit(x->s->q, f, on_committed, d);
@@ -442,7 +455,8 @@ submit_start(struct submit *s, uid_t uid, const char *sender, uint32_t flags, co
 	x->uid = uid;
 	x->sender = x_strdup(sender);
 	x->full_name = x_strndup(full_name, 200);
-	x->flags = flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS);
+	x->flags =
+	    flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS);
 	x->content_fd = content_fd;
 	x->rcpts_fd = rcpts_fd;
 	x->now_ms = clock_wall_ms();

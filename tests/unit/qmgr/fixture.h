@@ -76,7 +76,7 @@ fix_pair(int sv[2])
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
 }
 
-static char *
+static inline char *
 fix_read_fd(int fd, uint64_t from)
 {
 	struct stat st;
@@ -88,7 +88,7 @@ fix_read_fd(int fd, uint64_t from)
 	return p;
 }
 
-static void
+static inline void
 fix_job_content(struct fix_job *j, int headers, int body, uint64_t body_off)
 {
 	char *h = fix_read_fd(headers, 0), *b = fix_read_fd(body, body_off);
@@ -100,7 +100,7 @@ fix_job_content(struct fix_job *j, int headers, int body, uint64_t body_off)
 	close(body);
 }
 
-static void
+static inline void
 fix_on_delivery_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct fixture *f = arg;
@@ -127,7 +127,7 @@ fix_on_delivery_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	}
 }
 
-static void
+static inline void
 fix_on_relay_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct fixture *f = arg;
@@ -157,7 +157,7 @@ fix_on_relay_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	}
 }
 
-static void
+static inline void
 fix_on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct fixture *f = arg;
@@ -179,7 +179,7 @@ fix_on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_conn_reply(c, in->id, &o);
 }
 
-static void
+static inline void
 fix_on_close(void *arg, struct ipc_conn *c, const struct err *why)
 {
 	struct fixture *f = arg;
@@ -211,7 +211,7 @@ static const struct ipc_conn_ops fix_relay_ops = { fix_relay_rows, fix_on_close 
 static const struct ipc_conn_ops fix_authd_ops = { fix_authd_rows, fix_on_close };
 static const struct ipc_conn_ops fix_client_ops = { NULL, fix_on_close };
 
-static void
+static inline void
 fix_want_delivery(void *arg, uint32_t uid, uint32_t gid)
 {
 	struct fixture *f = arg;
@@ -227,25 +227,25 @@ fix_want_delivery(void *arg, uint32_t uid, uint32_t gid)
 	schedule_delivery(f->schedule, uid, sv[0]);
 }
 
-static void
+static inline void
 fix_start_op(void *arg, struct message *m)
 {
 	schedule_start(((struct fixture *)arg)->schedule, m);
 }
 
-static void
+static inline void
 fix_stop_op(void *arg, struct message *m)
 {
 	schedule_stop(((struct fixture *)arg)->schedule, m);
 }
 
-static void
+static inline void
 fix_content_op(void *arg, struct message *m)
 {
 	schedule_content(((struct fixture *)arg)->schedule, m);
 }
 
-static void
+static inline void
 fix_notify_op(void *arg, struct message *m, enum notice_kind kind)
 {
 	notices_notify(((struct fixture *)arg)->notices, m, kind);
@@ -255,9 +255,11 @@ fix_notify_op(void *arg, struct message *m, enum notice_kind kind)
 static inline void
 fix_start(struct fixture *f)
 {
-	static const struct queue_ops ops = { fix_start_op, fix_stop_op, fix_content_op, fix_notify_op };
-	struct submit_conf uc = { .myhostname = "mx.example.test", .myorigin = "example.test",
-		.mail_name = "Estafeta" };
+	static const struct queue_ops ops = { fix_start_op, fix_stop_op, fix_content_op,
+		fix_notify_op };
+	struct submit_conf uc = {
+		.myhostname = "mx.example.test", .myorigin = "example.test", .mail_name = "Estafeta"
+	};
 	struct intake_conf ic = { 0 };
 	struct peer *p;
 	struct err err;
@@ -301,13 +303,13 @@ fix_run(struct fixture *f, bool (*is_done)(struct fixture *f))
 	}
 }
 
-static bool
+static inline bool
 fix_is_quiet(struct fixture *f)
 {
 	return queue_is_quiet(f->queue);
 }
 
-static bool
+static inline bool
 fix_is_empty(struct fixture *f)
 {
 	return queue_is_quiet(f->queue) && queue_count(f->queue) == 0;
@@ -353,13 +355,14 @@ fix_stop(struct fixture *f)
 	ipc_conn_close(f->authd);
 	ipc_conn_close(f->delivery);
 	f->smtpd = f->tool = f->relay = f->authd = f->delivery = NULL;
+	f->queue = NULL;
+	fix_forget_jobs(f);
 }
 
 static inline void
 fix_restart(struct fixture *f)
 {
 	fix_stop(f);
-	fix_forget_jobs(f);
 	fix_start(f);
 }
 
@@ -373,21 +376,29 @@ fix_setup(void **state)
 	f->root_fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	f->loop = loop_new();
 	f->jobs = x_calloc(FIX_JOBS, sizeof *f->jobs);
-	f->qc = (struct queue_conf){ .segment_size = 1 << 20, .active_limit = 1000,
-		.content_limit = 200, .min_backoff_ms = 300000, .max_backoff_ms = 4000000,
-		.lifetime_ms = 432000000, .bounce_lifetime_ms = 432000000 };
-	f->sc = (struct schedule_conf){ .concurrency_limit = 20, .initial_concurrency = 5,
-		.recipient_limit = 50, .min_backoff_ms = 300000, .max_backoff_ms = 4000000,
+	f->qc = (struct queue_conf){ .segment_size = 1 << 20,
+		.active_limit = 1000,
+		.content_limit = 200,
+		.min_backoff_ms = 300000,
+		.max_backoff_ms = 4000000,
+		.lifetime_ms = 432000000,
+		.bounce_lifetime_ms = 432000000 };
+	f->sc = (struct schedule_conf){ .concurrency_limit = 20,
+		.initial_concurrency = 5,
+		.recipient_limit = 50,
+		.min_backoff_ms = 300000,
+		.max_backoff_ms = 4000000,
 		.relayhost = "" };
-	f->nc = (struct notices_conf){ .myhostname = "mx.example.test", .mail_name = "Estafeta",
-		.bounce_size_limit = 50000 };
+	f->nc = (struct notices_conf){
+		.myhostname = "mx.example.test", .mail_name = "Estafeta", .bounce_size_limit = 50000
+	};
 	f->resolve_status = AUTHD_OK;
 	f->resolve_transport = TRANSPORT_VIRTUAL;
 	*state = f;
 	return 0;
 }
 
-static int
+static inline int
 fix_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
@@ -403,7 +414,6 @@ fix_teardown(void **state)
 
 	if (f->queue != NULL)
 		fix_stop(f);
-	fix_forget_jobs(f);
 	free(f->jobs);
 	loop_free(f->loop);
 	close(f->root_fd);
@@ -420,7 +430,7 @@ struct fix_reply {
 	int fd;
 };
 
-static void
+static inline void
 fix_on_begun(void *arg, struct ipc_in *in)
 {
 	struct fix_reply *r = arg;
@@ -434,7 +444,7 @@ fix_on_begun(void *arg, struct ipc_in *in)
 	snprintf(r->text, sizeof r->text, "%s", ipc_get_str(in));
 }
 
-static void
+static inline void
 fix_on_status(void *arg, struct ipc_in *in)
 {
 	struct fix_reply *r = arg;
@@ -447,7 +457,7 @@ fix_on_status(void *arg, struct ipc_in *in)
 	snprintf(r->text, sizeof r->text, "%s", ipc_get_str(in));
 }
 
-static void
+static inline void
 fix_on_fd(void *arg, struct ipc_in *in)
 {
 	struct fix_reply *r = arg;
@@ -496,8 +506,11 @@ static inline size_t
 fix_envelope(const struct fix_mail *m, struct buf *out)
 {
 	struct recipient rcpts[FIX_RCPTS];
-	struct envelope e = { .sender = m->sender, .flags = m->flags, .arrival_ms = clock_wall_ms(),
-		.size = strlen(m->headers) + strlen(m->body), .rcpts = rcpts };
+	struct envelope e = { .sender = m->sender,
+		.flags = m->flags,
+		.arrival_ms = clock_wall_ms(),
+		.size = strlen(m->headers) + strlen(m->body),
+		.rcpts = rcpts };
 
 	for (; m->rcpts[e.nrcpts] != NULL; e.nrcpts++) {
 		const char *to = m->rcpts[e.nrcpts];
@@ -505,7 +518,9 @@ fix_envelope(const struct fix_mail *m, struct buf *out)
 
 		rcpts[e.nrcpts] = (struct recipient){ .address = smtp ? to + 5 : to,
 			.transport = smtp ? TRANSPORT_SMTP : TRANSPORT_VIRTUAL,
-			.notify = m->notify, .uid = 5000, .gid = 5000 };
+			.notify = m->notify,
+			.uid = 5000,
+			.gid = 5000 };
 	}
 	assert_int_equal(envelope_encode(&e, out), 0);
 	return e.nrcpts;
@@ -546,7 +561,8 @@ fix_commit(struct fixture *f, const struct fix_mail *m, char id[QUEUE_ID_TEXT], 
 	memcpy(id, r->id, QUEUE_ID_TEXT);
 	buf_init(&envelope, 60000);
 	fix_envelope(m, &envelope);
-	fix_send_commit(f, id, buf_view(&envelope), strlen(m->headers), strlen(m->body), headers, body, r);
+	fix_send_commit(
+	    f, id, buf_view(&envelope), strlen(m->headers), strlen(m->body), headers, body, r);
 	buf_clear(&envelope);
 	close(headers);
 	close(body);
@@ -566,7 +582,8 @@ fix_send(struct fixture *f, const struct fix_mail *m, char id[QUEUE_ID_TEXT])
 
 /* --- delivery's and relay's side ---------------------------------------------------------------------------- */
 static inline void
-fix_answer(struct fix_job *j, size_t rcpt, enum delivery_status status, const char *dsn, const char *text)
+fix_answer(
+    struct fix_job *j, size_t rcpt, enum delivery_status status, const char *dsn, const char *text)
 {
 	struct ipc_out o;
 
@@ -578,7 +595,9 @@ fix_answer(struct fix_job *j, size_t rcpt, enum delivery_status status, const ch
 	ipc_put_str(&o, text);
 	if (j->is_relay) {
 		ipc_put_str(&o, "mx.remote.test[192.0.2.1]:25");
-		ipc_put_u32(&o, status == DELIVERY_SENT ? 250 : status == DELIVERY_DEFERRED ? 450 : 550);
+		ipc_put_u32(&o, status == DELIVERY_SENT       ? 250
+				: status == DELIVERY_DEFERRED ? 450
+							      : 550);
 		ipc_put_u32(&o, 20);
 		ipc_put_u32(&o, 30);
 		ipc_put_u32(&o, 1);
@@ -599,7 +618,7 @@ fix_answer_all(struct fixture *f, enum delivery_status status, const char *dsn, 
 	}
 }
 
-static bool
+static inline bool
 fix_has_open_job(struct fixture *f)
 {
 	for (size_t i = 0; i < f->njobs; i++)

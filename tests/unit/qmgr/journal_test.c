@@ -20,7 +20,8 @@
 enum { SEGMENT = 64 * 1024, SMALL = 16 * 1024, RECORDS = 4096, TIMEOUT_MS = 20000 };
 
 /* --- system calls that fail on demand ------------------------------------------------------------------- */
-static atomic_int syncs, fail_sync_at, fail_sync_count, fail_write_at, writes, fail_fsync, sync_delay_us;
+static atomic_int syncs, fail_sync_at, fail_sync_count, fail_write_at, writes, fail_fsync,
+    sync_delay_us;
 
 static int
 counting_fdatasync(int fd)
@@ -155,8 +156,9 @@ on_record(void *arg, const struct record *r, struct journal_segment *s)
 static void
 open_only(struct bench *b, int root_fd, uint64_t size)
 {
-	struct journal_options o = { .loop = b->loop, .root_fd = root_fd, .segment_size = size,
-		.io = &test_io };
+	struct journal_options o = {
+		.loop = b->loop, .root_fd = root_fd, .segment_size = size, .io = &test_io
+	};
 	struct err err;
 
 	b->nseen = 0;
@@ -219,7 +221,9 @@ prepare(struct bench *b, struct place *place, enum record_type type, size_t len)
 	a->hold = type == RECORD_MESSAGE;
 	snprintf(a->text, sizeof a->text, "message %llu", (unsigned long long)place->us);
 	a->entry.nrecords = 1;
-	a->entry.records[0] = (struct journal_record){ .type = type, .id = { place->us, 1 }, .npieces = 2,
+	a->entry.records[0] = (struct journal_record){ .type = type,
+		.id = { place->us, 1 },
+		.npieces = 2,
 		.pieces = { { .p = a->text, .len = 20 }, { .p = filler, .len = len } } };
 	a->entry.done = on_done;
 	a->entry.arg = a;
@@ -478,6 +482,8 @@ test_broken_and_repaired(void **state)
 	wait_for(b, &p, 1);
 	assert_int_equal(p.status, QMGR_TEMP);
 	/* the void went to the one spare; now that is poisoned, too */
+	while (atomic_load(&syncs) < 2 && clock_mono_ms() < deadline)
+		loop_run_once(b->loop, false);
 	reset_io();
 	atomic_store(&fail_fsync, 1);
 	atomic_store(&fail_sync_at, 1);
@@ -554,8 +560,11 @@ test_reopen(void **state)
 		snprintf(path, sizeof path, "%s/journal/%016llx", b->dir, (unsigned long long)n);
 		unlink(path);
 	}
-	o = (struct journal_options){ .loop = b->loop, .root_fd = b->root_fd, .segment_size = SEGMENT,
-		.minfree = UINT64_MAX / 4, .io = &test_io };
+	o = (struct journal_options){ .loop = b->loop,
+		.root_fd = b->root_fd,
+		.segment_size = SEGMENT,
+		.minfree = UINT64_MAX / 4,
+		.io = &test_io };
 	for (int i = 1; i < 3; i++) {
 		b->nseen = 0;
 		b->j = journal_open(&o, &err);
@@ -643,7 +652,8 @@ test_truncation(void **state)
 
 	make_image(b, p, 12, &im);
 	quiet_stderr();
-	for (size_t len = 0; len < p[11].offset + 200; len += len < SEGMENT_RECORDS_AT - 100 ? 61 : 1) {
+	for (size_t len = 0; len < p[11].offset + 200;
+	     len += len < SEGMENT_RECORDS_AT - 100 ? 61 : 1) {
 		replay_image(b, &im, len);
 		for (size_t i = 0; i < 12; i++)
 			assert_int_equal(saw(b, p[i].us), p[i].offset + RECORD_HEADER + 30 <= len);

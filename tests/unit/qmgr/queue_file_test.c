@@ -6,7 +6,8 @@
 
 #include <cmocka.h>
 
-static const struct segment_header seg = { 7, 0x1122334455667788ULL, 65536, 1795419943000000ULL, 5 };
+static const struct segment_header seg = { 7, 0x1122334455667788ULL, 65536, 1795419943000000ULL,
+	5 };
 
 static void
 test_segment_header(void **state)
@@ -21,7 +22,8 @@ test_segment_header(void **state)
 	assert_memory_equal(&out, &seg, sizeof seg);
 	for (size_t i = 0; i < sizeof bytes * 8; i++) {
 		bytes[i / 8] ^= (char)(1 << i % 8);
-		assert_int_equal(segment_header_decode(view_make(bytes, sizeof bytes), &out, NULL), -1);
+		assert_int_equal(
+		    segment_header_decode(view_make(bytes, sizeof bytes), &out, NULL), -1);
 		bytes[i / 8] ^= (char)(1 << i % 8);
 	}
 	assert_int_equal(segment_header_decode(view_make(bytes, 63), &out, NULL), -1);
@@ -30,8 +32,11 @@ test_segment_header(void **state)
 static size_t
 make_record(char *segment, size_t offset, const char *content)
 {
-	struct record r = { .type = RECORD_OUTCOME, .flags = RECORD_MORE, .id = { 99, 3 },
-		.offset = (uint32_t)offset, .batch = 4096 };
+	struct record r = { .type = RECORD_OUTCOME,
+		.flags = RECORD_MORE,
+		.id = { 99, 3 },
+		.offset = (uint32_t)offset,
+		.batch = 4096 };
 
 	memcpy(segment + offset + RECORD_HEADER, content, strlen(content));
 	record_seal(segment + offset, &seg, &r, strlen(content));
@@ -100,23 +105,31 @@ test_message(void **state)
 	(void)state;
 	memcpy(bytes + MESSAGE_HEAD, "envheadbodyX", 12);
 	message_head_encode(&h, bytes);
-	assert_int_equal(message_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), 0);
+	assert_int_equal(
+	    message_record_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), 0);
 	assert_true(view_eq_str(e, "env") && view_eq_str(hd, "head") && view_eq_str(b, "bodyX"));
 	for (size_t len = 0; len < sizeof bytes; len++)
-		assert_int_equal(message_decode(view_make(bytes, len), &back, &e, &hd, &b, NULL), -1);
+		assert_int_equal(
+		    message_record_decode(view_make(bytes, len), &back, &e, &hd, &b, NULL), -1);
 	h.body_off = 1; /* inline bodies have none */
 	message_head_encode(&h, bytes);
-	assert_int_equal(message_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), -1);
-	h = (struct message_head){ .has_file = true, .envelope_len = 3, .headers_len = 9,
-		.body_len = 1000000, .body_off = 10 };
+	assert_int_equal(
+	    message_record_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), -1);
+	h = (struct message_head){ .has_file = true,
+		.envelope_len = 3,
+		.headers_len = 9,
+		.body_len = 1000000,
+		.body_off = 10 };
 	message_head_encode(&h, bytes);
-	assert_int_equal(message_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), 0);
+	assert_int_equal(
+	    message_record_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), 0);
 	message_head_encode(&back, again);
 	assert_memory_equal(bytes, again, MESSAGE_HEAD);
 	assert_int_equal(b.len, 0);
 	h.headers_len = UINT64_MAX;
 	message_head_encode(&h, bytes);
-	assert_int_equal(message_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), -1);
+	assert_int_equal(
+	    message_record_decode(view_make(bytes, sizeof bytes), &back, &e, &hd, &b, NULL), -1);
 }
 
 static void
@@ -150,8 +163,15 @@ test_outcomes(void **state)
 static void
 test_summary(void **state)
 {
-	struct deferred_summary s = { .id = { 5, 1 }, .state = DEFERRED_HELD, .next_ms = -1,
-		.arrival_ms = 77, .size = 1ULL << 40, .nrcpts = 9, .left = 8, .attempts = 3, .seq = 4 };
+	struct deferred_summary s = { .id = { 5, 1 },
+		.state = DEFERRED_HELD,
+		.next_ms = -1,
+		.arrival_ms = 77,
+		.size = 1ULL << 40,
+		.nrcpts = 9,
+		.left = 8,
+		.attempts = 3,
+		.seq = 4 };
 	struct deferred_summary out;
 	char both[2 * DEFERRED_SUMMARY], again[DEFERRED_SUMMARY];
 	unsigned copy = 9;
@@ -161,26 +181,35 @@ test_summary(void **state)
 	s.seq = 5;
 	s.attempts = 4;
 	deferred_summary_encode(&s, both + DEFERRED_SUMMARY);
-	assert_int_equal(deferred_summary_decode(view_make(both, sizeof both), &out, &copy, NULL), 0);
+	assert_int_equal(
+	    deferred_summary_decode(view_make(both, sizeof both), &out, &copy, NULL), 0);
 	assert_int_equal(copy, 1);
 	deferred_summary_encode(&out, again);
 	assert_memory_equal(both + DEFERRED_SUMMARY, again, sizeof again);
-	for (size_t i = 0; i < DEFERRED_SUMMARY * 8; i++) { /* the newer is torn: the older counts */
+	for (size_t i = 0; i < DEFERRED_SUMMARY * 8;
+	     i++) { /* the newer is torn: the older counts */
 		both[DEFERRED_SUMMARY + i / 8] ^= (char)(1 << i % 8);
-		assert_int_equal(deferred_summary_decode(view_make(both, sizeof both), &out, &copy, NULL), 0);
+		assert_int_equal(
+		    deferred_summary_decode(view_make(both, sizeof both), &out, &copy, NULL), 0);
 		assert_int_equal(copy, 0);
 		assert_int_equal(out.attempts, 3);
 		both[DEFERRED_SUMMARY + i / 8] ^= (char)(1 << i % 8);
 	}
 	memset(both, 0, sizeof both);
-	assert_int_equal(deferred_summary_decode(view_make(both, sizeof both), &out, &copy, NULL), -1);
+	assert_int_equal(
+	    deferred_summary_decode(view_make(both, sizeof both), &out, &copy, NULL), -1);
 }
 
 static void
 test_slot(void **state)
 {
-	struct deferred_slot s = { .rcpt = 3, .status = RCPT_PENDING, .is_delay_told = true, .attempts = 2,
-		.last_ms = 1234567890123, .dsn = "4.4.1", .seq = 8 };
+	struct deferred_slot s = { .rcpt = 3,
+		.status = RCPT_PENDING,
+		.is_delay_told = true,
+		.attempts = 2,
+		.last_ms = 1234567890123,
+		.dsn = "4.4.1",
+		.seq = 8 };
 	struct queue_id id = { 5, 1 }, other = { 6, 1 };
 	struct deferred_slot out;
 	char pair[2 * DEFERRED_SLOT] = { 0 };
@@ -189,18 +218,22 @@ test_slot(void **state)
 	(void)state;
 	memset(s.reason, 'r', sizeof s.reason - 1);
 	deferred_slot_encode(&s, id, 11, pair);
-	assert_int_equal(deferred_slot_decode(view_make(pair, sizeof pair), id, 11, &out, &copy, NULL), 0);
+	assert_int_equal(
+	    deferred_slot_decode(view_make(pair, sizeof pair), id, 11, &out, &copy, NULL), 0);
 	assert_int_equal(copy, 0);
 	assert_int_equal(out.rcpt, 3);
 	assert_true(out.is_delay_told);
 	assert_int_equal(out.last_ms, s.last_ms);
 	assert_string_equal(out.reason, s.reason);
 	assert_string_equal(out.dsn, "4.4.1");
-	assert_int_equal(deferred_slot_decode(view_make(pair, sizeof pair), id, 12, &out, &copy, NULL), -1);
-	assert_int_equal(deferred_slot_decode(view_make(pair, sizeof pair), other, 11, &out, &copy, NULL), -1);
+	assert_int_equal(
+	    deferred_slot_decode(view_make(pair, sizeof pair), id, 12, &out, &copy, NULL), -1);
+	assert_int_equal(
+	    deferred_slot_decode(view_make(pair, sizeof pair), other, 11, &out, &copy, NULL), -1);
 	for (size_t i = 0; i < DEFERRED_SLOT * 8; i++) {
 		pair[i / 8] ^= (char)(1 << i % 8);
-		assert_int_equal(deferred_slot_decode(view_make(pair, sizeof pair), id, 11, &out, &copy, NULL),
+		assert_int_equal(
+		    deferred_slot_decode(view_make(pair, sizeof pair), id, 11, &out, &copy, NULL),
 		    -1);
 		pair[i / 8] ^= (char)(1 << i % 8);
 	}
@@ -209,8 +242,11 @@ test_slot(void **state)
 static void
 test_head(void **state)
 {
-	struct deferred_head h = { .id = { 5, 1 }, .nslots = 3, .message = { .envelope_len = 10,
-		.headers_len = 20, .body_len = 30 }, .envelope_crc = 1, .content_crc = 2 };
+	struct deferred_head h = { .id = { 5, 1 },
+		.nslots = 3,
+		.message = { .envelope_len = 10, .headers_len = 20, .body_len = 30 },
+		.envelope_crc = 1,
+		.content_crc = 2 };
 	struct deferred_head out;
 	char bytes[DEFERRED_HEAD], again[DEFERRED_HEAD];
 

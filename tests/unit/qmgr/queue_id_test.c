@@ -34,7 +34,8 @@ test_round_trip(void **state)
 		char text[QUEUE_ID_TEXT];
 
 		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-		id = (struct queue_id){ x >> (x % 40) % 1000000000000000000ULL, (uint32_t)(x >> 3) };
+		id =
+		    (struct queue_id){ x >> (x % 40) % 1000000000000000000ULL, (uint32_t)(x >> 3) };
 		if (id.us == 0 || id.us / 1000000 > 1028071702527ULL)
 			continue;
 		queue_id_format(id, text);
@@ -47,9 +48,10 @@ test_round_trip(void **state)
 static void
 test_refused(void **state)
 {
-	static const char *const bad[] = { "", "z", "abc", "0000100011", "0000100011z", "000100011z1",
-		"0000100011za", "00001A0011z1", "00000100011z1", "0000100011z01", "0000100011z1 ",
-		"../../etc/passwd", "0000100011z10000000000000000", "0000000000z1" };
+	static const char *const bad[] = { "", "z", "abc", "0000100011", "0000100011z",
+		"000100011z1", "0000100011za", "00001A0011z1", "00000100011z1", "0000100011z01",
+		"0000100011z1 ", "../../etc/passwd", "0000100011z10000000000000000",
+		"0000000000z1" };
 	struct queue_id id;
 
 	(void)state;

@@ -2,7 +2,8 @@
 #include "tests/unit/qmgr/fixture.h"
 
 static const struct fix_mail plain = { .sender = "alice@example.test",
-	.headers = "Received: x\r\n", .body = "Subject: hi\r\n\r\nhello\r\n",
+	.headers = "Received: x\r\n",
+	.body = "Subject: hi\r\n\r\nhello\r\n",
 	.rcpts = { "bob@example.test" } };
 
 static struct message *

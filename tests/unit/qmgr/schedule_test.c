@@ -1,0 +1,376 @@
+/* Concurrency, feedback, dead destinations, turns of destinations and senders, lost peers. */
+#include "tests/unit/qmgr/fixture.h"
+
+static struct fix_mail
+mail_to(const char *sender, const char *rcpt)
+{
+	return (struct fix_mail){ .sender = sender,
+		.headers = "Received: x\r\n",
+		.body = "Subject: hi\r\n\r\nhello\r\n",
+		.rcpts = { rcpt } };
+}
+
+static size_t
+open_jobs(struct fixture *f, const char *nexthop)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->njobs; i++)
+		n += !f->jobs[i].is_answered &&
+		     (nexthop == NULL || strcmp(f->jobs[i].nexthop, nexthop) == 0);
+	return n;
+}
+
+static void
+answer_relay(
+    struct fix_job *j, enum delivery_status status, const char *dsn, const char *text, bool dead)
+{
+	for (size_t i = 0; i < j->nrcpts; i++) {
+		struct ipc_out o;
+
+		ipc_out_init(&o, RELAY_RESULT);
+		ipc_put_u32(&o, j->number);
+		ipc_put_u32(&o, j->rcpts[i].number);
+		ipc_put_u32(&o, status);
+		ipc_put_str(&o, dsn);
+		ipc_put_str(&o, text);
+		ipc_put_str(&o, dead ? "none" : "mx.remote.test[192.0.2.1]:25");
+		for (int k = 0; k < 4; k++)
+			ipc_put_u32(&o, 0);
+		ipc_put_u32(&o, dead ? 1 : 0);
+		assert_int_equal(ipc_conn_send(j->conn, &o), 0);
+	}
+	j->is_answered = true;
+}
+
+/* A first job, answered: the connection has proved that somebody serves it. */
+static void
+prove_relay(struct fixture *f)
+{
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@first.test");
+	char id[QUEUE_ID_TEXT];
+
+	fix_send(f, &m, id);
+	answer_relay(fix_next_job(f), DELIVERY_SENT, "2.0.0", "ok", false);
+	fix_run(f, fix_is_empty);
+	fix_forget_jobs(f);
+}
+
+static void
+test_window(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	char id[QUEUE_ID_TEXT];
+
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 60; i++)
+		fix_send(f, &m, id);
+	fix_turn(f, 30);
+	assert_int_equal(open_jobs(f, NULL), 5); /* at first contact */
+	for (int round = 0; round < 8; round++) {
+		size_t had = f->njobs;
+
+		for (size_t i = 0; i < had; i++)
+			if (!f->jobs[i].is_answered)
+				answer_relay(&f->jobs[i], DELIVERY_SENT, "2.0.0", "ok", false);
+		fix_turn(f, 30);
+		assert_true(open_jobs(f, NULL) <= 20);
+	}
+	assert_int_equal(f->njobs, 60);
+	fix_run(f, fix_is_empty);
+}
+
+/* An unproved relay connection gets one job: it may sit in a backlog that nobody serves. */
+static void
+test_unproved(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT], to[64];
+
+	fix_start(f);
+	for (int i = 0; i < 10; i++) {
+		struct fix_mail m;
+
+		snprintf(to, sizeof to, "smtp:a@d%d.test", i);
+		m = mail_to("x@example.test", to);
+		fix_send(f, &m, id);
+	}
+	fix_turn(f, 30);
+	assert_int_equal(f->njobs, 1);
+	answer_relay(&f->jobs[0], DELIVERY_SENT, "2.0.0", "ok", false);
+	fix_turn(f, 30);
+	assert_int_equal(f->njobs, 10);
+}
+
+static bool
+all_wait(struct fixture *f)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	while ((e = map_next(&f->queue->messages, &w)) != NULL)
+		if (((struct message *)e->value)->state != MESSAGE_WAITING)
+			return false;
+	return queue_is_quiet(f->queue);
+}
+
+/* A window's worth of failures in a row: the rest is deferred unattempted, and so is what comes later. */
+static void
+test_dead_destination(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	struct fix_mail other = mail_to("x@example.test", "smtp:a@other.test");
+	char id[QUEUE_ID_TEXT];
+	size_t tried;
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 40; i++)
+		fix_send(f, &m, id);
+	for (int i = 0; i < 10 && open_jobs(f, NULL) > 0; i++) {
+		size_t had = f->njobs;
+
+		for (size_t k = 0; k < had; k++)
+			if (!f->jobs[k].is_answered)
+				answer_relay(&f->jobs[k], DELIVERY_DEFERRED, "4.4.1",
+				    "connect to mx.remote.test: Connection refused", true);
+		fix_turn(f, 30);
+	}
+	fix_run(f, all_wait);
+	tried = f->njobs;
+	assert_in_range(tried, 5, 12);
+	assert_int_equal(queue_count(f->queue), 40);
+	fix_send(f, &m, id);
+	fix_run(f, all_wait);
+	assert_int_equal(f->njobs, tried);
+	while ((e = map_next(&f->queue->messages, &w)) != NULL) {
+		struct deferred_file file;
+
+		assert_int_equal(
+		    deferred_load(f->root_fd, ((struct message *)e->value)->id, &file, NULL), 0);
+		assert_non_null(strstr(file.slots[0].reason, "Connection refused"));
+		deferred_file_clear(&file);
+	}
+	/* nobody else suffers */
+	fix_send(f, &other, id);
+	assert_string_equal(fix_next_job(f)->nexthop, "other.test");
+	fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	/* forgiven, it is tried with one job at first */
+	fix_forget_jobs(f);
+	schedule_forgive(f->schedule);
+	w = (struct map_walk){ 0 };
+	while ((e = map_next(&f->queue->messages, &w)) != NULL)
+		queue_flush(f->queue, e->value);
+	fix_turn(f, 100);
+	assert_int_equal(open_jobs(f, "remote.test"), 1);
+	for (int i = 0; i < 200 && queue_count(f->queue) > 0; i++) {
+		for (size_t k = 0; k < f->njobs; k++)
+			if (!f->jobs[k].is_answered)
+				answer_relay(&f->jobs[k], DELIVERY_SENT, "2.0.0", "ok", false);
+		fix_turn(f, 20);
+	}
+	fix_run(f, fix_is_empty);
+}
+
+/* Many messages to one destination, one to another: the other does not wait for the many; and of two
+ * senders to one destination, one does not wait for the other's flood. */
+static void
+test_turns(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT], small[QUEUE_ID_TEXT];
+	struct fix_mail flood = mail_to("spam@example.test", "smtp:a@busy.test");
+	struct fix_mail one = mail_to("nice@example.test", "smtp:a@busy.test");
+	struct fix_mail other = mail_to("nice@example.test", "smtp:a@quiet.test");
+	size_t at = 0;
+
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 50; i++)
+		fix_send(f, &flood, id);
+	fix_send(f, &one, small);
+	fix_send(f, &other, id);
+	fix_turn(f, 50);
+	assert_int_equal(open_jobs(f, "quiet.test"), 1);
+	for (int i = 0; i < 100 && queue_count(f->queue) > 0; i++) {
+		for (size_t k = 0; k < f->njobs; k++) {
+			if (f->jobs[k].is_answered)
+				continue;
+			answer_relay(&f->jobs[k], DELIVERY_SENT, "2.0.0", "ok", false);
+			break;
+		}
+		fix_turn(f, 5);
+	}
+	while (strcmp(f->jobs[at].id, small) != 0)
+		at++;
+	assert_true(at < 15);
+	for (int i = 0; i < 300 && queue_count(f->queue) > 0; i++) {
+		for (size_t k = 0; k < f->njobs; k++)
+			if (!f->jobs[k].is_answered)
+				answer_relay(&f->jobs[k], DELIVERY_SENT, "2.0.0", "ok", false);
+		fix_turn(f, 5);
+	}
+	fix_run(f, fix_is_empty);
+}
+
+static void
+test_recipient_limit(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", NULL);
+	static char to[45][40];
+	char id[QUEUE_ID_TEXT];
+	size_t rcpts = 0;
+
+	f->sc.recipient_limit = 10;
+	for (size_t i = 0; i < 45; i++) {
+		snprintf(to[i], sizeof to[i], "u%zu@example.test", i);
+		m.rcpts[i] = to[i];
+	}
+	fix_start(f);
+	fix_send(f, &m, id);
+	fix_turn(f, 50);
+	assert_int_equal(f->njobs, 5);
+	for (size_t i = 0; i < 5; i++)
+		rcpts += f->jobs[i].nrcpts;
+	assert_int_equal(rcpts, 45);
+	/* some are answered, then a crash: only the others are tried again */
+	for (size_t i = 0; i < 3; i++)
+		for (size_t k = 0; k < f->jobs[i].nrcpts; k++)
+			fix_answer(&f->jobs[i], k, DELIVERY_SENT, "2.0.0", "ok");
+	fix_turn(f, 300);
+	fix_restart(f);
+	fix_turn(f, 50);
+	rcpts = 0;
+	for (size_t i = 0; i < f->njobs; i++)
+		rcpts += f->jobs[i].nrcpts;
+	assert_int_equal(rcpts, 15);
+	fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	fix_run(f, fix_is_empty);
+}
+
+static void
+test_relayhost(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	char id[QUEUE_ID_TEXT];
+
+	f->sc.relayhost = "[Smart.host]:587";
+	fix_start(f);
+	fix_send(f, &m, id);
+	assert_string_equal(fix_next_job(f)->nexthop, "[smart.host]:587");
+}
+
+/* A message that kills whoever delivers it is put aside after some tries. */
+static void
+test_killer_message(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "bob@example.test");
+	char id[QUEUE_ID_TEXT];
+	int kills = 0;
+
+	fix_start(f);
+	fix_send(f, &m, id);
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS;
+	     !all_wait(f) && clock_mono_ms() < end;) {
+		fix_turn(f, 5);
+		if (f->delivery == NULL || !fix_has_open_job(f))
+			continue;
+		fix_next_job(f)->is_answered = true;
+		ipc_conn_close(f->delivery);
+		f->delivery = NULL;
+		kills++;
+	}
+	assert_in_range(kills, 2, 5);
+	assert_int_equal(queue_count(f->queue), 1);
+}
+
+/* Answers nobody asked for cost the peer its connection, and nobody his mail. */
+static void
+test_lying_peer(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "bob@example.test");
+	char id[QUEUE_ID_TEXT];
+
+	fix_start(f);
+	fix_send(f, &m, id);
+	for (int i = 0; i < 2; i++) {
+		struct fix_job *j = fix_next_job(f), lie = *j;
+
+		if (i == 0)
+			lie.number += 7;
+		else
+			lie.rcpts[0].number += 7;
+		fix_answer(&lie, 0, DELIVERY_SENT, "2.0.0", "ok");
+		j->is_answered = true;
+		for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; f->delivery != NULL;) {
+			assert_true(clock_mono_ms() < end);
+			fix_turn(f, 1);
+		}
+	}
+	fix_answer(fix_next_job(f), 0, DELIVERY_SENT, "2.0.0", "ok");
+	fix_run(f, fix_is_empty);
+}
+
+static void
+test_no_delivery_process(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "bob@example.test");
+	char id[QUEUE_ID_TEXT];
+
+	f->delivery_refused = true;
+	fix_start(f);
+	fix_send(f, &m, id);
+	fix_run(f, all_wait);
+	assert_int_equal(queue_count(f->queue), 1);
+}
+
+/* Enhanced codes that do not fit the verdict, and texts full of poison. */
+static void
+test_foreign_text(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	char id[QUEUE_ID_TEXT];
+	struct queue_id q;
+	struct deferred_file file;
+
+	fix_start(f);
+	fix_send(f, &m, id);
+	answer_relay(fix_next_job(f), DELIVERY_DEFERRED, "5.7.1", "no\r\nQUIT\x01\xff % \\", false);
+	fix_run(f, all_wait);
+	assert_true(queue_id_parse(view_of(id), &q));
+	assert_int_equal(deferred_load(f->root_fd, q, &file, NULL), 0);
+	assert_string_equal(file.slots[0].dsn, "4.0.0");
+	/* quoted twice would be wrong: what is stored is what is shown */
+	assert_string_equal(file.slots[0].reason, "no\\015\\012QUIT\\001\\377 % \\134");
+	deferred_file_clear(&file);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_window, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_unproved, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_dead_destination, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_turns, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_recipient_limit, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_relayhost, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_killer_message, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_lying_peer, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_no_delivery_process, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_foreign_text, fix_setup, fix_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
