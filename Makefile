@@ -90,6 +90,11 @@ check: deps-test
 	$(MAKE) -j$(shell nproc) all unit layers
 	$(MAKE) integration
 
+# The same under AddressSanitizer and UndefinedBehaviorSanitizer; slower, so not part of check.
+check-sanitize: deps-test
+	$(MAKE) -j$(shell nproc) SAN=address,undefined all unit
+	TEST_TIME_FACTOR=4 $(MAKE) SAN=address,undefined integration
+
 deps:
 	sh conf/install-deps.sh build
 deps-test:
@@ -119,4 +124,4 @@ clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all unit fuzz layers demo check deps deps-test integration install uninstall clean
+.PHONY: all unit fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
