@@ -327,6 +327,7 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 {
 	struct walk w = { .conf = c, .source = s, .out = out };
 	struct step first = { 0 };
+	bool is_bare = strchr(address, '@') == NULL, ours;
 	int r = -1;
 
 	*out = (struct resolution){ 0 };
@@ -336,8 +337,14 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 	first.address = normalize(&out->arena, c, view_of(address), err);
 	if (first.address == NULL)
 		goto out;
-	out->is_local = is_ours(c, first.address);
+	/* RFC 5321 4.5.1: a name without a domain is a name of this machine, "postmaster" above all */
+	ours = is_ours(c, first.address);
+	out->is_local = ours || is_bare;
 	r = out->is_local ? expand(&w, &first, err) : deliver_to(&w, first.address, err);
+	/* one that no alias leads away would only be relayed back to us */
+	if (r == 0 && is_bare && !ours && out->count == 1 &&
+	    strcmp(out->results[0].address, first.address) == 0)
+		out->is_known = false;
 	if (r == 0 && !out->is_known)
 		out->count = 0;
 out:

@@ -181,6 +181,24 @@ cases(void **state)
 	}
 }
 
+/* RFC 5321 4.5.1: also where the origin is no domain of ours. */
+static void
+bare_names_are_ours(void **state)
+{
+	const char *origin = conf.origin;
+	struct resolution r;
+	struct err e;
+
+	(void)state;
+	conf.origin = "elsewhere.test";
+	assert_string_equal(resolve("postmaster"), "v:bob@example.test:2001 ");
+	assert_string_equal(resolve("somebody"), "NO");
+	assert_int_equal(resolve_address(&conf, &source, "somebody", &r, &e), 0);
+	assert_true(r.is_local);
+	resolution_clear(&r);
+	conf.origin = origin;
+}
+
 static void
 bounds(void **state)
 {
@@ -227,6 +245,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cases, setup, teardown),
+		cmocka_unit_test_setup_teardown(bare_names_are_ours, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(mailboxes, setup, teardown),
 	};
