@@ -99,12 +99,13 @@ class LoopbackAddress:
 
 
 def make_certificate(directory, name, ip, key_type="ec"):
-    """Self-signed certificate and key as cert.pem and key.pem."""
+    """Self-signed certificate and key as cert.pem and key.pem; the address stands as a name too, for clients
+    (mbsync) that compare nothing but names."""
     newkey = ["-newkey", "rsa:2048"] if key_type == "rsa" else [
         "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     subprocess.run(
         ["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=" + name,
-         "-addext", "subjectAltName=DNS:%s,IP:%s" % (name, ip), "-keyout", directory / "key.pem",
+         "-addext", "subjectAltName=DNS:%s,IP:%s,DNS:%s" % (name, ip, ip), "-keyout", directory / "key.pem",
          "-out", directory / "cert.pem", *newkey],
         check=True, capture_output=True)
     os.chmod(directory / "key.pem", 0o600)
