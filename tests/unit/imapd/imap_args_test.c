@@ -271,7 +271,7 @@ test_seqset_bomb(void **state)
 
 	(void)state;
 	while (len + 5 < sizeof text)
-		len += (size_t)sprintf(text + len, "%s1:*", len ? "," : "");
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s1:*", len ? "," : "");
 	p = args_of(text);
 	assert_true(imap_args_seqset(&p, &set));
 	imap_seqset_resolve(&set, 100);
