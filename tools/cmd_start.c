@@ -100,7 +100,7 @@ tool_cmd_start(struct tool *t, int argc, char **argv)
 	close(pair[0]);
 	if (r == 0)
 		return EX_OK;
-	tool_complain("start: %s", text);
+	tool_complain("start: %s; see %s", text, conf_str(&t->conf, "log_file"));
 	end_master(pid);
 	return EX_UNAVAILABLE;
 }

@@ -179,11 +179,23 @@ add_service(struct master_cf *m, struct view logical, const char *file, int line
 	return 0;
 }
 
+/* A login front without the sessions it hands its clients to would refuse every one of them. */
+static bool
+is_needed(const struct master_cf *m, enum role r)
+{
+	enum role front = r == ROLE_IMAPD ? ROLE_IMAPD_LOGIN : r == ROLE_POP3D ? ROLE_POP3D_LOGIN : ROLE_COUNT;
+
+	for (size_t i = 0; i < m->count; i++)
+		if (m->services[i].role == front)
+			return true;
+	return r != ROLE_MASTER && role_row(r)->is_required;
+}
+
 static int
 check_complete(const struct master_cf *m, const char *file, struct err *err)
 {
 	for (int r = 0; r < ROLE_COUNT; r++) {
-		bool found = r == ROLE_MASTER || !role_row((enum role)r)->is_required;
+		bool found = !is_needed(m, (enum role)r);
 
 		for (size_t i = 0; i < m->count && !found; i++)
 			found = m->services[i].role == (enum role)r;

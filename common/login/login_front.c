@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { TLS_RETRY_MS = 5000 };
+enum { TLS_RETRY_MS = 500 };
 
 static void
 front_update_accept(struct login_front *f)

@@ -194,10 +194,11 @@ master_cf_is_read(void **state)
 		view_of("# comment\n"
 			"127.0.0.1:25 inet n - y - 3 smtpd -o smtpd_submission=yes\n"
 			"   -o { login_greeting = two words } -o mynetworks=10.0.0.0/8,192.168.0.0/16\n"
-			"[::1]:993 inet n - y - - imapd-login -o tls_wrappermode=yes\n" REQUIRED),
+			"[::1]:993 inet n - y - - imapd-login -o tls_wrappermode=yes\n"
+			"imapd unix y - y - - imapd\n" REQUIRED),
 		"master.cf", &e),
 	    0);
-	assert_int_equal(m.count, 9);
+	assert_int_equal(m.count, 10);
 	assert_string_equal(m.services[0].host, "127.0.0.1");
 	assert_string_equal(m.services[0].port, "25");
 	assert_int_equal(m.services[0].maxproc, 3);
@@ -235,6 +236,7 @@ master_cf_faults_are_named(void **state)
 		{ "25 inet n - y - - smtpd\n25 inet n - y - - smtpd\n" REQUIRED,
 		    "master.cf:2: service 25 stands already in line 1" },
 		{ "25 inet n - y - - smtpd\n", "master.cf: no service runs log" },
+		{ "143 inet n - y - - imapd-login\n" REQUIRED, "master.cf: no service runs imapd" },
 	};
 	struct err e;
 
