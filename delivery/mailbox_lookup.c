@@ -146,7 +146,7 @@ entry_ask(struct entry *e)
 		return;
 	ipc_out_init(&o, AUTHD_MAILBOX);
 	ipc_put_str(&o, e->address);
-	e->call = ipc_edge_call(m->edge, &o, "usuus", left, on_answer, e);
+	e->call = ipc_edge_ask(m->edge, &o, "usuus", left, on_answer, e);
 }
 
 static void

@@ -10,7 +10,7 @@ resolve_ask(struct ipc_edge *authd, const char *address, void (*cb)(void *arg, s
 	ipc_out_init(&o, AUTHD_RESOLVE);
 	ipc_put_str(&o, address);
 	ipc_put_u32(&o, 0);
-	return ipc_edge_call(authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, cb, arg);
+	return ipc_edge_ask(authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, cb, arg);
 }
 
 static void

@@ -105,6 +105,6 @@ smtpd_rcpt_lookup(struct smtpd_session *s, const char *address)
 	ipc_out_init(&o, AUTHD_RESOLVE);
 	ipc_put_str(&o, address);
 	ipc_put_u32(&o, 0);
-	s->call = ipc_edge_call(
+	s->call = ipc_edge_ask(
 	    s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, on_resolved, s);
 }

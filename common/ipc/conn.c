@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 enum {
-	BACKLOG_MAX = 4 << 20,  /* bytes a peer may leave unread before it is dropped */
-	PACKETS_PER_TURN = 32,  /* so that one busy peer does not starve the others */
+	BACKLOG_MAX = 4 << 20, /* bytes a peer may leave unread before it is dropped */
+	PACKETS_PER_TURN = 32, /* so that one busy peer does not starve the others */
 	CALL_HASH = 64,
+	ASKED_MAX = 3, /* a question that kills its server must not do so for ever */
 };
 
 struct packet {
@@ -31,8 +32,11 @@ STAILQ_HEAD(packet_list, packet);
 
 struct ipc_call {
 	LIST_ENTRY(ipc_call) link;
-	struct ipc_conn *conn; /* NULL: lost, the callback comes from the timer */
+	/* with its connection, or with the edge that asks it again; else the callback comes from the timer */
+	bool is_listed;
 	uint32_t id;
+	unsigned asked;          /* times; 0: not to be asked again */
+	struct ipc_out question; /* kept while it may be asked again */
 	const char *signature;
 	void (*cb)(void *arg, struct ipc_in *in);
 	void *arg;
@@ -48,10 +52,10 @@ struct ipc_conn {
 	struct ipc_edge *edge; /* borrowed: whose present connection this is, or NULL */
 	unsigned state;
 	bool paused;
-	bool dying;      /* on_close is on its way */
+	bool dying; /* on_close is on its way */
 	void (*on_free)(void *arg);
 	void *on_free_arg;
-	bool *gone;      /* set to true when the connection is freed inside a handler */
+	bool *gone; /* set to true when the connection is freed inside a handler */
 	struct err why;
 	struct loop_watch watch;
 	struct loop_timer die;
@@ -65,6 +69,8 @@ struct ipc_edge {
 	struct loop *loop;
 	char *path; /* owned; NULL for a handed descriptor */
 	struct ipc_conn *conn;
+	struct call_list lost; /* questions whose connection ended before the answer */
+	struct loop_timer ask_again;
 	struct ipc_conn_ops ops;
 	void *arg;
 };
@@ -105,7 +111,9 @@ ipc_recv_packet(int fd, void *p, size_t cap, int fds[IPC_MAX_FDS], unsigned *nfd
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { p, cap };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space,
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
 		.msg_controllen = sizeof control.space };
 	ssize_t n;
 
@@ -150,13 +158,36 @@ packet_free(struct packet *p)
 }
 
 static void
+call_unlist(struct ipc_call *call)
+{
+	if (call->is_listed)
+		LIST_REMOVE(call, link);
+	call->is_listed = false;
+}
+
+static void
+call_list_in(struct ipc_call *call, struct call_list *list)
+{
+	LIST_INSERT_HEAD(list, call, link);
+	call->is_listed = true;
+}
+
+static void
+call_free(struct ipc_call *call)
+{
+	loop_timer_stop(&call->timer);
+	call_unlist(call);
+	ipc_out_clear(&call->question);
+	free(call);
+}
+
+static void
 call_finish(struct ipc_call *call, struct ipc_in *in)
 {
 	loop_timer_stop(&call->timer);
-	if (call->conn != NULL)
-		LIST_REMOVE(call, link);
+	call_unlist(call);
 	call->cb(call->arg, in);
-	free(call);
+	call_free(call);
 }
 
 static void
@@ -165,26 +196,28 @@ on_call_timer(void *arg)
 	call_finish(arg, NULL);
 }
 
-/* Takes every pending call from the connection; each is told from the loop, never from here. */
+/* Takes every pending call from the connection, and the connection from its edge.  A question goes to the edge, to be
+ * asked again; who made another call is told from the loop, never from here. */
 static void
-calls_fail(struct ipc_conn *c)
+conn_leave_edge(struct ipc_conn *c)
 {
+	struct ipc_edge *e = c->edge;
+
 	for (size_t i = 0; i < CALL_HASH; i++) {
 		struct ipc_call *call;
 
 		while ((call = LIST_FIRST(&c->calls[i])) != NULL) {
-			LIST_REMOVE(call, link);
-			call->conn = NULL;
-			loop_timer_soon(&call->timer);
+			call_unlist(call);
+			if (e == NULL || call->asked == 0 || call->asked == ASKED_MAX) {
+				loop_timer_soon(&call->timer);
+				continue;
+			}
+			call_list_in(call, &e->lost);
+			loop_timer_soon(&e->ask_again);
 		}
 	}
-}
-
-static void
-conn_leave_edge(struct ipc_conn *c)
-{
-	if (c->edge != NULL)
-		c->edge->conn = NULL;
+	if (e != NULL)
+		e->conn = NULL;
 	c->edge = NULL;
 }
 
@@ -196,7 +229,6 @@ conn_free(struct ipc_conn *c)
 	conn_leave_edge(c);
 	if (c->gone != NULL)
 		*c->gone = true;
-	calls_fail(c);
 	loop_watch_set(&c->watch, 0);
 	loop_timer_stop(&c->die);
 	while ((p = STAILQ_FIRST(&c->backlog)) != NULL) {
@@ -215,7 +247,6 @@ on_die(void *arg)
 	struct ipc_conn *c = arg;
 
 	conn_leave_edge(c);
-	calls_fail(c);
 	if (c->ops.on_close != NULL)
 		c->ops.on_close(c->arg, c, &c->why);
 	conn_free(c);
@@ -280,9 +311,9 @@ conn_answered(struct ipc_conn *c, struct ipc_in *in)
 	struct ipc_call *call;
 	struct err e;
 
-	LIST_FOREACH(call, &c->calls[in->id % CALL_HASH], link)
-	if (call->id == in->id)
-		break;
+	LIST_FOREACH (call, &c->calls[in->id % CALL_HASH], link)
+		if (call->id == in->id)
+			break;
 	if (call == NULL)
 		return; /* cancelled or timed out before the answer came */
 	if (ipc_in_check(in, call->signature, &e) < 0) {
@@ -534,34 +565,36 @@ call_new(struct loop *l, const char *signature, void (*cb)(void *arg, struct ipc
 	return call;
 }
 
+/* Sends the call's message (cleared); the call then waits with the connection, or fails from its timer.  A question
+ * waits with a broken connection too, whose end has it asked again. */
+static void
+conn_ask(struct ipc_conn *c, struct ipc_call *call, struct ipc_out *o)
+{
+	if (++c->next_id == 0)
+		c->next_id = 1;
+	call->id = c->next_id;
+	if (conn_send_id(c, call->id, o) < 0 && !(c->dying && call->asked > 0))
+		loop_timer_soon(&call->timer);
+	else
+		call_list_in(call, &c->calls[call->id % CALL_HASH]);
+}
+
 struct ipc_call *
 ipc_conn_call(struct ipc_conn *c, struct ipc_out *o, const char *signature, int64_t timeout_ms,
     void (*cb)(void *arg, struct ipc_in *in), void *arg)
 {
 	struct ipc_call *call = call_new(c->loop, signature, cb, arg);
 
-	if (++c->next_id == 0)
-		c->next_id = 1;
-	call->id = c->next_id;
-	if (conn_send_id(c, call->id, o) < 0) {
-		loop_timer_soon(&call->timer);
-		return call;
-	}
-	call->conn = c;
-	LIST_INSERT_HEAD(&c->calls[call->id % CALL_HASH], call, link);
 	loop_timer_start(&call->timer, timeout_ms);
+	conn_ask(c, call, o);
 	return call;
 }
 
 void
 ipc_call_cancel(struct ipc_call *call)
 {
-	if (call == NULL)
-		return;
-	loop_timer_stop(&call->timer);
-	if (call->conn != NULL)
-		LIST_REMOVE(call, link);
-	free(call);
+	if (call != NULL)
+		call_free(call);
 }
 
 static void
@@ -571,16 +604,46 @@ edge_adopt(struct ipc_edge *e, int fd)
 	e->conn->edge = e;
 }
 
+static void
+edge_ask(struct ipc_edge *e, struct ipc_call *call)
+{
+	struct ipc_out o;
+
+	if (ipc_edge_connect(e, NULL) < 0) {
+		loop_timer_soon(&call->timer);
+		return;
+	}
+	call->asked++;
+	ipc_out_init(&o, call->question.type);
+	buf_append(&o.body, call->question.body.p, call->question.body.len);
+	conn_ask(e->conn, call, &o);
+}
+
+static void
+on_ask_again(void *arg)
+{
+	struct ipc_edge *e = arg;
+	struct ipc_call *call;
+
+	while ((call = LIST_FIRST(&e->lost)) != NULL) {
+		call_unlist(call);
+		edge_ask(e, call);
+	}
+}
+
 struct ipc_edge *
 ipc_edge_new(struct loop *l, const char *path, const struct ipc_conn_ops *ops, void *arg)
 {
 	struct ipc_edge *e = x_calloc(1, sizeof *e);
 
 	e->loop = l;
-	e->path = x_strdup(path);
+	if (path != NULL)
+		e->path = x_strdup(path);
 	if (ops != NULL)
 		e->ops = *ops;
 	e->arg = arg;
+	LIST_INIT(&e->lost);
+	loop_timer_init(&e->ask_again, l, on_ask_again, e);
 	return e;
 }
 
@@ -596,9 +659,16 @@ ipc_edge_new_fd(struct loop *l, int fd, const struct ipc_conn_ops *ops, void *ar
 void
 ipc_edge_free(struct ipc_edge *e)
 {
+	struct ipc_call *call;
+
 	if (e == NULL)
 		return;
 	ipc_conn_close(e->conn);
+	while ((call = LIST_FIRST(&e->lost)) != NULL) {
+		call_unlist(call);
+		loop_timer_soon(&call->timer);
+	}
+	loop_timer_stop(&e->ask_again);
 	free(e->path);
 	free(e);
 }
@@ -639,6 +709,23 @@ ipc_edge_call(struct ipc_edge *e, struct ipc_out *o, const char *signature, int6
 	ipc_out_clear(o);
 	call = call_new(e->loop, signature, cb, arg);
 	loop_timer_soon(&call->timer);
+	return call;
+}
+
+struct ipc_call *
+ipc_edge_ask(struct ipc_edge *e, struct ipc_out *o, const char *signature, int64_t timeout_ms,
+    void (*cb)(void *arg, struct ipc_in *in), void *arg)
+{
+	struct ipc_call *call = call_new(e->loop, signature, cb, arg);
+
+	if (o->nfds > 0)
+		bug("ipc: a question carries no descriptors");
+	call->question = *o;
+	loop_timer_start(&call->timer, timeout_ms);
+	if (o->failed)
+		loop_timer_soon(&call->timer);
+	else
+		edge_ask(e, call);
 	return call;
 }
 
@@ -717,7 +804,8 @@ ipc_connect_path(const char *path, struct err *err)
 		err_sys(err, ERR_TEMP, "open %s", dir);
 		goto out;
 	}
-	n = snprintf(sun.sun_path, sizeof sun.sun_path, "/proc/self/fd/%d/%s", dirfd, basename(base));
+	n = snprintf(
+	    sun.sun_path, sizeof sun.sun_path, "/proc/self/fd/%d/%s", dirfd, basename(base));
 	if (n < 0 || (size_t)n >= sizeof sun.sun_path) {
 		err_set(err, ERR_LIMIT, "socket name too long: %s", path);
 		goto out;

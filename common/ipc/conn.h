@@ -79,6 +79,10 @@ struct ipc_edge *ipc_edge_new_fd(struct loop *l, int fd, const struct ipc_conn_o
 void ipc_edge_free(struct ipc_edge *e);
 struct ipc_call *ipc_edge_call(struct ipc_edge *e, struct ipc_out *o, const char *signature,
     int64_t timeout_ms, void (*cb)(void *arg, struct ipc_in *in), void *arg);
+/* As ipc_edge_call, for a question: a request without descriptors that changes nothing at the server.  It is asked again
+ * (twice at most, within its time-out) when the connection ends before the answer: the server was exchanged or died. */
+struct ipc_call *ipc_edge_ask(struct ipc_edge *e, struct ipc_out *o, const char *signature,
+    int64_t timeout_ms, void (*cb)(void *arg, struct ipc_in *in), void *arg);
 int ipc_edge_send(struct ipc_edge *e, struct ipc_out *o);
 /* The present connection, NULL while there is none. */
 struct ipc_conn *ipc_edge_conn(struct ipc_edge *e);

@@ -116,7 +116,7 @@ dns_lookup(struct ipc_edge *dnsd, const char *name, enum dns_type type,
 	/* a message that is marked as failed is never sent: the callback still comes from the loop */
 	if (q->is_malformed)
 		o.failed = true;
-	q->call = ipc_edge_call(dnsd, &o, DNS_ANSWER_SIG, LOOKUP_TIMEOUT_MS, on_reply, q);
+	q->call = ipc_edge_ask(dnsd, &o, DNS_ANSWER_SIG, LOOKUP_TIMEOUT_MS, on_reply, q);
 	return q;
 }
 

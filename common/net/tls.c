@@ -77,7 +77,7 @@ tls_sign(const unsigned char spki_hash[KEY_SPKI_HASH], unsigned scheme, const vo
 	ipc_put_bytes(&o, spki_hash, KEY_SPKI_HASH);
 	ipc_put_u32(&o, scheme);
 	ipc_put_bytes(&o, tbs, tbs_len);
-	op->call = ipc_edge_call(tls.keyd, &o, "ub", SIGN_TIMEOUT_MS, on_signed, op);
+	op->call = ipc_edge_ask(tls.keyd, &o, "ub", SIGN_TIMEOUT_MS, on_signed, op);
 	while (op->call != NULL && !tls.is_aborting)
 		if (ASYNC_pause_job() != 1)
 			break;
@@ -327,7 +327,7 @@ tls_server_new(const char *cert_file, const struct conf *conf,
 	r->arg = arg;
 	ipc_out_init(&o, KEYD_CHAIN);
 	ipc_put_str(&o, cert_file);
-	(void)ipc_edge_call(tls.keyd, &o, "u(b)", CHAIN_TIMEOUT_MS, on_chain, r);
+	(void)ipc_edge_ask(tls.keyd, &o, "u(b)", CHAIN_TIMEOUT_MS, on_chain, r);
 }
 
 struct tls_context *

@@ -2,6 +2,7 @@
 #include "common/ipc/conn.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -391,6 +392,65 @@ test_edge_reconnects(void **state)
 	rmdir(dir);
 }
 
+/* A question outlives two servers that end before they answer; who ends three times is not asked a fourth time. */
+static void
+test_question_is_asked_again(void **state)
+{
+	struct side *s = *state;
+	char dir[] = "/tmp/conn_test.XXXXXX", path[64];
+	struct ipc_edge *e;
+	struct ipc_conn *c;
+	struct ipc_out o;
+	int fd;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/edge", dir);
+	fd = listen_at(path);
+	e = ipc_edge_new(s->loop, path, NULL, NULL);
+	for (unsigned deaths = 1; deaths <= 3; deaths++) {
+		s->replies = s->nulls = 0;
+		ipc_out_init(
+		    &o, deaths == 2 ? ECHO : SILENT); /* the second dies with the question unread */
+		if (deaths == 2)
+			ipc_put_u32(&o, 7);
+		ipc_edge_ask(e, &o, "u", TIMEOUT_MS, on_reply, s);
+		for (unsigned i = 0; i < deaths; i++) {
+			struct pollfd ready = { .fd = fd, .events = POLLIN };
+
+			s->handled = 0;
+			while (poll(&ready, 1, 0) == 0)
+				loop_run_once(s->loop, false);
+			c = ipc_conn_new(
+			    s->loop, accept4(fd, NULL, NULL, SOCK_CLOEXEC), &server_ops, s);
+			if (deaths != 2)
+				RUN_UNTIL(s, s->handled == 1);
+			ipc_conn_close(c);
+			RUN_UNTIL(s, ipc_edge_conn(e) == NULL);
+		}
+		if (deaths == 3) {
+			RUN_UNTIL(s, s->nulls == 1);
+			break;
+		}
+		RUN_UNTIL(s, ipc_edge_conn(e) != NULL);
+		if (deaths == 1) { /* lost for good: asked again of an edge that is freed */
+			ipc_edge_free(e);
+			RUN_UNTIL(s, s->nulls == 1);
+			close(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
+			e = ipc_edge_new(s->loop, path, NULL, NULL);
+			continue;
+		}
+		c = ipc_conn_new(s->loop, accept4(fd, NULL, NULL, SOCK_CLOEXEC), &server_ops, s);
+		RUN_UNTIL(s, s->replies == 1);
+		assert_int_equal(s->last, 8);
+		ipc_conn_close(c);
+		RUN_UNTIL(s, ipc_edge_conn(e) == NULL);
+	}
+	ipc_edge_free(e);
+	close(fd);
+	unlink(path);
+	rmdir(dir);
+}
+
 static void
 test_edge_of_descriptor(void **state)
 {
@@ -432,6 +492,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_backlog, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_edge_reconnects, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_question_is_asked_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_edge_of_descriptor, setup, teardown),
 	};
 
