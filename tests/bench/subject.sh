@@ -1,12 +1,14 @@
 #!/bin/sh
 # The instance that a benchmark rig measures, on a loopback address of its own.
-# usage: subject.sh up | down | fresh | reset | env      (env prints the rig's target file)
+# usage: subject.sh up | down | fresh | fill | reset | cold | env      (env prints the rig's target file)
+# fill needs MAILLOAD, the rig's load generator: u190 gets 20,000 messages, u100..u109 1,000, u110..u129 200.
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
 dir=${SUBJECT_DIR:-/tmp/subject}
 ip=${SUBJECT_IP:-127.0.0.21}
 estafeta="$top/build/release/estafeta -c $dir/conf"
 mail=$dir/mail/bench.test
+big=$dir/mail/big # homes of u100 and up, so that counting what was delivered walks the small ones only
 
 write_conf() {
 	mkdir -p "$dir/conf"
@@ -51,17 +53,35 @@ EOF
 		-keyout "$dir/conf/key.pem" -out "$dir/conf/cert.pem" 2>/dev/null
 }
 
+# u0..u199 with the cheapest verifier, c0..c199 with sha512-crypt of 5,000 rounds: as the peers of the rig.
+add_users() {
+	mkdir -p "$dir/conf-sha512" "$big"
+	chown vmail: "$big"
+	sed 's/^password_cost = .*/password_cost = 5000/; s/\$config_directory/..\/conf/' "$dir/conf/main.cf" \
+		>"$dir/conf-sha512/main.cf"
+	i=0
+	while [ $i -lt 200 ]; do
+		home=
+		[ $i -lt 100 ] || home="-d $big/u$i"
+		echo secret | $estafeta user add $home "u$i@bench.test"
+		echo secret | "$top/build/release/estafeta" -c "$dir/conf-sha512" user add "c$i@bench.test"
+		i=$((i + 1))
+	done
+}
+
+box() { # user messages first-message size-option...
+	maildir=$big/u$1/Maildir count=$2 first=$3
+	shift 3
+	[ "$(find "$maildir/cur" "$maildir/new" -type f 2>/dev/null | wc -l)" = "$count" ] && return
+	rm -rf "$maildir"
+	"$MAILLOAD" mk-maildir --dir "$maildir" --msgs "$count" --seq0 "$first" --uid "$(id -u vmail)" "$@" >/dev/null
+}
+
 case ${1:-} in
 up)
 	sh "$top/conf/users.sh"
 	[ -e "$dir/conf/main.cf" ] || write_conf
-	if [ ! -e "$dir/data/users.db" ]; then
-		i=0
-		while [ $i -lt 200 ]; do
-			echo secret | $estafeta user add "u$i@bench.test"
-			i=$((i + 1))
-		done
-	fi
+	[ -e "$dir/data/users.db" ] || add_users
 	$estafeta start
 	;;
 down)
@@ -71,12 +91,24 @@ fresh)
 	$estafeta stop
 	$estafeta start
 	;;
+fill)
+	box 190 20000 0 --size-mix
+	i=100
+	while [ $i -lt 130 ]; do
+		box $i $([ $i -lt 110 ] && echo 1000 || echo 200) $((i * 1000)) --size 4096
+		i=$((i + 1))
+	done
+	;;
 reset) # empty the mailboxes of u0..u99 and u130..u189
 	i=0
 	while [ $i -lt 190 ]; do
-		[ $i -ge 100 ] && [ $i -lt 130 ] || rm -rf "$mail/u$i/Maildir"
+		[ $i -ge 130 ] && rm -rf "$big/u$i/Maildir"
+		[ $i -lt 100 ] && rm -rf "$mail/u$i/Maildir"
 		i=$((i + 1))
 	done
+	;;
+cold) # what can be rebuilt of u190's index and cache
+	rm -rf "$big/u190/Maildir/estafeta.index" "$big/u190/estafeta.index"
 	;;
 env)
 	cat <<EOF
@@ -90,18 +122,17 @@ IMAP_PORT=21143
 IMAPS_PORT=21993
 POP3_PORT=21110
 POP3S_PORT=21995
-COUNT_CMD="find $mail -path '*/new/*' -type f | wc -l"
 MAILDIR=$mail
 PIDS_CMD="cat $dir/data/master.pid"
 IMAP_PIDS_CMD="cat $dir/data/master.pid"
 RESET_CMD="sh $top/tests/bench/subject.sh reset"
-FILL_CMD="true"
-COLD_CMD="find $mail/u190 -name 'estafeta.index' -prune -exec rm -rf {} +"
+FILL_CMD="MAILLOAD=\${MAILLOAD:-/tmp/bench/mailload} sh $top/tests/bench/subject.sh fill"
+COLD_CMD="sh $top/tests/bench/subject.sh cold"
 FRESH_CMD="sh $top/tests/bench/subject.sh fresh"
 EOF
 	;;
 *)
-	echo "usage: subject.sh up | down | fresh | reset | env" >&2
+	echo "usage: subject.sh up | down | fresh | fill | reset | cold | env" >&2
 	exit 64
 	;;
 esac
