@@ -81,7 +81,8 @@ enum imapd_result
 imapd_cmd_id(struct imapd_command *c)
 {
 	if (c->data != NULL)
-		log_as(c->session->log_tag, LOG_LEVEL_INFO, "ID sent: %s", (const char *)c->data);
+		log_as(c->session->login.log_tag, LOG_LEVEL_INFO, "ID sent: %s",
+		    (const char *)c->data);
 	imapd_send(c->session, "* ID (\"name\" \"Estafeta\")\r\n");
 	return IMAPD_DONE;
 }

@@ -53,7 +53,7 @@ begin_message(struct imapd_command *c, struct append *a, uint64_t size)
 		imapd_no(c, "CANNOT", "Can't save a zero byte message");
 	else if (account->config.message_size_max != 0 && size > account->config.message_size_max)
 		imapd_no(c, "TOOBIG", "Message is too large");
-	else if (save_begin(account->store, a->mailbox, &a->save, &a->err) == 0)
+	else if (save_begin(account->login.store, a->mailbox, &a->save, &a->err) == 0)
 		return LITERAL_STREAM;
 	else
 		imapd_failed_target(c, &a->err);

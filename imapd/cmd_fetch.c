@@ -81,7 +81,7 @@ flush_cache(struct imapd_command *c, struct fetch_run *run)
 	struct err err;
 
 	if (mailbox_cache_put_many(c->session->selected.box, run->cached, run->ncached, &err) != 0)
-		log_as(c->session->log_tag, LOG_LEVEL_DEBUG, "cache: %s", err.text);
+		log_as(c->session->login.log_tag, LOG_LEVEL_DEBUG, "cache: %s", err.text);
 	run->ncached = 0;
 	arena_clear(&run->cache_arena);
 }
@@ -318,7 +318,8 @@ set_seen(struct imapd_command *c, struct fetch_run *run)
 	if (mailbox_store_flags(sel->box, &run->info.uid, 1, STORE_ADD, FLAG_SEEN, &none, 0,
 		&run->scratch, &refused, &nrefused, &err) != 0) {
 		/* the mail can still be read: on a full disk, that is what its owner came for */
-		log_as(c->session->log_tag, LOG_LEVEL_WARN, "setting \\Seen failed: %s", err.text);
+		log_as(c->session->login.log_tag, LOG_LEVEL_WARN, "setting \\Seen failed: %s",
+		    err.text);
 		return;
 	}
 	if (mailbox_get(sel->box, run->info.uid, &run->info, &err) == 0)
@@ -385,7 +386,7 @@ open_message(struct imapd_command *c, struct fetch_run *run)
 	run->has_missing |= err.kind == ERR_GONE;
 	run->has_failed |= err.kind != ERR_GONE;
 	if (err.kind != ERR_GONE)
-		log_as(s->log_tag, LOG_LEVEL_ERROR, "UID %u: %s", uid, err.text);
+		log_as(s->login.log_tag, LOG_LEVEL_ERROR, "UID %u: %s", uid, err.text);
 	return false;
 }
 

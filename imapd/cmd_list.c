@@ -67,8 +67,8 @@ begin(struct imapd_command *c, bool subscribed)
 	if (joined == NULL)
 		return imapd_no(c, "LIMIT", "Command too large");
 	run->pattern = view_of(joined);
-	if (store_list(c->session->account->store, subscribed, &c->arena, &run->boxes, &run->count,
-		&err) != 0)
+	if (store_list(c->session->account->login.store, subscribed, &c->arena, &run->boxes,
+		&run->count, &err) != 0)
 		return imapd_failed(c, &err);
 	return IMAPD_MORE;
 }

@@ -14,7 +14,7 @@ exists(struct imapd_command *c, const char *name)
 	struct mailbox_status status;
 	struct err err;
 
-	return store_status(c->session->account->store, name, &status, &err) == 0;
+	return store_status(c->session->account->login.store, name, &status, &err) == 0;
 }
 
 /* What is refused because it is there already says so (RFC 5530). */
@@ -47,7 +47,7 @@ imapd_cmd_create(struct imapd_command *c)
 
 	if (is_inbox(name))
 		return imapd_no(c, "ALREADYEXISTS", "Mailbox already exists");
-	if (store_create(c->session->account->store, name, &err) != 0)
+	if (store_create(c->session->account->login.store, name, &err) != 0)
 		return failed_at(c, name, &err);
 	return IMAPD_DONE;
 }
@@ -70,7 +70,7 @@ imapd_cmd_delete(struct imapd_command *c)
 
 	if (is_inbox(name))
 		return imapd_no(c, "CANNOT", "INBOX can't be deleted");
-	if (store_delete(c->session->account->store, name, &err) != 0) {
+	if (store_delete(c->session->account->login.store, name, &err) != 0) {
 		if (err.kind == ERR_PERM)
 			return imapd_no(
 			    c, "HASCHILDREN", "Mailbox has children, delete them first");
@@ -112,7 +112,7 @@ imapd_cmd_rename(struct imapd_command *c)
 
 	if (is_inbox(to))
 		return imapd_no(c, "ALREADYEXISTS", "Mailbox already exists");
-	if (store_rename(s->account->store, r->from, to, &err) != 0)
+	if (store_rename(s->account->login.store, r->from, to, &err) != 0)
 		return failed_at(c, to, &err);
 	/* 6.3.5: of INBOX only the mail moves; it stays, and so does whoever has it selected */
 	if (!is_inbox(r->from) && s->selected.box != NULL &&
@@ -132,7 +132,7 @@ imapd_cmd_subscribe(struct imapd_command *c)
 
 	if (on && !exists(c, name))
 		return imapd_no(c, "NONEXISTENT", "Mailbox doesn't exist");
-	if (store_subscribe(c->session->account->store, name, on, &err) != 0)
+	if (store_subscribe(c->session->account->login.store, name, on, &err) != 0)
 		return imapd_failed(c, &err);
 	return IMAPD_DONE;
 }
@@ -197,7 +197,7 @@ imapd_cmd_status(struct imapd_command *c)
 	struct mailbox_status status;
 	struct err err = { 0 };
 
-	if (store_status(s->account->store, q->mailbox, &status, &err) != 0)
+	if (store_status(s->account->login.store, q->mailbox, &status, &err) != 0)
 		return imapd_failed(c, &err);
 	buf_append_str(&s->out, "* STATUS ");
 	imap_write_mailbox(&s->out, q->mailbox);

@@ -55,7 +55,8 @@ enum imapd_result
 imapd_failed(struct imapd_command *c, const struct err *err)
 {
 	if (err->kind == ERR_TEMP || err->kind == ERR_BUG || err->kind == ERR_NONE)
-		log_as(c->session->log_tag, LOG_LEVEL_ERROR, "%s: %s", c->row->name, err->text);
+		log_as(
+		    c->session->login.log_tag, LOG_LEVEL_ERROR, "%s: %s", c->row->name, err->text);
 	return imapd_no(c, failures[err->kind].code, failures[err->kind].text);
 }
 
@@ -248,13 +249,13 @@ imapd_dispatch_read(struct imapd_session *s)
 	struct view chunk;
 	size_t used;
 	enum imap_reader_event event =
-	    imap_reader_next(&s->reader, stream_input(s->stream), &used, &chunk);
+	    imap_reader_next(&s->reader, stream_input(s->login.stream), &used, &chunk);
 
 	s->counts.in += used;
 	if (event == READER_BYTES)
 		s->command->row->bytes(s->command, chunk);
 	if (used > 0)
-		stream_consume(s->stream, used);
+		stream_consume(s->login.stream, used);
 	switch (event) {
 	case READER_MORE:
 		return false;

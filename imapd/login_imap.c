@@ -298,5 +298,6 @@ const struct login_protocol login_imap_protocol = {
 	.challenge = imap_challenge,
 	.failed = imap_failed,
 	.bye = imap_bye,
+	.too_many = "* BYE [LIMIT] Too many connections from your address.\r\n",
 	.tag = tag_of,
 };

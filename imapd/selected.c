@@ -20,7 +20,7 @@ mark_unclaimed(struct imapd_session *s, size_t from, struct err *err)
 
 	if (!sel->is_read_only || from == at)
 		return 0;
-	if (store_status(s->account->store, sel->name, &status, err) != 0)
+	if (store_status(s->account->login.store, sel->name, &status, err) != 0)
 		return -1;
 	while (at > from && status.recent-- > 0)
 		imap_snapshot_mark_recent(&sel->snapshot, (uint32_t)at--);
@@ -50,7 +50,7 @@ imapd_selected_open(struct imapd_session *s, const char *name, bool is_read_only
 	struct imapd_selected *sel = &s->selected;
 	struct mailbox_status status;
 
-	if (mailbox_open(s->account->store, name, !is_read_only, &sel->box, err) != 0) {
+	if (mailbox_open(s->account->login.store, name, !is_read_only, &sel->box, err) != 0) {
 		sel->box = NULL;
 		return -1;
 	}
@@ -238,7 +238,7 @@ imapd_selected_collect(struct imapd_session *s)
 	}
 	if (take_in(s, &err) == 0)
 		return;
-	log_as(s->log_tag, LOG_LEVEL_ERROR, "%s: %s", sel->name, err.text);
+	log_as(s->login.log_tag, LOG_LEVEL_ERROR, "%s: %s", sel->name, err.text);
 	/* with ERR_TEMP the next command tries again; what it was told so far still holds */
 	if (err.kind == ERR_GONE || err.kind == ERR_BUG)
 		imapd_session_bye(s, "IMAP session state is inconsistent, please relogin.",

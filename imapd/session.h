@@ -1,30 +1,39 @@
 /* session.h - one IMAP session and the command it runs (RFC 3501 3).
  *
  * Owner tree: account -> sessions -> selected mailbox, running command -> its arena.  Everything happens on the loop:
- * imapd_session's turn() reads commands off the stream and runs them, one at a time and in order, in short slices;
+ * session.c reads commands off the stream and runs them, one at a time and in order, in short slices;
  * it stops where the client has to send or to take more, and goes on from the callbacks.
  *
- * Files: session.c life and turns, handover.c from master's hand to the first command, dispatch.c commands from text to
- * reply, selected.c the mailbox and its untagged news, cmd_*.c the commands.
+ * Files: session.c life and turns, dispatch.c commands from text to reply, selected.c the mailbox and its untagged news,
+ * cmd_*.c the commands.  What comes before the first command: common/login/login_session.h.
  */
 #ifndef IMAPD_SESSION_H
 #define IMAPD_SESSION_H
 
-#include "common/event/loop.h"
-#include "common/ipc/conn.h"
-#include "common/net/stream.h"
-#include "common/store/store.h"
-#include "imapd/account.h"
+#include "common/login/login_session.h"
 #include "imapd/imap_args.h"
 #include "imapd/imap_reader.h"
 #include "imapd/imap_snapshot.h"
 
+struct imapd_config {
+	size_t line_max, literal_max;
+	unsigned bad_commands_max;
+	uint64_t message_size_max; /* 0 = none */
+	int64_t timeout_ms, idle_poll_ms, idle_notify_ms;
+	int64_t slice_ms; /* then the process's other sessions have their turn */
+};
+
+/* All sessions share the store; a change by one wakes those in IDLE. */
+struct imapd_account {
+	struct login_account login;
+	struct imapd_config config;
+};
+
 /* Bits: rows of the command table say in which they may run. */
 enum imapd_state {
-	IMAPD_HANDOVER = 1, /* not redeemed, or the front has not spoken yet */
-	IMAPD_AUTHENTICATED = 2,
-	IMAPD_SELECTED = 4,
-	IMAPD_LOGOUT = 8,
+	IMAPD_AUTHENTICATED = 1,
+	IMAPD_SELECTED = 2,
+	IMAPD_LOGOUT = 4,
 };
 
 /* A change of this session's own, that its client knows of already. */
@@ -64,19 +73,9 @@ struct imapd_counts {
 
 struct imapd_command;
 struct imapd_session {
+	struct login_session login;
 	struct imapd_account *account; /* borrowed: outlives its sessions */
-	struct imapd_session *next;    /* in the account's list */
 	enum imapd_state state;        /* imapd_session_set_state */
-	char *log_tag;                 /* owned: "imap(user)<pid><id>" */
-
-	/* handover */
-	int stream_fd, control_fd; /* owned until stream and control are made */
-	struct ipc_edge *authd;    /* owned */
-	struct ipc_call *redeem;
-	struct loop_timer handover_timer;
-
-	struct ipc_conn *control; /* owned: the login front */
-	struct stream *stream;    /* owned */
 	struct imap_reader reader;
 	struct buf out;         /* goes to the stream at the end of a turn, or when it is full */
 	struct loop_timer turn; /* another turn soon */
@@ -95,29 +94,22 @@ struct imapd_session {
 
 	bool is_stopping;       /* ends when its last words are sent */
 	bool is_ending;         /* freed when the turn is over */
-	bool is_broken;         /* nothing can be sent any more */
 	const char *end_reason; /* for the log */
 };
 
 /* --- session.c ------------------------------------------------------------------------------------------ */
-struct imapd_session *imapd_session_new(struct imapd_account *a);
+extern const struct login_session_ops imapd_session_ops;
 void imapd_session_set_state(struct imapd_session *s, enum imapd_state state);
-/* The stream is there: commands are read from now on. */
-void imapd_session_start(struct imapd_session *s);
-/* Runs what can be run; frees the session when that ended it. */
-void imapd_session_turn(struct imapd_session *s);
-/* The session ends with this turn (or now, when called from the loop through imapd_session_turn).  reason: static,
- * Dovecot's words for the log. */
+/* The session ends with this turn.  reason: static, Dovecot's words for the log. */
 void imapd_session_end(struct imapd_session *s, const char *reason);
 /* "* BYE text", then the end. */
 void imapd_session_bye(struct imapd_session *s, const char *text, const char *reason);
-/* The server stops: what runs is broken off, the client gets a word if it can understand one now.  May free the session. */
-void imapd_session_stop(struct imapd_session *s);
-/* Something changed: a session in IDLE looks for news at once. */
-void imapd_session_wake(struct imapd_session *s);
+/* Something changed in this mailbox ("" = any): sessions in IDLE look for news at once.  by: the session that did it, NULL:
+ * from outside. */
+void imapd_account_changed(
+    struct imapd_account *a, const char *mailbox, const struct imapd_session *by);
 /* IDLE: (again) until the next poll or the next word, whichever is first. */
 void imapd_session_idle_timer(struct imapd_session *s);
-void imapd_session_free(struct imapd_session *s);
 
 /* Output: complete pieces, in order.  printf is for what is short. */
 void imapd_send(struct imapd_session *s, const char *fmt, ...)
@@ -125,11 +117,6 @@ void imapd_send(struct imapd_session *s, const char *fmt, ...)
 void imapd_send_view(struct imapd_session *s, struct view v);
 /* Room for more without piling up memory; a command that has more to say returns IMAPD_MORE when there is none. */
 bool imapd_has_room(struct imapd_session *s);
-
-/* --- handover.c ------------------------------------------------------------------------------------------- */
-void imapd_handover_start(
-    struct imapd_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd);
-void imapd_handover_clear(struct imapd_session *s);
 
 /* --- selected.c --------------------------------------------------------------------------------------------- */
 /* Opens the mailbox and fills the snapshot; nothing is sent. */

@@ -23,7 +23,7 @@ content_step(struct pop3d_session *s, struct buf *out)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0) {
 		err_sys(&err, ERR_TEMP, "reading a message");
-		log_as(s->log_tag, LOG_LEVEL_ERROR, "%s", err.text);
+		log_as(s->login.log_tag, LOG_LEVEL_ERROR, "%s", err.text);
 		pop3d_session_end(
 		    s, "Internal error"); /* a torn message must not look like a whole one */
 		return true;
@@ -47,7 +47,8 @@ content_start(struct pop3d_session *s, size_t index, bool is_top)
 
 	if (fd < 0) {
 		if (err.kind != ERR_GONE)
-			log_as(s->log_tag, LOG_LEVEL_ERROR, "opening a message: %s", err.text);
+			log_as(
+			    s->login.log_tag, LOG_LEVEL_ERROR, "opening a message: %s", err.text);
 		pop3d_reply(s, "-ERR [SYS/TEMP] message gone\r\n");
 		return false;
 	}

@@ -82,7 +82,7 @@ uidl_line(struct pop3d_session *s, size_t i, struct buf *out)
 	}
 	if (err.kind == ERR_GONE)
 		return true;
-	log_as(s->log_tag, LOG_LEVEL_ERROR, "UIDL: %s", err.text);
+	log_as(s->login.log_tag, LOG_LEVEL_ERROR, "UIDL: %s", err.text);
 	pop3d_session_end(s, "Internal error"); /* half a list must not look like a whole one */
 	return false;
 }
@@ -135,7 +135,7 @@ pop3d_cmd_quit(struct pop3d_session *s, size_t index, struct view *args, unsigne
 
 	(void)index, (void)args, (void)nargs;
 	if (pop3d_maildrop_update(s->drop, &removed, &err) < 0) {
-		log_as(s->log_tag, LOG_LEVEL_ERROR, "deleting messages: %s", err.text);
+		log_as(s->login.log_tag, LOG_LEVEL_ERROR, "deleting messages: %s", err.text);
 		pop3d_reply(
 		    s, "-ERR [SYS/TEMP] Logging out, some deleted messages not removed.\r\n");
 	} else if (s->drop->ndeleted > 0) {
@@ -145,6 +145,6 @@ pop3d_cmd_quit(struct pop3d_session *s, size_t index, struct view *args, unsigne
 	}
 	s->counts.deleted = removed;
 	if (removed > 0)
-		s->account->ops.on_changed(s->account->arg);
+		s->account->on_changed(s->account->login.arg);
 	pop3d_session_end(s, "Logged out");
 }

@@ -231,5 +231,6 @@ const struct login_protocol login_pop3_protocol = {
 	.challenge = pop3_challenge,
 	.failed = pop3_failed,
 	.bye = pop3_bye,
+	.too_many = "-ERR [IN-USE] Too many connections from your address.\r\n",
 	.tag = pop3_tag,
 };

@@ -1,15 +1,11 @@
 #include "pop3d/session.h"
 #include "common/base/fd.h"
-#include "common/base/mem.h"
-#include "common/ipc/msg/login.h"
 #include "common/log/log.h"
 #include "pop3d/command.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 enum {
 	LINE_MAX_BYTES =
@@ -22,28 +18,12 @@ enum {
 	FINISH_MS = 10000,
 };
 
-static void on_turn(void *arg);
-
-struct pop3d_session *
-pop3d_session_new(struct pop3d_account *a)
-{
-	struct pop3d_session *s = x_calloc(1, sizeof *s);
-
-	s->account = a;
-	s->state = POP3D_HANDOVER;
-	s->control_fd = s->stream_fd = s->job.fd = -1;
-	s->log_tag = x_asprintf("pop3(%s)<%d>", a->config.account, (int)getpid());
-	buf_init(&s->out, OUTPUT_MAX);
-	loop_timer_init(&s->turn, a->loop, on_turn, s);
-	pop3d_account_enter(a, s);
-	return s;
-}
-
 static void
 set_state(struct pop3d_session *s, enum pop3d_state state)
 {
 	if (s->state != state)
-		log_as(s->log_tag, LOG_LEVEL_DEBUG, "state %d -> %d", (int)s->state, (int)state);
+		log_as(
+		    s->login.log_tag, LOG_LEVEL_DEBUG, "state %d -> %d", (int)s->state, (int)state);
 	s->state = state;
 }
 
@@ -62,9 +42,9 @@ pop3d_session_end(struct pop3d_session *s, const char *reason)
 static void
 flush(struct pop3d_session *s)
 {
-	if (s->stream != NULL && !s->is_broken && s->out.len > 0)
-		(void)stream_write(
-		    s->stream, s->out.p, s->out.len); /* a write that fails is told by on_close */
+	if (!s->login.is_broken && s->out.len > 0)
+		(void)stream_write(s->login.stream, s->out.p,
+		    s->out.len); /* a write that fails is told by on_close */
 	buf_reset(&s->out);
 }
 
@@ -84,7 +64,7 @@ has_room(struct pop3d_session *s)
 {
 	if (s->out.len >= OUTPUT_HIGH / 2)
 		flush(s);
-	return stream_output_pending(s->stream) + s->out.len < OUTPUT_HIGH;
+	return stream_output_pending(s->login.stream) + s->out.len < OUTPUT_HIGH;
 }
 
 static void
@@ -96,62 +76,54 @@ job_clear(struct pop3d_job *j)
 
 /* --- end -------------------------------------------------------------------------------------------------------- */
 
-/* Dovecot's line, field by field: statistics scripts read it. */
-static void
-log_end(struct pop3d_session *s)
-{
-	const struct pop3d_counts *n = &s->counts;
-	struct ipc_out out;
-	char text[300];
-
-	snprintf(text, sizeof text,
-	    "Disconnected: %s top=%llu/%llu, retr=%llu/%llu, del=%llu/%zu, size=%llu",
-	    s->end_reason, (unsigned long long)n->top, (unsigned long long)n->top_bytes,
-	    (unsigned long long)n->retr, (unsigned long long)n->retr_bytes,
-	    (unsigned long long)n->deleted, s->drop == NULL ? 0 : s->drop->count,
-	    (unsigned long long)(s->drop == NULL ? 0 : s->drop->size));
-	log_as(s->log_tag, LOG_LEVEL_INFO, "%s", text);
-	if (s->control == NULL)
-		return;
-	ipc_out_init(&out, LOGIN_GOODBYE);
-	ipc_put_str(&out, text);
-	(void)ipc_conn_send(s->control, &out); /* the front may be gone already */
-}
-
 static void
 mark_seen(struct pop3d_session *s)
 {
 	struct err err;
 
-	if (s->drop == NULL || !s->account->config.mark_seen || s->counts.retr == 0)
+	if (s->drop == NULL || !s->account->mark_seen || s->counts.retr == 0)
 		return;
 	if (pop3d_maildrop_mark_seen(s->drop, &err) < 0)
-		log_as(s->log_tag, LOG_LEVEL_ERROR, "flags of retrieved messages: %s", err.text);
+		log_as(
+		    s->login.log_tag, LOG_LEVEL_ERROR, "flags of retrieved messages: %s", err.text);
 	else
-		s->account->ops.on_changed(s->account->arg);
+		s->account->on_changed(s->account->login.arg);
 }
 
-void
-pop3d_session_free(struct pop3d_session *s)
+/* Dovecot's line, field by field: statistics scripts read it. */
+static void
+session_free(struct login_session *login)
 {
+	struct pop3d_session *s = (struct pop3d_session *)login;
+	const struct pop3d_counts *n = &s->counts;
+	char text[300];
+
 	flush(s);
 	mark_seen(s);
-	if (s->stream != NULL) {
-		log_end(s);
-		if (s->is_broken)
-			stream_free(s->stream);
-		else
-			stream_finish(s->stream, FINISH_MS);
-	}
+	snprintf(text, sizeof text, "%s top=%llu/%llu, retr=%llu/%llu, del=%llu/%zu, size=%llu",
+	    s->end_reason, (unsigned long long)n->top, (unsigned long long)n->top_bytes,
+	    (unsigned long long)n->retr, (unsigned long long)n->retr_bytes,
+	    (unsigned long long)n->deleted, s->drop == NULL ? 0 : s->drop->count,
+	    (unsigned long long)(s->drop == NULL ? 0 : s->drop->size));
 	job_clear(&s->job);
 	pop3d_maildrop_close(&s->drop);
-	pop3d_handover_clear(s);
-	ipc_conn_close(s->control);
 	loop_timer_stop(&s->turn);
 	buf_clear(&s->out);
-	pop3d_account_leave(s->account, s);
-	free(s->log_tag);
-	free(s);
+	login_session_end(login, text);
+}
+
+/* RFC 1939 has no word for it. */
+static void
+session_stop(struct login_session *login)
+{
+	pop3d_session_end((struct pop3d_session *)login, "Server shutting down");
+}
+
+static void
+session_abort(struct login_session *login)
+{
+	session_stop(login);
+	session_free(login);
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------- */
@@ -171,7 +143,7 @@ take_command(struct pop3d_session *s)
 	struct view line;
 	struct err err;
 	size_t used;
-	int r = line_cut(stream_input(s->stream), LINE_MAX_BYTES, &line, &used, &err);
+	int r = line_cut(stream_input(s->login.stream), LINE_MAX_BYTES, &line, &used, &err);
 
 	if (r > 0)
 		return false;
@@ -182,7 +154,7 @@ take_command(struct pop3d_session *s)
 		    s, err.kind == ERR_LIMIT ? "Input line too long" : "Malformed input");
 		return false;
 	}
-	stream_set_deadline(s->stream, s->account->config.timeout_ms);
+	stream_set_deadline(s->login.stream, s->account->timeout_ms);
 	switch (pop3d_command_run(s, line)) {
 	case POP3D_COMMAND_DONE:
 		s->bad_commands = 0;
@@ -194,7 +166,7 @@ take_command(struct pop3d_session *s)
 		bad_command(s, "Invalid arguments.");
 		break;
 	}
-	stream_consume(s->stream, used);
+	stream_consume(s->login.stream, used);
 	return true;
 }
 
@@ -204,7 +176,7 @@ run_job(struct pop3d_session *s)
 {
 	while (s->job.step != NULL) {
 		if (!has_room(s)) {
-			stream_want_drained(s->stream);
+			stream_want_drained(s->login.stream);
 			return false;
 		}
 		if (s->job.step(s, &s->out))
@@ -224,7 +196,7 @@ run(struct pop3d_session *s)
 		if (!run_job(s))
 			break;
 		if (!has_room(s)) {
-			stream_want_drained(s->stream);
+			stream_want_drained(s->login.stream);
 			break;
 		}
 		if (i == COMMANDS_PER_TURN) { /* the account's other sessions have their turn */
@@ -237,8 +209,8 @@ run(struct pop3d_session *s)
 	flush(s);
 	/* While an answer is under way the client's further commands wait in its TCP window, and its end is told
 	 * only after what it asked for before. */
-	if (s->stream != NULL && s->state == POP3D_TRANSACTION)
-		stream_pause(s->stream, s->job.step != NULL);
+	if (s->state == POP3D_TRANSACTION)
+		stream_pause(s->login.stream, s->job.step != NULL);
 }
 
 static void
@@ -248,7 +220,7 @@ on_turn(void *arg)
 
 	run(s);
 	if (s->state == POP3D_ENDED)
-		pop3d_session_free(s);
+		session_free(&s->login);
 }
 
 static void
@@ -264,7 +236,7 @@ on_drained(void *arg, struct stream *stream)
 	struct pop3d_session *s = arg;
 
 	/* a client that takes its mail slowly is not idle */
-	stream_set_deadline(stream, s->account->config.timeout_ms);
+	stream_set_deadline(stream, s->account->timeout_ms);
 	on_turn(s);
 }
 
@@ -279,8 +251,8 @@ on_close(void *arg, struct stream *stream, const struct err *why)
 	if (why->sys == ETIMEDOUT && s->state == POP3D_TRANSACTION)
 		pop3d_session_end(s, "Inactivity"); /* RFC 1939 3: without the UPDATE state */
 	pop3d_session_end(s, "Connection closed");
-	s->is_broken = true;
-	pop3d_session_free(s);
+	s->login.is_broken = true;
+	session_free(&s->login);
 }
 
 /* --- start ----------------------------------------------------------------------------------------------------------- */
@@ -292,30 +264,58 @@ refuse(struct pop3d_session *s, const char *text, const char *reason)
 	pop3d_session_end(s, reason);
 }
 
-void
-pop3d_session_start(struct pop3d_session *s)
+/* POP3 has no tags. */
+static bool
+tag_is_valid(const char *tag)
 {
-	static const struct stream_ops ops = {
-		.on_input = on_input, .on_drained = on_drained, .on_close = on_close
-	};
-	static const struct stream_limits limits = { INPUT_MAX, OUTPUT_MAX };
+	return tag[0] == '\0';
+}
+
+static void
+session_start(struct login_session *login, const char *tag)
+{
+	struct pop3d_session *s = (struct pop3d_session *)login;
 	struct err err;
 	int r;
 
-	s->stream = stream_new(s->account->loop, s->stream_fd, &limits, &ops, s);
-	s->stream_fd = -1;
-	stream_set_deadline(s->stream, s->account->config.timeout_ms);
-	r = pop3d_maildrop_open(s->account->store, &s->drop, &err);
+	(void)tag;
+	s->account = (struct pop3d_account *)login->account;
+	s->job.fd = -1;
+	buf_init(&s->out, OUTPUT_MAX);
+	loop_timer_init(&s->turn, login->account->loop, on_turn, s);
+	stream_set_deadline(login->stream, s->account->timeout_ms);
+	r = pop3d_maildrop_open(login->account->store, &s->drop, &err);
 	if (r > 0) {
 		refuse(
 		    s, "[IN-USE] Mailbox is locked by another POP3 session.", "Mailbox is locked");
 	} else if (r < 0) {
-		log_as(s->log_tag, LOG_LEVEL_ERROR, "mailbox cannot be opened: %s", err.text);
-		refuse(s, "[SYS/TEMP] Mailbox cannot be opened.", "Mailbox cannot be opened");
+		log_as(login->log_tag, LOG_LEVEL_ERROR, "mailbox cannot be opened: %s", err.text);
+		refuse(s, "[SYS/TEMP] Mailbox is not available.", "Mailbox is not available");
 	} else {
-		set_state(s, POP3D_TRANSACTION);
 		pop3d_reply(s, "+OK Logged in.\r\n");
 	}
 	flush(s);
-	stream_poke(s->stream); /* what was pipelined behind the login */
+	stream_poke(login->stream); /* what was pipelined behind the login */
 }
+
+/* RFC 2449 8.1.1, RFC 3206 */
+static void
+session_refuse(struct stream *to, const char *tag, enum login_refusal why)
+{
+	(void)tag;
+	(void)stream_printf(to, "-ERR %s\r\n",
+	    why == LOGIN_REFUSED_LIMIT ? "[IN-USE] Too many sessions of this account."
+				       : "[SYS/TEMP] Mailbox is not available.");
+}
+
+const struct login_session_ops pop3d_session_ops = {
+	.service = "pop3",
+	.size = sizeof(struct pop3d_session),
+	.limits = { INPUT_MAX, OUTPUT_MAX },
+	.stream = { .on_input = on_input, .on_drained = on_drained, .on_close = on_close },
+	.tag_is_valid = tag_is_valid,
+	.start = session_start,
+	.refuse = session_refuse,
+	.stop = session_stop,
+	.free = session_abort,
+};

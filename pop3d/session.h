@@ -6,14 +6,18 @@
 #ifndef POP3D_SESSION_H
 #define POP3D_SESSION_H
 
-#include "common/ipc/conn.h"
-#include "common/net/stream.h"
-#include "pop3d/account.h"
+#include "common/login/login_session.h"
 #include "pop3d/maildrop.h"
 #include "pop3d/stuff.h"
 
+struct pop3d_account {
+	struct login_account login;
+	int64_t timeout_ms;
+	bool mark_seen;                /* RETR sets \Seen */
+	void (*on_changed)(void *arg); /* INBOX was changed: others may want to know; login.arg */
+};
+
 enum pop3d_state {
-	POP3D_HANDOVER,    /* the ticket is not redeemed yet, or the front has not said hello */
 	POP3D_TRANSACTION, /* RFC 1939 5 */
 	POP3D_ENDED,       /* QUIT, time-out, lost: to be freed */
 };
@@ -23,6 +27,7 @@ struct pop3d_counts {
 	uint64_t top, top_bytes, retr, retr_bytes, deleted;
 };
 
+struct pop3d_session;
 struct pop3d_job {
 	/* Appends to out; true when it was the last. */
 	bool (*step)(struct pop3d_session *s, struct buf *out);
@@ -34,21 +39,10 @@ struct pop3d_job {
 };
 
 struct pop3d_session {
-	struct pop3d_session *next;
+	struct login_session login;
 	struct pop3d_account *account; /* borrowed */
 	enum pop3d_state state;
 	const char *end_reason;
-	char *log_tag; /* owned */
-
-	/* hand-over */
-	struct ipc_edge *authd;
-	struct ipc_call *redeem;
-	struct loop_timer handover_timer;
-	int control_fd, stream_fd;
-
-	struct ipc_conn *control;
-	struct stream *stream;
-	bool is_broken; /* nothing more can be sent */
 	struct loop_timer turn;
 	struct pop3d_maildrop *drop;
 	struct pop3d_job job;
@@ -57,18 +51,10 @@ struct pop3d_session {
 	struct pop3d_counts counts;
 };
 
-struct pop3d_session *pop3d_session_new(struct pop3d_account *a);
-void pop3d_session_free(struct pop3d_session *s);
+extern const struct login_session_ops pop3d_session_ops;
 /* The session is over; it is freed from the loop.  The first reason counts. */
 void pop3d_session_end(struct pop3d_session *s, const char *reason);
-/* The client's bytes are ours now: opens the maildrop and greets. */
-void pop3d_session_start(struct pop3d_session *s);
 void pop3d_reply(struct pop3d_session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-
-/* handover.c */
-void pop3d_handover_start(
-    struct pop3d_session *s, struct view ticket, int control_fd, int stream_fd, int authd_fd);
-void pop3d_handover_clear(struct pop3d_session *s);
 
 #endif

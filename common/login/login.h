@@ -42,6 +42,7 @@ struct login_protocol {
 	void (*challenge)(struct login_client *c, const char *base64);
 	void (*failed)(struct login_client *c, enum login_failure why);
 	void (*bye)(struct login_client *c, const char *text); /* the connection ends: untagged */
+	const char *too_many; /* in place of the greeting, to who has too many connections */
 	const char *(*tag)(
 	    struct login_client *c);           /* of the command that logs in; "" without tags */
 	void (*clear)(struct login_client *c); /* frees what login_state holds; may be NULL */
@@ -54,7 +55,8 @@ struct login_setup {
 	struct ipc_edge *authd;
 	struct ipc_conn *master;
 	void (*pause_accept)(void *arg, bool paused);
-	void (*on_idle)(void *arg); /* draining, and the last client has gone */
+	void (*on_idle)(
+	    void *arg); /* draining, and the last client has gone (or has to, at a stop) */
 	void *arg;
 };
 struct login_front *login_front_new(
@@ -65,7 +67,9 @@ struct login_front *login_front_of_daemon(struct daemon *d, const struct login_p
 /* Inside the cage: asks for the TLS context; clients are accepted when it is there.  arg: the front. */
 void login_front_start(void *arg);
 void login_front_accept(void *arg, int fd, const struct sockaddr_storage *peer);
-void login_front_drain(void *arg);
+void login_front_drain(struct login_front *f);
+/* The suite stops: whoever has not logged in goes, the others when their session has said its last words, or soon. */
+void login_front_stop(struct login_front *f);
 size_t login_front_clients(const struct login_front *f);
 
 /* For protocols, about one client. */

@@ -65,16 +65,11 @@ on_close(void *arg, struct stream *s, const struct err *why)
 
 static const struct stream_ops client_ops = { on_input, on_drained, on_tls, on_close };
 
-/* Time to log in is over; or, after the session, time for its goodbye. */
+/* Time to log in is over. */
 static void
 on_timer(void *arg)
 {
-	struct login_client *c = arg;
-
-	if (c->phase == LOGIN_PHASE_ENDED)
-		login_client_free(c);
-	else
-		login_client_end(c, "Disconnected for inactivity.", "Inactivity");
+	login_client_end(arg, "Disconnected for inactivity.", "Inactivity");
 }
 
 /* ---- life ---- */

@@ -45,7 +45,7 @@ struct login_client {
 	uint32_t id;         /* towards authd and master */
 	char session_id[20]; /* for the log */
 	int64_t born_ms;
-	struct loop_timer timer; /* time to log in; later the wait for the session's goodbye */
+	struct loop_timer timer; /* time to log in */
 	struct loop_timer delay;
 	struct ipc_call *call;
 
@@ -62,7 +62,6 @@ struct login_client {
 	int session_fd;           /* our end of its byte stream until master has answered */
 	struct ipc_conn *control; /* owned */
 	bool is_half_closed;      /* the client has ended its side */
-	char goodbye[200];
 };
 TAILQ_HEAD(login_client_list, login_client);
 
@@ -71,7 +70,7 @@ struct login_front {
 	struct login_setup setup;
 	const struct login_protocol *protocol;
 	struct tls_context *tls; /* owned; NULL: none configured, or not there yet */
-	struct loop_timer tls_retry;
+	struct loop_timer tls_retry, stop;
 	bool has_wrapper_tls, disables_plaintext, is_full, is_draining, is_ready, is_paused;
 	size_t client_limit, address_limit;
 	uint32_t next_id;

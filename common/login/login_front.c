@@ -6,7 +6,10 @@
 
 #include <stdlib.h>
 
-enum { TLS_RETRY_MS = 500 };
+enum {
+	TLS_RETRY_MS = 500,
+	STOP_MS = 2500, /* more than a session takes, less than master waits */
+};
 
 static void
 front_update_accept(struct login_front *f)
@@ -24,6 +27,14 @@ on_tls_retry(void *arg)
 	login_front_start(arg);
 }
 
+static void
+on_stop(void *arg)
+{
+	struct login_front *f = arg;
+
+	f->setup.on_idle(f->setup.arg);
+}
+
 struct login_front *
 login_front_new(const struct login_setup *setup, const struct login_protocol *p)
 {
@@ -39,6 +50,7 @@ login_front_new(const struct login_setup *setup, const struct login_protocol *p)
 	TAILQ_INIT(&f->logged_in);
 	map_init(&f->addresses);
 	loop_timer_init(&f->tls_retry, setup->loop, on_tls_retry, f);
+	loop_timer_init(&f->stop, setup->loop, on_stop, f);
 	return f;
 }
 
@@ -53,6 +65,7 @@ login_front_free(struct login_front *f)
 	while ((c = TAILQ_FIRST(&f->waiting)) != NULL || (c = TAILQ_FIRST(&f->logged_in)) != NULL)
 		login_client_free(c);
 	loop_timer_stop(&f->tls_retry);
+	loop_timer_stop(&f->stop);
 	tls_context_free(f->tls);
 	map_clear(&f->addresses);
 	free(f);
@@ -172,6 +185,10 @@ login_front_accept(void *arg, int fd, const struct sockaddr_storage *peer)
 			 "(no auth attempts in 0 secs): user=<>, rip=%s, limit=%zu",
 		    addr_text(peer, text), f->address_limit);
 		address_release(f, a);
+		/* no memory, no time: a new connection's socket takes this much */
+		if (!f->has_wrapper_tls)
+			(void)send(fd, f->protocol->too_many, strlen(f->protocol->too_many),
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
 		fd_close(&fd);
 		return;
 	}
@@ -209,20 +226,44 @@ login_front_forget(struct login_front *f, struct login_client *c)
 		f->setup.on_idle(f->setup.arg);
 }
 
-void
-login_front_drain(void *arg)
+static void
+front_end_waiting(struct login_front *f, bool (*is_to_go)(const struct login_client *c))
 {
-	struct login_front *f = arg;
 	struct login_client *c, *next;
 
 	for (c = TAILQ_FIRST(&f->waiting); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (c->phase == LOGIN_PHASE_COMMAND || c->phase == LOGIN_PHASE_TLS)
+		if (is_to_go(c))
 			login_client_end(c, "Server shutting down.", "Shutting down");
 	}
 	f->is_draining = true;
 	if (f->count == 0)
 		f->setup.on_idle(f->setup.arg);
+}
+
+static bool
+is_between_commands(const struct login_client *c)
+{
+	return c->phase == LOGIN_PHASE_COMMAND || c->phase == LOGIN_PHASE_TLS;
+}
+
+static bool
+is_not_handed_over(const struct login_client *c)
+{
+	return c->phase != LOGIN_PHASE_HANDOVER;
+}
+
+void
+login_front_drain(struct login_front *f)
+{
+	front_end_waiting(f, is_between_commands);
+}
+
+void
+login_front_stop(struct login_front *f)
+{
+	loop_timer_start(&f->stop, STOP_MS);
+	front_end_waiting(f, is_not_handed_over);
 }
 
 size_t
@@ -245,16 +286,16 @@ daemon_idle(void *arg)
 	daemon_exit(arg, 0);
 }
 
-/* At reload sessions take their time; at a stop they end with us: their process sees its stream close. */
+/* At reload sessions take their time. */
 static void
 daemon_drain(void *arg)
 {
 	struct login_front *f = arg;
-	struct daemon *d = f->setup.arg;
 
-	login_front_drain(f);
-	if (daemon_is_stopping(d))
-		daemon_exit(d, 0);
+	if (daemon_is_stopping(f->setup.arg))
+		login_front_stop(f);
+	else
+		login_front_drain(f);
 }
 
 struct login_front *

@@ -12,7 +12,6 @@
 
 enum {
 	HANDOVER_TIMEOUT_MS = 30 * 1000,
-	GOODBYE_WAIT_MS = 2000,
 	HALF_CLOSED_MS =
 	    60 *
 	    1000, /* for the session to answer the last commands of a client that ended its side */
@@ -61,8 +60,7 @@ login_proxy_drained(struct login_client *c)
 		pump(c->session, c->stream, CLIENT_BACKLOG);
 }
 
-/* The session is over: the client gets its last bytes, the log its last words, which come over another
- * socket and may be later. */
+/* The session is over, and has said so in the log: the client gets its last bytes. */
 static void
 session_over(struct login_client *c)
 {
@@ -75,9 +73,7 @@ session_over(struct login_client *c)
 	c->session = NULL;
 	stream_finish(c->stream, LOGIN_FINISH_MS);
 	c->stream = NULL;
-	c->phase = LOGIN_PHASE_ENDED;
-	loop_timer_start(
-	    &c->timer, c->control == NULL || c->goodbye[0] != '\0' ? 0 : GOODBYE_WAIT_MS);
+	login_client_free(c);
 }
 
 static void
@@ -127,19 +123,6 @@ login_proxy_client_closed(struct login_client *c, const struct err *why)
 /* ---- the control socket ---- */
 
 static void
-on_goodbye(void *arg, struct ipc_conn *conn, struct ipc_in *in)
-{
-	struct login_client *c = arg;
-
-	(void)conn;
-	/* the session's words are foreign too: whoever owns the account's process must not write our log */
-	log_quote(c->goodbye, sizeof c->goodbye, view_of(ipc_get_str(in)));
-	log_info("%s: user=<%s>, rip=%s, session=<%s>", c->goodbye, c->user, c->rip, c->session_id);
-	if (c->phase == LOGIN_PHASE_ENDED)
-		loop_timer_start(&c->timer, 0);
-}
-
-static void
 on_control_close(void *arg, struct ipc_conn *conn, const struct err *why)
 {
 	struct login_client *c = arg;
@@ -147,14 +130,7 @@ on_control_close(void *arg, struct ipc_conn *conn, const struct err *why)
 	(void)conn;
 	(void)why;
 	c->control = NULL;
-	if (c->phase == LOGIN_PHASE_ENDED)
-		loop_timer_start(&c->timer, 0);
 }
-
-static const struct ipc_handler control_rows[] = {
-	{ LOGIN_GOODBYE, "s", IPC_STATE_ANY, on_goodbye },
-	{ 0, NULL, 0, NULL },
-};
 
 static void
 send_hello(struct login_client *c)
@@ -238,7 +214,7 @@ make_pairs(int control[2], int bytes[2], struct err *err)
 void
 login_handover(struct login_client *c)
 {
-	struct ipc_conn_ops ops = { control_rows, on_control_close };
+	struct ipc_conn_ops ops = { NULL, on_control_close };
 	int control[2], bytes[2];
 	struct ipc_out o;
 	struct err err;

@@ -727,18 +727,21 @@ stream_free(struct stream *s)
 	free(s);
 }
 
-void
+bool
 stream_finish(struct stream *s, int64_t timeout_ms)
 {
+	bool is_unsent;
+
 	s->is_finishing = true;
 	s->arg = NULL;
 	half_clear(&s->in);
-	if (s->phase == PHASE_DEAD) {
-		stream_free(s);
-		return;
-	}
+	if (s->phase == PHASE_OPEN)
+		stream_flush(s);
+	is_unsent = s->phase != PHASE_DEAD && half_len(&s->out) > 0;
 	loop_timer_start(&s->deadline, timeout_ms);
-	loop_timer_soon(&s->kick);
+	if (s->gone == NULL && !finishing_turn(s))
+		stream_set_watch(s);
+	return is_unsent;
 }
 
 struct view

@@ -50,8 +50,9 @@ struct stream *stream_connect(struct loop *l, const struct sockaddr_storage *to,
     const struct sockaddr_storage *local, const struct stream_limits *limits,
     const struct stream_ops *ops, void *arg, struct err *err);
 void stream_free(struct stream *s); /* closes; unsent output is dropped.  NULL is allowed */
-/* Sends what is queued (bounded by timeout_ms), closes TLS properly, then frees itself; no more callbacks. */
-void stream_finish(struct stream *s, int64_t timeout_ms);
+/* Sends what is queued (bounded by timeout_ms), closes TLS properly, then frees itself; no more callbacks.  False: all is
+ * sent already, the process may end. */
+bool stream_finish(struct stream *s, int64_t timeout_ms);
 
 struct view stream_input(struct stream *s);
 void stream_consume(struct stream *s, size_t len);

@@ -3,11 +3,9 @@
 #define COMMON_IPC_MSG_LOGIN_H
 
 enum {
-	/* front -> session, first message.  sig "ssssuuus": command tag (IMAP; "" for POP3), client ip, server ip,
+	/* front -> session, the one message.  sig "ssssuuus": command tag (IMAP; "" for POP3), client ip, server ip,
 	 * session id for the log, client port, server port, flags (LOGIN_*), TLS protocol and cipher for the log. */
 	LOGIN_HELLO = 1,
-	/* session -> front: log the end of the session in Dovecot's words.  sig "s" */
-	LOGIN_GOODBYE = 2,
 };
 enum { LOGIN_HAS_TLS = 1 };
 #define LOGIN_HELLO_SIG "ssssuuus"

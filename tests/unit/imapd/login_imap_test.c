@@ -75,15 +75,14 @@ login_and_proxy(void **state)
 	client_expect(h, "a OK Logged in\r\n");
 	client_send(h, "NOOP\r\n");
 	session_expect(h, "NOOP\r\n");
-	session_goodbye(h, "Logged out in=20 out=30");
 	session_send(h, "* BYE\r\n");
 	fd_close(&h->bytes);
 	client_expect(h, "* BYE\r\n");
 	RUN_UNTIL(h, h->clients[0].is_closed);
-	RUN_UNTIL(
-	    h, log_has(h,
-		   "Logged out in=20 out=30: user=<bob@example.test>, rip=127.0.0.1, session=<"));
 	RUN_UNTIL(h, login_front_clients(h->front) == 0);
+	/* of the session's end its own process speaks */
+	assert_true(log_has(h, "Login: user=<bob@example.test>, method=PLAIN"));
+	assert_false(log_has(h, "Disconnected"));
 	harness_free(h);
 }
 
@@ -358,7 +357,9 @@ one_address_has_a_limit(void **state)
 	(void)state;
 	client_connect(h, 1);
 	client_connect(h, 2);
+	client_expect_n(h, 2, "* BYE [LIMIT] Too many connections from your address.\r\n");
 	RUN_UNTIL(h, h->clients[2].is_closed);
+	assert_true(log_has(h, "Maximum number of connections from user+IP exceeded"));
 	assert_int_equal(login_front_clients(h->front), 2);
 	client_expect_n(h, 1, "* OK");
 	stream_free(h->clients[1].s);
@@ -483,6 +484,58 @@ draining_lets_sessions_end(void **state)
 	harness_free(h);
 }
 
+/* The limit costs nothing: no handshake is made for saying so. */
+static void
+one_address_has_a_limit_with_tls(void **state)
+{
+	struct harness *h = start("mail_max_userip_connections = 1\ntls_wrappermode = yes\n", true);
+
+	(void)state;
+	client_connect(h, 1);
+	RUN_UNTIL(h, h->clients[1].is_closed);
+	assert_int_equal(h->clients[1].got.len, 0);
+	harness_free(h);
+}
+
+/* The session's goodbye comes after the stop. */
+static void
+stopping_passes_on_the_last_words(void **state)
+{
+	struct harness *h = start(PLAIN_OK, false);
+
+	(void)state;
+	client_expect(h, "* OK");
+	client_connect(h, 1);
+	client_expect_n(h, 1, "* OK");
+	stream_printf(h->clients[1].s, "a AUTHENTICATE PLAIN\r\n");
+	client_expect_n(h, 1, "+ \r\n");
+	client_send(h, "a LOGIN bob secret\r\n");
+	RUN_UNTIL(h, log_has(h, "Login: "));
+	login_front_stop(h->front);
+	client_expect_n(h, 1, "* BYE Server shutting down.");
+	assert_false(h->is_idle);
+	session_send(h, "a OK\r\n* BYE Server shutting down.\r\n");
+	fd_close(&h->bytes);
+	client_expect(h, "a OK\r\n* BYE Server shutting down.\r\n");
+	RUN_UNTIL(h, h->clients[0].is_closed && h->is_idle);
+	harness_free(h);
+}
+
+/* A session that does not end keeps nobody. */
+static void
+stopping_is_bounded(void **state)
+{
+	struct harness *h = start(PLAIN_OK, false);
+
+	(void)state;
+	client_send(h, "a LOGIN bob secret\r\n");
+	RUN_UNTIL(h, log_has(h, "Login: "));
+	login_front_stop(h->front);
+	RUN_UNTIL(h, h->is_idle);
+	assert_int_equal(login_front_clients(h->front), 1);
+	harness_free(h);
+}
+
 int
 main(void)
 {
@@ -510,6 +563,9 @@ main(void)
 		cmocka_unit_test(half_closed_client_gets_its_answers),
 		cmocka_unit_test(bulk_goes_through_with_back_pressure),
 		cmocka_unit_test(draining_lets_sessions_end),
+		cmocka_unit_test(one_address_has_a_limit_with_tls),
+		cmocka_unit_test(stopping_passes_on_the_last_words),
+		cmocka_unit_test(stopping_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

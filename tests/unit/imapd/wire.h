@@ -31,9 +31,9 @@
 #include "common/base/mem.h"
 #include "common/ipc/msg/authd.h"
 #include "common/ipc/msg/login.h"
-#include "imapd/account.h"
 #include "imapd/imap_search.h"
 #include "imapd/session.h"
+#include "tests/unit/common/login/log_capture.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,17 +79,12 @@ struct wire_client {
 };
 
 struct wire {
-	char dir[64];
+	char dir[64], maildir[80];
 	struct loop *loop;
-	struct store *store;
-	struct imapd_account *account;
+	struct imapd_account account;
 	struct wire_client clients[WIRE_CLIENTS + 1];
-	unsigned delivered, emptied, idle;
-	const char *ticket_account; /* what authd says the ticket is for */
-	uint32_t ticket_status;
-	const char *hello_tag; /* NULL: the front says nothing */
-	unsigned goodbyes;
-	char goodbye[500];
+	unsigned delivered;
+	const char *hello_tag;
 	jmp_buf *failed;  /* the other cases go on */
 	const char *name; /* of the case */
 	const char *step;
@@ -117,24 +112,14 @@ wire_fail(struct wire *w, const char *fmt, ...)
 static void
 wire_on_redeem(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
-	struct wire *w = arg;
+	const struct wire *w = arg;
 	struct ipc_out out;
 
 	assert_int_equal(ipc_get_bytes(in).len, TICKET_BYTES);
 	ipc_reply_init(&out);
-	ipc_put_u32(&out, w->ticket_status);
-	ipc_put_str(&out, w->ticket_account);
+	ipc_put_u32(&out, AUTHD_OK);
+	ipc_put_str(&out, w->account.login.config.account);
 	ipc_conn_reply(c, in->id, &out);
-}
-
-static void
-wire_on_goodbye(void *arg, struct ipc_conn *c, struct ipc_in *in)
-{
-	struct wire *w = arg;
-
-	(void)c;
-	w->goodbyes++;
-	snprintf(w->goodbye, sizeof w->goodbye, "%s", ipc_get_str(in));
 }
 
 static void
@@ -153,9 +138,6 @@ wire_on_conn_close(void *arg, struct ipc_conn *c, const struct err *why)
 
 static const struct ipc_handler wire_authd_rows[] = {
 	{ AUTHD_REDEEM, "b", IPC_STATE_ANY, wire_on_redeem }, { 0, NULL, 0, NULL }
-};
-static const struct ipc_handler wire_front_rows[] = {
-	{ LOGIN_GOODBYE, "s", IPC_STATE_ANY, wire_on_goodbye }, { 0, NULL, 0, NULL }
 };
 
 static void
@@ -179,7 +161,7 @@ static void
 wire_connect(struct wire *w, int n)
 {
 	static const struct ipc_conn_ops authd_ops = { wire_authd_rows, wire_on_conn_close },
-					 front_ops = { wire_front_rows, wire_on_conn_close };
+					 front_ops = { NULL, wire_on_conn_close };
 	struct wire_client *c = &w->clients[n];
 	int control[2], authd[2], stream[2];
 	static const char ticket[TICKET_BYTES] = "0123456789abcde";
@@ -193,10 +175,9 @@ wire_connect(struct wire *w, int n)
 	buf_init(&c->in, (size_t)1 << 30);
 	c->control = ipc_conn_new(w->loop, control[0], &front_ops, w);
 	c->authd = ipc_conn_new(w->loop, authd[0], &authd_ops, w);
-	imapd_account_login(
-	    w->account, view_make(ticket, sizeof ticket), control[1], stream[1], authd[1]);
-	if (w->hello_tag != NULL)
-		wire_hello(w, c);
+	login_account_login(
+	    &w->account.login, view_make(ticket, sizeof ticket), control[1], stream[1], authd[1]);
+	wire_hello(w, c);
 }
 
 /* --- reading ----------------------------------------------------------------------------------------------- */
@@ -508,13 +489,13 @@ wire_script(struct wire *w, const char *script)
 		else if (strncmp(p, "deliver ", 8) == 0)
 			wire_deliver(w, p + 8);
 		else if (sscanf(p, "note %99[^\n]", box) == 1)
-			imapd_account_changed(w->account, box, NULL);
+			imapd_account_changed(&w->account, box, NULL);
 		else if (strncmp(p, "remove", 6) == 0)
 			wire_remove_first(w);
 		else if (strncmp(p, "seen", 4) == 0)
 			wire_set_seen(w);
 		else if (strncmp(p, "poll", 4) == 0)
-			imapd_account_changed(w->account, "", NULL);
+			imapd_account_changed(&w->account, "", NULL);
 		else if (len > 0)
 			wire_fail(w, "unknown step");
 		if (p[len] == '\0')
@@ -524,15 +505,9 @@ wire_script(struct wire *w, const char *script)
 
 /* --- life of a case ---------------------------------------------------------------------------------------------- */
 static void
-wire_on_idle(void *arg)
+wire_on_event(void *arg)
 {
-	((struct wire *)arg)->idle++;
-}
-
-static void
-wire_on_empty(void *arg)
-{
-	((struct wire *)arg)->emptied++;
+	(void)arg;
 }
 
 static int
@@ -545,42 +520,45 @@ wire_unlink(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 }
 
 static const struct imapd_config wire_config = {
-	.account = "bob@example.test",
 	.line_max = 65536,
 	.literal_max = 1 << 20,
 	.bad_commands_max = 20,
-	.sessions_max = 3,
 	.message_size_max = 5 << 20,
 	.timeout_ms = 1800000,
 	.idle_poll_ms = 30000,
 	.idle_notify_ms = 120000,
-	.linger_ms = 20,
+	.slice_ms = 10,
 };
 
 static void
 wire_start(struct wire *w, const char *name, const struct imapd_config *config)
 {
-	static const struct imapd_account_ops ops = { wire_on_idle, wire_on_empty };
-	struct store_config store = {
-		.host = "test", .index_map_bytes = 64 << 20, .changes_kept = 1000
+	static const struct login_account_events events = { wire_on_event, wire_on_event };
+	struct login_account_config login = {
+		.account = "bob@example.test",
+		.store = { .host = "test", .index_map_bytes = 64 << 20, .changes_kept = 1000 },
+		.sessions_max = 3,
+		.linger_ms = 20,
 	};
-	char maildir[100];
+	struct store *store;
 	struct err err;
 
-	*w = (struct wire){ .name = name,
-		.step = "start",
-		.ticket_account = "bob@example.test",
-		.hello_tag = "L" };
+	*w = (struct wire){ .name = name, .step = "start", .hello_tag = "L" };
 	/* what survives a power cut is tested elsewhere: memory is quicker */
 	snprintf(w->dir, sizeof w->dir, "%s/imapd-wire-XXXXXX",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(w->dir));
-	snprintf(maildir, sizeof maildir, "%s/Maildir", w->dir);
-	store.maildir = maildir;
-	w->loop = loop_new();
-	if (store_open(&store, &w->store, &err) != 0)
+	snprintf(w->maildir, sizeof w->maildir, "%s/Maildir", w->dir);
+	login.home = w->dir;
+	login.store.maildir = w->maildir;
+	/* what is delivered before the first login needs its directories */
+	if (store_open(&login.store, &store, &err) != 0)
 		wire_fail(w, "store_open: %s", err.text);
-	w->account = imapd_account_new(w->loop, w->store, config, &ops, w);
+	store_close(store);
+	w->loop = loop_new();
+	w->account.config = *config;
+	login_account_init(&w->account.login, w->loop, &login, &imapd_session_ops, &events, w);
+	login_account_start(&w->account.login);
 	for (int i = 0; i <= WIRE_CLIENTS; i++)
 		w->clients[i].fd = -1;
 }
@@ -599,13 +577,18 @@ wire_stop(struct wire *w)
 		ipc_conn_close(c->authd);
 		buf_clear(&c->in);
 	}
-	imapd_account_free(&w->account);
+	login_account_clear(&w->account.login);
 	/* streams that finish sending free themselves from the loop */
 	for (int i = 0; i < 50; i++)
 		loop_run_once(w->loop, false);
-	store_close(w->store);
 	loop_free(w->loop);
 	nftw(w->dir, wire_unlink, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline struct imapd_session *
+wire_first(struct wire *w)
+{
+	return (struct imapd_session *)LIST_FIRST(&w->account.login.running);
 }
 
 struct wire_case {
@@ -613,7 +596,7 @@ struct wire_case {
 };
 
 static inline void
-wire_run(const struct wire_case *cases, size_t count)
+wire_run_with(const struct imapd_config *config, const struct wire_case *cases, size_t count)
 {
 	const char *only = getenv("WIRE_CASE");
 	volatile unsigned failures = 0;
@@ -628,7 +611,7 @@ wire_run(const struct wire_case *cases, size_t count)
 			failures++; /* what it had open stays open: the test has failed anyway */
 			continue;
 		}
-		wire_start(&w, cases[i].name, &wire_config);
+		wire_start(&w, cases[i].name, config);
 		w.failed = &failed;
 		wire_script(&w, cases[i].script);
 		for (int k = 0; k < 5; k++)
@@ -637,6 +620,12 @@ wire_run(const struct wire_case *cases, size_t count)
 		wire_stop(&w);
 	}
 	assert_int_equal(failures, 0);
+}
+
+static inline void
+wire_run(const struct wire_case *cases, size_t count)
+{
+	wire_run_with(&wire_config, cases, count);
 }
 
 #endif

@@ -109,123 +109,61 @@ test_cases(void **state)
 }
 
 /* --- what a script cannot say --------------------------------------------------------------------------------- */
+/* A front that would write our lines. */
 static void
-test_login_refused(void **state)
+test_bad_tags(void **state)
 {
-	static const struct {
-		const char *account, *tag;
-		uint32_t status;
-	} refused[] = {
-		{ "bob@example.test", "L", AUTHD_NO },
-		{ "bob@example.test", "L", AUTHD_TEMP },
-		{ "eve@example.test", "L", AUTHD_OK }, /* a ticket for somebody else */
-		{ "", "L", AUTHD_OK },
-		{ "bob@example.test", "", AUTHD_OK },
-		{ "bob@example.test", "L OK\r\nx",
-		    AUTHD_OK }, /* a front that would write our lines */
-		{ "bob@example.test", "*", AUTHD_OK },
-	};
+	static const char *const tags[] = { "", "L OK\r\nx", "*" };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+	for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++) {
 		struct wire w;
 
-		wire_start(&w, "login refused", &wire_config);
-		w.ticket_account = refused[i].account;
-		w.ticket_status = refused[i].status;
-		w.hello_tag = refused[i].tag;
+		wire_start(&w, "bad tag", &wire_config);
+		w.hello_tag = tags[i];
 		wire_connect(&w, 1);
-		wire_write(&w, 1, "a NOOP\r\n", 8); /* pipelined by the client: never answered */
 		wire_expect_eof(&w, 1);
-		assert_int_equal(w.account->count, 0);
 		wire_stop(&w);
 	}
 }
 
+/* Maildir is a file: RFC 5530 has a word for it. */
 static void
-test_authd_goes_away(void **state)
+test_unavailable(void **state)
 {
 	struct wire w;
 
 	(void)state;
-	wire_start(&w, "authd goes away", &wire_config);
+	wire_start(&w, "unavailable", &wire_config);
+	nftw(w.maildir, wire_unlink, 16, FTW_DEPTH | FTW_PHYS);
+	assert_int_equal(mknod(w.maildir, S_IFREG | 0600, 0), 0);
 	wire_connect(&w, 1);
-	ipc_conn_close(w.clients[1].authd);
-	w.clients[1].authd = NULL;
-	wire_expect_eof(&w, 1);
-	wire_stop(&w);
-}
-
-static void
-test_front_goes_away(void **state)
-{
-	struct wire w;
-
-	(void)state;
-	wire_start(&w, "front goes away", &wire_config);
-	w.hello_tag = NULL;
-	wire_connect(&w, 1);
-	ipc_conn_close(w.clients[1].control);
-	w.clients[1].control = NULL;
-	wire_expect_eof(&w, 1);
-	assert_int_equal(w.account->count, 0);
-	wire_stop(&w);
-}
-
-/* A second hello, or anything else from the front, ends the control connection; the client's stream is its own. */
-static void
-test_second_hello(void **state)
-{
-	struct wire w;
-
-	(void)state;
-	wire_start(&w, "second hello", &wire_config);
+	wire_script(&w,
+	    "1< L NO [UNAVAILABLE] Mailbox is not available\n1< * BYE Mailbox is not available\n1!\n1-\n");
+	assert_int_equal(unlink(w.maildir), 0);
 	wire_script(&w, "1> a NOOP\n1< a OK ~\n");
-	wire_hello(&w, &w.clients[1]);
-	wire_script(&w, "1> b NOOP\n1< b OK ~\n");
 	wire_stop(&w);
 }
 
 static void
-test_end_of_process(void **state)
+test_end_in_the_log(void **state)
 {
 	struct wire w;
-	int64_t deadline = clock_mono_ms() + 5000;
+	char text[300];
 
 	(void)state;
-	wire_start(&w, "end of process", &wire_config);
-	wire_script(&w, "1> a NOOP\n1< a OK ~\n2> a LOGOUT\n2.. a OK ~\n2!\n");
-	assert_int_equal(w.emptied, 0);
-	wire_script(&w, "1> a LOGOUT\n1.. a OK ~\n1!\n");
-	assert_int_equal(w.emptied, 1);
-	while (w.idle == 0 && clock_mono_ms() < deadline)
-		wire_turn(&w, 1);
-	assert_int_equal(w.idle, 1);
-	while (w.goodbyes < 2 && clock_mono_ms() < deadline)
-		wire_turn(&w, 1);
-	assert_true(wire_match(
-	    "Disconnected: Logged out in=~ out=~ deleted=0 expunged=0 trashed=0 hdr_count=0 hdr_bytes=0 "
-	    "body_count=0 body_bytes=0",
-	    strlen(
-		"Disconnected: Logged out in=~ out=~ deleted=0 expunged=0 trashed=0 hdr_count=0 hdr_bytes=0 "
-		"body_count=0 body_bytes=0"),
-	    w.goodbye));
+	log_capture_start();
+	wire_start(&w, "end in the log", &wire_config);
+	wire_script(&w, "1> a NOOP\n1< a OK ~\n1> b LOGOUT\n1< * BYE ~\n1< b OK ~\n1!\n");
+	snprintf(text, sizeof text,
+	    "imap(bob@example.test)<%d><sEsSiOn>: Disconnected: Logged out in=18 out=",
+	    (int)getpid());
+	assert_true(log_capture_has(text));
+	assert_true(log_capture_has(
+	    " deleted=0 expunged=0 trashed=0 hdr_count=0 hdr_bytes=0 body_count=0 body_bytes=0\n"));
+	assert_int_equal(log_capture_count("Disconnected"), 1);
 	wire_stop(&w);
-}
-
-/* Nobody came: the process asks to end by itself. */
-static void
-test_login_that_never_comes(void **state)
-{
-	struct wire w;
-	int64_t deadline = clock_mono_ms() + 5000;
-
-	(void)state;
-	wire_start(&w, "no login", &wire_config);
-	while (w.idle == 0 && clock_mono_ms() < deadline)
-		wire_turn(&w, 1);
-	assert_int_equal(w.idle, 1);
-	wire_stop(&w);
+	log_capture_end();
 }
 
 static void
@@ -286,7 +224,7 @@ test_still_here(void **state)
 	wire_stop(&w);
 }
 
-/* The suite stops: whoever can understand a word gets one; in the midst of a literal, or of a hand-over, there is none. */
+/* The suite stops: whoever can understand a word gets one; in the midst of a literal there is none. */
 static void
 test_stop(void **state)
 {
@@ -298,26 +236,10 @@ test_stop(void **state)
 	    "deliver one\n1> s SELECT INBOX\n1.. s OK ~\n2> i IDLE\n2< + idling\n3>> a APPEND INBOX {10+}\\r\\nhalf\n");
 	wire_turn(&w, 1);
 	wire_turn(&w, 1);
-	imapd_account_stop(w.account);
+	login_account_drain(&w.account.login, true);
 	wire_script(&w,
 	    "1< * BYE Server shutting down.\n1!\n2< * BYE Server shutting down.\n2!\n3< * BYE Server shutting down.\n3!\n");
-	assert_int_equal(w.account->count, 0);
-	assert_int_equal(w.emptied, 1);
-	wire_stop(&w);
-}
-
-static void
-test_stop_in_handover(void **state)
-{
-	struct wire w;
-
-	(void)state;
-	wire_start(&w, "stop in handover", &wire_config);
-	w.hello_tag = NULL;
-	wire_connect(&w, 1);
-	imapd_account_stop(w.account);
-	wire_expect_eof(&w, 1);
-	assert_int_equal(w.account->count, 0);
+	assert_int_equal(w.account.login.nrunning, 0);
 	wire_stop(&w);
 }
 
@@ -356,7 +278,7 @@ test_long_line(void **state)
 	for (int i = 0; i < 10; i++)
 		wire_write(&w, 1, line, sizeof line);
 	wire_script(&w, "1> \n1< a BAD Too long command line\n1> b NOOP\n1< b OK ~\n");
-	assert_true(w.account->sessions->reader.text.cap <= 2 << 20);
+	assert_true(wire_first(&w)->reader.text.cap <= 2 << 20);
 	wire_stop(&w);
 }
 
@@ -365,18 +287,14 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
-		cmocka_unit_test(test_login_refused),
-		cmocka_unit_test(test_authd_goes_away),
-		cmocka_unit_test(test_front_goes_away),
-		cmocka_unit_test(test_second_hello),
-		cmocka_unit_test(test_end_of_process),
-		cmocka_unit_test(test_login_that_never_comes),
+		cmocka_unit_test(test_bad_tags),
+		cmocka_unit_test(test_unavailable),
+		cmocka_unit_test(test_end_in_the_log),
 		cmocka_unit_test(test_too_many_sessions),
 		cmocka_unit_test(test_bad_commands),
 		cmocka_unit_test(test_inactivity),
 		cmocka_unit_test(test_still_here),
 		cmocka_unit_test(test_stop),
-		cmocka_unit_test(test_stop_in_handover),
 		cmocka_unit_test(test_cut_anywhere),
 		cmocka_unit_test(test_long_line),
 	};

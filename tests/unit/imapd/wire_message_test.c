@@ -243,8 +243,12 @@ test_slow_reader(void **state)
 		w.clients[1].fd = -1;
 		for (int i = 0; i < 100; i++)
 			loop_run_once(w.loop, false);
-		for (struct imapd_session *s = w.account->sessions; s != NULL; s = s->next)
-			assert_true(stream_output_pending(s->stream) + s->out.len < 1 << 20);
+		struct login_session *l;
+
+		LIST_FOREACH (l, &w.account.login.running, link)
+			assert_true(stream_output_pending(l->stream) +
+					((struct imapd_session *)l)->out.len <
+				    1 << 20);
 		wire_script(&w, "2> b FETCH 1 UID\n2< * 1 FETCH (UID 1)\n2< b OK ~\n");
 		w.clients[1].fd = fd;
 	}
@@ -304,9 +308,9 @@ test_pieces(void **state)
 	wire_script(&w,
 	    "1> s SELECT INBOX\n1.. s OK ~\n1> a UID FETCH 1 BODY.PEEK[]<0.9>\n1< * 1 FETCH (UID 1 BODY[]<0> {9}\n1< A: b\n1< \n1< y)\n1< a OK ~\n"
 	    "1> b UID FETCH 1 BODY.PEEK[]<1000000.3>\n1< * 1 FETCH (UID 1 BODY[]<1000000> {3}\n1< yyy)\n1< b OK ~\n");
-	assert_int_equal(w.account->sessions->counts.body_count, 1);
+	assert_int_equal(wire_first(&w)->counts.body_count, 1);
 	wire_script(&w, "1> c NOOP\n1< c OK ~\n");
-	assert_int_equal(w.account->sessions->content.cap, 0);
+	assert_int_equal(wire_first(&w)->content.cap, 0);
 	free(text);
 	wire_stop(&w);
 }

@@ -8,6 +8,7 @@ struct picture {
 	size_t count;
 	struct {
 		char flags[100]; /* "" = not known yet */
+		bool is_recent;
 	} message[MESSAGES_MAX];
 };
 
@@ -68,8 +69,10 @@ see(struct wire *w, struct picture *p, const char *line)
 	} else if (strcmp(word, "FETCH") == 0) {
 		if (n == 0 || n > p->count)
 			wire_fail(w, "FETCH %u of %zu", n, p->count);
-		if (strstr(line, "FLAGS (") != NULL)
+		if (strstr(line, "FLAGS (") != NULL) {
 			copy_flags(p->message[n - 1].flags, sizeof p->message[0].flags, line);
+			p->message[n - 1].is_recent = strstr(line, "\\Recent") != NULL;
+		}
 	}
 }
 
@@ -150,6 +153,20 @@ random_command(struct wire *w, int n)
 	command(w, n, text);
 }
 
+/* RFC 3501 2.3.2: the sessions were there when the message came, and the first to hear of it was one of them. */
+static void
+compare_recent(struct wire *w)
+{
+	for (size_t i = 0; i < pictures[1].count; i++) {
+		unsigned sessions = 0;
+
+		for (int n = 1; n <= SESSIONS; n++)
+			sessions += pictures[n].message[i].is_recent;
+		if (sessions != 1)
+			wire_fail(w, "message %zu is \\Recent in %u sessions", i + 1, sessions);
+	}
+}
+
 /* Now that it is quiet: what each knows is what there is. */
 static void
 compare(struct wire *w)
@@ -180,15 +197,18 @@ compare(struct wire *w)
 		if (n > 1 && truth.count != pictures[1].count)
 			wire_fail(w, "client %d and 1 differ", n);
 	}
+	compare_recent(w);
 }
 
 static void
 test_pictures_hold(void **state)
 {
+	struct imapd_config config = wire_config;
 	static struct wire w;
 
 	(void)state;
-	wire_start(&w, "random", &wire_config);
+	config.slice_ms = 0;
+	wire_start(&w, "random", &config);
 	wire_script(&w, "1> a CREATE box\n1< a OK ~\ndeliver one\ndeliver two\ndeliver three\n");
 	for (int n = 1; n <= SESSIONS; n++) {
 		char select[100];

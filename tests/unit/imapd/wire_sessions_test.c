@@ -111,6 +111,18 @@ test_cases(void **state)
 	wire_run(cases, sizeof cases / sizeof cases[0]);
 }
 
+/* The same when every step of a command lets the other sessions run before the next one, as on a slow disk: who has changed
+ * something still hears of it first, and gets its \Recent. */
+static void
+test_cases_in_slices(void **state)
+{
+	struct imapd_config config = wire_config;
+
+	(void)state;
+	config.slice_ms = 0;
+	wire_run_with(&config, cases, sizeof cases / sizeof cases[0]);
+}
+
 /* IDLE's own poll finds what foreign programs did. */
 static void
 test_idle_polls(void **state)
@@ -149,6 +161,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_cases_in_slices),
 		cmocka_unit_test(test_idle_polls),
 		cmocka_unit_test(test_long_absence),
 	};

@@ -143,6 +143,18 @@ refused_plaintext_is_logged_for_fail2ban(void **state)
 	harness_free(h);
 }
 
+static void
+one_address_has_a_limit(void **state)
+{
+	struct harness *h = start("mail_max_userip_connections = 1\n", false);
+
+	(void)state;
+	client_connect(h, 1);
+	client_expect_n(h, 1, "-ERR [IN-USE] Too many connections from your address.\r\n");
+	RUN_UNTIL(h, h->clients[1].is_closed);
+	harness_free(h);
+}
+
 int
 main(void)
 {
@@ -154,6 +166,7 @@ main(void)
 		cmocka_unit_test(quit_is_answered),
 		cmocka_unit_test(failed_hand_over_is_temporary),
 		cmocka_unit_test(refused_plaintext_is_logged_for_fail2ban),
+		cmocka_unit_test(one_address_has_a_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,10 +14,10 @@
 #include "common/net/addr.h"
 #include "common/net/stream.h"
 #include "common/net/tls.h"
+#include "tests/unit/common/login/log_capture.h"
 
 #include <openssl/x509.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -64,7 +64,6 @@ struct harness {
 	EVP_PKEY *key;
 	X509 *cert;
 	struct tls_context *client_tls;
-	int log_fd;
 };
 
 static void
@@ -409,32 +408,11 @@ session_send(struct harness *h, const char *text)
 	assert_int_equal(send(h->bytes, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
-static inline void
-session_goodbye(struct harness *h, const char *text)
-{
-	struct ipc_conn *c = ipc_conn_new(h->loop, h->control, NULL, NULL);
-	struct ipc_out o;
-	char hello[4096];
-
-	assert_true(recv(h->control, hello, sizeof hello, MSG_DONTWAIT) >
-		    0); /* unread, it would break the socket */
-	ipc_out_init(&o, LOGIN_GOODBYE);
-	ipc_put_str(&o, text);
-	assert_int_equal(ipc_conn_send(c, &o), 0);
-	ipc_conn_close(c);
-	h->control = -1;
-}
-
-/* ---- the log: standard error goes to a file while the harness lives ---- */
-
 static bool
 log_has(struct harness *h, const char *text)
 {
-	static char all[65536];
-	ssize_t n = pread(h->log_fd, all, sizeof all - 1, 0);
-
-	all[n > 0 ? n : 0] = '\0';
-	return strstr(all, text) != NULL;
+	(void)h;
+	return log_capture_has(text);
 }
 
 /* ---- life ---- */
@@ -462,23 +440,6 @@ harness_cert(EVP_PKEY *key)
 	X509_set_pubkey(x, key);
 	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
 	return x;
-}
-
-/* A test that fails or dies leaves its log to the reader. */
-static int harness_log = -1, harness_stderr = -1;
-
-static void
-harness_show_log(void)
-{
-	char all[4096];
-	off_t at = 0;
-	ssize_t n;
-
-	while (harness_log >= 0 && (n = pread(harness_log, all, sizeof all, at)) > 0) {
-		if (write(harness_stderr, all, (size_t)n) != n)
-			return;
-		at += n;
-	}
 }
 
 /* settings: "name = value\n" lines; has_tls: a certificate is configured */
@@ -509,14 +470,7 @@ harness_new(const struct login_protocol *p, const char *settings, bool has_tls)
 	h->cert = harness_cert(h->key);
 	assert_int_equal(tls_init(h->loop, h->keyd, &e), 0);
 	h->client_tls = tls_client_new(&h->conf, &e);
-	h->log_fd = memfd_create("log", MFD_CLOEXEC);
-	harness_show_log(); /* of a test that failed before this one */
-	if (harness_stderr < 0) {
-		harness_stderr = dup(STDERR_FILENO);
-		atexit(harness_show_log);
-	}
-	dup2(h->log_fd, STDERR_FILENO);
-	harness_log = h->log_fd;
+	log_capture_start();
 	setup = (struct login_setup){ h->loop, &h->conf, h->authd, h->master, harness_pause,
 		harness_idle, h };
 	h->front = login_front_new(&setup, p);
@@ -556,9 +510,7 @@ harness_free(struct harness *h)
 	tls_context_free(h->client_tls);
 	conf_clear(&h->conf);
 	loop_free(h->loop);
-	dup2(harness_stderr, STDERR_FILENO);
-	harness_log = -1;
-	close(h->log_fd);
+	log_capture_end();
 	free(h);
 }
 

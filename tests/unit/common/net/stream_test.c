@@ -280,6 +280,22 @@ finish_sends_the_last_words(void **state)
 	assert_int_equal(f->closed, 0);
 }
 
+/* Without a turn of the loop: the process may end now. */
+static void
+finish_sends_at_once(void **state)
+{
+	struct fixture *f = *state;
+	char text[64];
+
+	assert_int_equal(stream_printf(f->s, "bye\r\n"), 0);
+	assert_false(stream_finish(f->s, PATIENCE_MS));
+	f->s = NULL;
+	assert_int_equal(recv(f->peer, text, sizeof text, 0), 5);
+	assert_int_equal(recv(f->peer, text, sizeof text, 0), 0);
+	fd_close(&f->peer);
+	turns(f, 3);
+}
+
 static void
 finish_gives_up_on_a_peer_that_does_not_read(void **state)
 {
@@ -293,7 +309,7 @@ finish_gives_up_on_a_peer_that_does_not_read(void **state)
 			assert_int_equal(stream_write(f->s, block, sizeof block), 0);
 		turn(f);
 	}
-	stream_finish(f->s, 30);
+	assert_true(stream_finish(f->s, 30));
 	f->s = NULL;
 	turns(f, 10);
 	do
@@ -397,6 +413,7 @@ main(void)
 		T(end_comes_after_the_last_input),
 		T(end_waits_for_a_paused_owner),
 		T(finish_sends_the_last_words),
+		T(finish_sends_at_once),
 		T(finish_gives_up_on_a_peer_that_does_not_read),
 		T(freed_in_its_callback),
 		T(broken_peer_is_told_once),
