@@ -1,5 +1,8 @@
 #include "authd/authd_conf.h"
 
+#include "common/user/user_db.h"
+
+#include <limits.h>
 #include <pwd.h>
 
 int
@@ -7,12 +10,15 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 {
 	const char *owner = conf_str(from, "mail_owner");
 	const struct passwd *pw = getpwnam(owner);
+	char file[PATH_MAX], env[PATH_MAX];
 	int scheme = password_scheme_by_name(conf_str(from, "password_scheme"));
 
 	if (pw == NULL)
-		return err_set(err, ERR_PERM, "mail_owner = %s: no such user", owner);
+		return err_set(err, ERR_PERM, "mail_owner: no such user: %s", owner);
 	if (pw->pw_uid == 0)
-		return err_set(err, ERR_PERM, "mail_owner = %s: mail is never root's", owner);
+		return err_set(err, ERR_PERM, "mail_owner: mail is never root's: %s", owner);
+	if (user_db_paths(conf_str(from, "user_database"), file, env, sizeof file, err) < 0)
+		return -1;
 	*out = (struct authd_conf){
 		.user_database = conf_str(from, "user_database"),
 		.alias_maps = conf_str(from, "virtual_alias_maps"),

@@ -9,6 +9,7 @@
  * admin's paths say, and Landlock leaves it exactly these.  Their directories are opened by root, in
  * the nursery: es-auth needs no search permission on what lies above them. */
 #include "authd/authd.h"
+#include "authd/db_worker.h"
 
 #include "common/base/mem.h"
 #include "common/daemon/daemon.h"
@@ -137,7 +138,11 @@ main(int argc, char **argv)
 	struct err e;
 
 	daemon_helper_plan(d, &sasl);
-	if (authd_conf_read(daemon_conf(d), &conf, &e) < 0 || plan_db(d, &conf, &db, &e) < 0 ||
+	if (authd_conf_read(daemon_conf(d), &conf, &e) < 0 ||
+	    (daemon_is_test(d) && db_worker_test(&conf, sasl.uid, sasl.gid, &e) < 0))
+		log_fatal("%s", e.text);
+	daemon_configured(d);
+	if (plan_db(d, &conf, &db, &e) < 0 ||
 	    authd_new(daemon_loop(d), &conf, &db, &sasl, &a, &e) < 0)
 		log_fatal("%s", e.text);
 	life.daemon = d;

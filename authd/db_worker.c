@@ -10,6 +10,7 @@
 #include "common/table/table.h"
 #include "common/user/user_db.h"
 
+#include <grp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -75,6 +76,14 @@ request_end(struct db_worker *w)
 		loop_stop(w->loop);
 }
 
+static int
+tables_open(struct err *err)
+{
+	int r = table_list_refresh(prepared_aliases, err);
+
+	return r < 0 ? err_prefix(err, "virtual_alias_maps") : 0;
+}
+
 static void
 tables_refresh(struct db_worker *w)
 {
@@ -84,7 +93,7 @@ tables_refresh(struct db_worker *w)
 	if (now - w->tables_seen_ms < TABLE_REFRESH_MS)
 		return;
 	w->tables_seen_ms = now;
-	if (table_list_refresh(w->aliases, &e) < 0)
+	if (tables_open(&e) < 0)
 		log_warn("%s; the old version stays in use", e.text);
 }
 
@@ -461,13 +470,32 @@ on_loop_gone(void *arg, struct ipc_conn *c, const struct err *why)
 	loop_stop(w->loop);
 }
 
+static int
+tables_prepare(const struct authd_conf *conf, struct err *err)
+{
+	int r = table_list_prepare(conf->alias_maps, &prepared_aliases, err);
+
+	return r < 0 ? err_prefix(err, "virtual_alias_maps") : 0;
+}
+
 int
 db_worker_prepare(const struct authd_conf *conf, struct err *err)
 {
 	/* in this order: the database's directory is the one we stay in */
-	if (table_list_prepare(conf->alias_maps, &prepared_aliases, err) < 0)
+	if (tables_prepare(conf, err) < 0)
 		return -1;
 	return user_db_enter(conf->user_database, err);
+}
+
+int
+db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *err)
+{
+	if (tables_prepare(conf, err) < 0)
+		return -1;
+	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
+				  setresuid(uid, uid, uid) < 0))
+		return err_sys(err, ERR_PERM, "cannot become user %u", (unsigned)uid);
+	return tables_open(err);
 }
 
 static int
@@ -482,7 +510,7 @@ worker_open(struct db_worker *w, struct err *err)
 	w->resolve.owner_uid = conf->owner_uid;
 	w->resolve.owner_gid = conf->owner_gid;
 	w->aliases = prepared_aliases;
-	if (table_list_refresh(w->aliases, err) < 0)
+	if (tables_open(err) < 0)
 		return -1;
 	return user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, err);
 }

@@ -1,22 +1,20 @@
 #include "authd/keyd.h"
 #include "authd/keyd_shape.h"
-#include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/ipc/msg/keyd.h"
 #include "common/log/log.h"
+#include "common/net/pem.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <sys/stat.h>
 
-enum { PEM_BYTES_MAX = 1 << 20, CHAIN_CERTS_MAX = 16, REFUSALS_LOGGED = 10, REFUSALS_STEP = 1000 };
+enum { REFUSALS_LOGGED = 10, REFUSALS_STEP = 1000 };
 
 struct vault_key {
 	LIST_ENTRY(vault_key) link;
@@ -26,8 +24,8 @@ struct vault_key {
 
 struct vault_chain {
 	LIST_ENTRY(vault_chain) link;
-	char *name;                   /* owned */
-	X509 *certs[CHAIN_CERTS_MAX]; /* owned, leaf first */
+	char *name;                 /* owned */
+	X509 *certs[PEM_CHAIN_MAX]; /* owned, leaf first */
 	size_t count;
 	unsigned char spki_hash[SHA256_DIGEST_LENGTH];
 	struct vault_key *key; /* borrowed from the vault */
@@ -78,70 +76,14 @@ keyd_free(struct keyd *k)
 	free(k);
 }
 
-/* The file's text in OpenSSL's secure heap (locked, not dumped); OPENSSL_secure_clear_free it. */
-static char *
-pem_read(int fd, size_t *len, struct err *err)
-{
-	struct stat st;
-	char *text;
-
-	if (fstat(fd, &st) < 0) {
-		err_sys(err, ERR_TEMP, "fstat");
-		return NULL;
-	}
-	if (st.st_size <= 0 || st.st_size > PEM_BYTES_MAX) {
-		err_set(err, ERR_SYNTAX, "empty, or larger than %d bytes", PEM_BYTES_MAX);
-		return NULL;
-	}
-	*len = (size_t)st.st_size;
-	text = OPENSSL_secure_malloc(*len);
-	if (text == NULL) {
-		err_set(err, ERR_TEMP, "out of secure memory");
-		return NULL;
-	}
-	if (fd_pread_all(fd, text, *len, 0, err) < 0) {
-		OPENSSL_secure_clear_free(text, *len);
-		return NULL;
-	}
-	return text;
-}
-
-/* Nobody is there to type a passphrase. */
-static int
-no_passphrase(char *out, int size, int is_writing, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)is_writing;
-	(void)arg;
-	return -1;
-}
-
 int
 keyd_add_key(struct keyd *k, const char *name, int fd, struct err *err)
 {
+	EVP_PKEY *pkey = pem_read_key(fd, err);
 	struct vault_key *key;
-	EVP_PKEY *pkey = NULL;
-	size_t len = 0;
-	char *text = pem_read(fd, &len, err);
-	BIO *bio;
 
-	if (text == NULL)
-		return err_prefix(err, "key %s", name);
-	bio = BIO_new_mem_buf(text, (int)len);
-	if (bio != NULL)
-		pkey = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-	BIO_free(bio);
-	OPENSSL_secure_clear_free(text, len);
-	ERR_clear_error();
 	if (pkey == NULL)
-		return err_set(
-		    err, ERR_SYNTAX, "key %s: no private key in PEM without passphrase", name);
-	if (!EVP_PKEY_is_a(pkey, "RSA") && !EVP_PKEY_is_a(pkey, "EC") &&
-	    !EVP_PKEY_is_a(pkey, "ED25519")) {
-		EVP_PKEY_free(pkey);
-		return err_set(err, ERR_PERM, "key %s: not RSA, EC or Ed25519", name);
-	}
+		return err_prefix(err, "key %s", name);
 	key = x_calloc(1, sizeof *key);
 	key->name = x_strdup(name);
 	key->pkey = pkey;
@@ -150,24 +92,11 @@ keyd_add_key(struct keyd *k, const char *name, int fd, struct err *err)
 }
 
 static int
-chain_read(struct vault_chain *c, BIO *bio, struct err *err)
+hash_leaf(struct vault_chain *c, struct err *err)
 {
-	X509 *cert;
 	unsigned char *der = NULL;
-	int len;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->certs[0]), &der);
 
-	while ((cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
-		if (c->count == CHAIN_CERTS_MAX) {
-			X509_free(cert);
-			return err_set(
-			    err, ERR_LIMIT, "more than %d certificates", CHAIN_CERTS_MAX);
-		}
-		c->certs[c->count++] = cert;
-	}
-	ERR_clear_error();
-	if (c->count == 0)
-		return err_set(err, ERR_SYNTAX, "no certificate in PEM");
-	len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->certs[0]), &der);
 	if (len <= 0)
 		return err_set(err, ERR_SYNTAX, "certificate without public key");
 	SHA256(der, (size_t)len, c->spki_hash);
@@ -178,24 +107,12 @@ chain_read(struct vault_chain *c, BIO *bio, struct err *err)
 int
 keyd_add_chain(struct keyd *k, const char *name, int fd, struct err *err)
 {
-	size_t len = 0;
-	char *text = pem_read(fd, &len, err);
-	struct vault_chain *c;
-	BIO *bio;
-	int r = -1;
+	struct vault_chain *c = x_calloc(1, sizeof *c);
+	int count = pem_read_chain(fd, c->certs, err);
 
-	if (text == NULL)
-		return err_prefix(err, "certificate %s", name);
-	c = x_calloc(1, sizeof *c);
 	c->name = x_strdup(name);
-	bio = BIO_new_mem_buf(text, (int)len);
-	if (bio != NULL)
-		r = chain_read(c, bio, err);
-	else
-		err_set(err, ERR_TEMP, "out of memory");
-	BIO_free(bio);
-	OPENSSL_secure_clear_free(text, len);
-	if (r < 0) {
+	c->count = count > 0 ? (size_t)count : 0;
+	if (count < 0 || hash_leaf(c, err) < 0) {
 		chain_free(c);
 		return err_prefix(err, "certificate %s", name);
 	}

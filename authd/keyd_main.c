@@ -18,11 +18,42 @@ static struct keyd_caller callers[] = {
 	{ .name = "relay", .shapes = KEYD_SHAPE_CLIENT_VERIFY },
 };
 
+static struct {
+	struct daemon *daemon;
+	unsigned conns;
+} life;
+
 static void
 on_open(void *arg, struct ipc_conn *c)
 {
 	(void)arg;
 	(void)c;
+	life.conns++;
+}
+
+static void
+end_when_left(void)
+{
+	if (daemon_is_stopping(life.daemon) || (daemon_is_draining(life.daemon) && life.conns == 0))
+		daemon_exit(life.daemon, 0);
+}
+
+static void
+on_close(void *arg, struct ipc_conn *c, const struct err *why)
+{
+	(void)arg;
+	(void)c;
+	(void)why;
+	life.conns--;
+	end_when_left();
+}
+
+/* At a reload the workers of before go on with the certificates of before: their keys are here until they end. */
+static void
+on_drain(void *arg)
+{
+	(void)arg;
+	end_when_left();
 }
 
 static void
@@ -58,10 +89,13 @@ int
 main(int argc, char **argv)
 {
 	struct daemon *d = daemon_start(argc, argv, ROLE_KEYD);
-	struct ipc_conn_ops ops = { .handlers = keyd_handlers };
+	struct ipc_conn_ops ops = { keyd_handlers, on_close };
 	struct keyd *k = keyd_new();
 	size_t chains, usable;
 
+	daemon_configured(d); /* the keys come from master; estafeta(8) looks at them itself */
+	life.daemon = d;
+	daemon_on_drain(d, on_drain, NULL);
 	if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_MIN) == 0)
 		log_warn("no locked memory for the keys: they may be swapped out");
 	load_all(d, k, "key:", keyd_add_key);

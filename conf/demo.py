@@ -14,48 +14,15 @@ import subprocess
 import sys
 import time
 
+import sample
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
 ESTAFETA = ROOT / "build" / "release" / "estafeta"
 IP = "127.0.0.1"
-PORTS = {"SMTP": 2525, "Submission (STARTTLS)": 2587, "Submission (TLS)": 2465, "IMAP (STARTTLS)": 2143,
-         "IMAP (TLS)": 2993, "POP3 (STARTTLS)": 2110, "POP3 (TLS)": 2995}
+LISTENERS = {"smtp": "SMTP", "submission": "Submission (STARTTLS)", "submissions": "Submission (TLS)",
+             "imap": "IMAP (STARTTLS)", "imaps": "IMAP (TLS)", "pop3": "POP3 (STARTTLS)", "pop3s": "POP3 (TLS)"}
 USERS = {"alice@example.test": "wonderland", "bob@example.test": "builder"}
-
-MAIN_CF = """\
-myhostname = mail.example.test
-mydestination =
-mynetworks = 127.0.0.1/32
-virtual_mailbox_domains = example.test
-virtual_alias_maps = hash:$config_directory/virtual
-virtual_mailbox_base = {demo}/mail
-user_database = btree:$data_directory/users
-queue_directory = {demo}/queue
-data_directory = {demo}/data
-log_file = {demo}/log
-tls_cert_file = $config_directory/cert.pem
-tls_key_file = $config_directory/key.pem
-"""
-
-MASTER_CF = """\
-# service     type private unpriv chroot wakeup maxproc command + args
-{ip}:2525 inet n - y - 2 smtpd
-{ip}:2587 inet n - y - 2 smtpd -o smtpd_submission=yes
-{ip}:2465 inet n - y - 2 smtpd -o smtpd_submission=yes -o smtpd_tls_wrappermode=yes
-{ip}:2143 inet n - y - 2 imapd-login
-{ip}:2993 inet n - y - 2 imapd-login -o tls_wrappermode=yes
-{ip}:2110 inet n - y - 2 pop3d-login
-{ip}:2995 inet n - y - 2 pop3d-login -o tls_wrappermode=yes
-imapd     unix y - y - - imapd
-pop3d     unix y - y - - pop3d
-authd     unix y - y - - authd
-qmgr      unix y - y - 1 qmgr
-relay     unix y - y - 2 relay
-delivery  unix y - y - - delivery
-keyd      unix y - y - 1 keyd
-dnsd      unix y - y - 1 dnsd
-log       unix y - y - 1 log
-"""
 
 MESSAGE = (b"From: Alice <alice@example.test>\r\n"
            b"To: Bob <bob@example.test>\r\n"
@@ -124,7 +91,7 @@ def starttls(d):
 
 
 def submit(message):
-    d = Dialogue("submission with STARTTLS and AUTH", PORTS["Submission (STARTTLS)"], starttls)
+    d = Dialogue("submission with STARTTLS and AUTH", sample.PORTS["submission"], starttls)
     secret = base64.b64encode(b"\0alice@example.test\0" + USERS["alice@example.test"].encode()).decode()
     d.smtp("EHLO client.example.test", b"250")
     d.smtp("AUTH PLAIN " + secret, b"235", "AUTH PLAIN ********")
@@ -138,7 +105,7 @@ def submit(message):
 
 
 def read_imap():
-    d = Dialogue("IMAP over TLS", PORTS["IMAP (TLS)"])
+    d = Dialogue("IMAP over TLS", sample.PORTS["imaps"])
     d.show()
     d.send("a LOGIN bob@example.test " + USERS["bob@example.test"], "a LOGIN bob@example.test ********")
     while not d.show().startswith(b"a OK"):
@@ -169,7 +136,7 @@ def read_imap():
 
 
 def read_pop3():
-    d = Dialogue("POP3 over TLS", PORTS["POP3 (TLS)"])
+    d = Dialogue("POP3 over TLS", sample.PORTS["pop3s"])
     d.show()
     for command, shown in (("USER bob@example.test", None),
                            ("PASS " + USERS["bob@example.test"], "PASS ********")):
@@ -198,17 +165,8 @@ def set_up():
         subprocess.run([ESTAFETA, "-c", DEMO / "conf", "stop"], stderr=subprocess.DEVNULL)
         shutil.rmtree(DEMO)
     subprocess.run(["sh", ROOT / "conf" / "users.sh"], check=True)
-    conf = DEMO / "conf"
-    conf.mkdir(parents=True)
-    (conf / "main.cf").write_text(MAIN_CF.format(demo=DEMO))
-    (conf / "master.cf").write_text(MASTER_CF.format(ip=IP))
-    (conf / "virtual").write_text("postmaster@example.test alice@example.test\n")
-    subprocess.run(["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:P-256", "-days", "30", "-subj", "/CN=mail.example.test",
-                    "-addext", "subjectAltName=DNS:mail.example.test,DNS:localhost,IP:" + IP,
-                    "-keyout", conf / "key.pem", "-out", conf / "cert.pem"],
-                   check=True, capture_output=True)
-    os.chmod(conf / "key.pem", 0o600)
+    DEMO.mkdir()
+    conf = sample.write(DEMO, IP, virtual="postmaster@example.test alice@example.test\n")
     estafeta("map", "build", "hash:%s/virtual" % conf)
     for address, password in USERS.items():
         estafeta("user", "add", address, input=password + "\n")
@@ -219,8 +177,8 @@ def settings():
     print("\nThe demo is up.  Settings for a mail client (certificate: %s):" % (DEMO / "conf" / "cert.pem"))
     for address, password in USERS.items():
         print("    user %s, password %s" % (address, password))
-    for name, port in PORTS.items():
-        print("    %-22s %s port %d" % (name, IP, port))
+    for service, name in LISTENERS.items():
+        print("    %-22s %s port %d" % (name, IP, sample.PORTS[service]))
     print("Log: %s\nLook around: %s -c %s status | queue list | config -n" % (
         DEMO / "log", ESTAFETA, DEMO / "conf"))
 

@@ -122,6 +122,7 @@ main(int argc, char **argv)
 		.paths = { { "/", true } },
 		.max_files = FILES_MAX };
 
+	daemon_configured(p.daemon);
 	daemon_on_message(p.daemon, master_rows, &p);
 	daemon_on_drain(p.daemon, on_drain, &p);
 	return daemon_run(p.daemon, &plan, before_loop, &p);

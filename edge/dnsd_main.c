@@ -36,6 +36,7 @@ main(int argc, char **argv)
 	p.dnsd = dnsd_new(daemon_loop(p.daemon), daemon_conf(p.daemon), &e);
 	if (p.dnsd == NULL)
 		log_fatal("%s", e.text);
+	daemon_configured(p.daemon);
 	daemon_serve(p.daemon, ROLE_SMTPD, &dnsd_caller_ops, dnsd_caller_open, p.dnsd, 0);
 	daemon_serve(p.daemon, ROLE_RELAY, &dnsd_caller_ops, dnsd_caller_open, p.dnsd, 0);
 	daemon_on_drain(p.daemon, on_drain, &p);

@@ -11,5 +11,6 @@ main(int argc, char **argv)
 	struct daemon *d = daemon_start(argc, argv, ROLE_IMAPD_LOGIN);
 	struct login_front *front = login_front_of_daemon(d, &login_imap_protocol);
 
+	daemon_configured(d);
 	return daemon_run(d, &plan, login_front_start, front);
 }

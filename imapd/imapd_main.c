@@ -45,6 +45,7 @@ main(int argc, char **argv)
 	tzset();
 	charset_preload();
 	imap_search_preload();
+	daemon_configured(d);
 	daemon_on_message(d, master_rows, &account);
 	return login_service_run(
 	    &account.login, d, &imapd_session_ops, MAX_FILES, MEMORY_BESIDE_INDEX);

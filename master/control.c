@@ -11,7 +11,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { STATUS_BYTES = 60000, LISTED_PROCESSES = 64 };
+/* RELOAD_MS: less than estafeta waits (cmd_start.c) */
+enum { STATUS_BYTES = 60000, LISTED_PROCESSES = 64, RELOAD_MS = 25000 };
 
 static void
 answer(struct ipc_conn *c, uint32_t id, uint32_t status, struct view text)
@@ -80,19 +81,58 @@ on_status(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	buf_clear(&text);
 }
 
+void
+control_reload_ended(struct master *m, uint32_t status, const char *text)
+{
+	struct ipc_conn *asker = m->reload_asker;
+
+	if (asker == NULL)
+		return;
+	loop_timer_stop(&m->reload_deadline);
+	m->reload_asker = NULL;
+	answer(asker, m->reload_request, status, view_of(text));
+}
+
+static void
+on_reload_deadline(void *arg)
+{
+	struct master *m = arg;
+	const struct service_state *s;
+	struct buf text;
+
+	buf_init(&text, STATUS_BYTES);
+	buf_printf(&text, "after %d seconds the new workers of these services are not ready:", RELOAD_MS / 1000);
+	LIST_FOREACH(s, &m->services, link)
+	{
+		if (!service_is_up(s))
+			buf_printf(&text, " %s", s->name);
+	}
+	log_error("reload: %.*s", VIEW_ARG(buf_view(&text)));
+	control_reload_ended(m, EX_TEMPFAIL, buf_cstr(&text) != NULL ? buf_cstr(&text) : "");
+	buf_clear(&text);
+}
+
 static void
 on_reload(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct master *m = arg;
 	struct err err;
 
+	if (m->reload_asker != NULL) {
+		answer(c, in->id, EX_TEMPFAIL, VIEW_LIT("another reload is under way"));
+		return;
+	}
+	m->reload_asker = c;
+	m->reload_request = in->id;
+	loop_timer_start(&m->reload_deadline, RELOAD_MS);
 	if (services_load(m, &err) < 0) {
 		log_error("reload: %s; the old configuration stays in force", err.text);
-		answer(c, in->id, EX_CONFIG, view_of(err.text));
+		control_reload_ended(m, EX_CONFIG, err.text);
 		return;
 	}
 	log_info("reload -- version 1, configuration %s", m->config_directory);
-	answer(c, in->id, EX_OK, view_make("", 0));
+	if (master_is_up(m))
+		control_reload_ended(m, EX_OK, "");
 }
 
 static void
@@ -100,6 +140,7 @@ on_stop(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct master *m = arg;
 
+	control_reload_ended(m, EX_UNAVAILABLE, "the mail system stops");
 	m->stop_asker = c;
 	m->stop_request = in->id;
 	master_begin_stop(m);
@@ -142,6 +183,10 @@ on_asker_gone(void *arg, struct ipc_conn *c, const struct err *why)
 	(void)why;
 	if (m->stop_asker == c)
 		m->stop_asker = NULL;
+	if (m->reload_asker == c) {
+		loop_timer_stop(&m->reload_deadline);
+		m->reload_asker = NULL;
+	}
 }
 
 static const struct ipc_handler handlers[] = {
@@ -173,6 +218,7 @@ on_connect(void *arg, short what)
 void
 control_start(struct master *m)
 {
+	loop_timer_init(&m->reload_deadline, m->loop, on_reload_deadline, m);
 	loop_watch_init(&m->control_watch, m->loop, m->control, on_connect, m);
 	loop_watch_set(&m->control_watch, LOOP_READ);
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { AUTHD_TIMEOUT_MS = 10000 };
@@ -51,15 +52,27 @@ on_ready(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	(void)c;
 	(void)in;
 	p->is_ready = true;
-	/* reload: the new ones serve, the old ones finish what they have */
-	if (s->maxproc > 0)
+	/* reload: when the new ones serve, the old ones finish what they have */
+	if (s->maxproc > 0 && service_is_up(s))
 		for (old = LIST_FIRST(&s->processes); old != NULL; old = next) {
 			next = LIST_NEXT(old, link);
-			if (old->generation != p->generation && s->role != ROLE_LOG)
+			if (old->generation != s->master->generation && s->role != ROLE_LOG)
 				process_drain(old);
 		}
-	if (master_is_up(s->master))
+	if (master_is_up(s->master)) {
 		master_report(s->master, NULL);
+		control_reload_ended(s->master, EX_OK, "");
+	}
+}
+
+static void
+on_failed(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct process *p = arg;
+
+	(void)c;
+	free(p->reason);
+	p->reason = x_strdup(ipc_get_str(in));
 }
 
 static void
@@ -455,6 +468,7 @@ on_process_lost(void *arg, struct ipc_conn *c, const struct err *why)
 /* clang-format off */
 static const struct ipc_handler handlers[] = {
 	{ MASTER_READY,     "",      IPC_STATE_ANY, on_ready },
+	{ MASTER_FAILED,    "s",     IPC_STATE_ANY, on_failed },
 	{ MASTER_DELIVERY,  "uu",    IPC_STATE_ANY, on_delivery },
 	{ MASTER_HANDOVER,  "sbuhh", IPC_STATE_ANY, on_handover },
 	{ MASTER_NOTE,      "ss",    IPC_STATE_ANY, on_note },

@@ -206,6 +206,7 @@ main(int argc, char **argv)
 	const char *name = daemon_next_attachment(g.d, "log:", &at);
 	char *dot;
 
+	daemon_configured(g.d);
 	LIST_INIT(&g.sources);
 	if (name == NULL)
 		log_fatal("no log file");

@@ -27,6 +27,7 @@ struct process {
 	struct ipc_conn *conn; /* control channel; NULL when lost */
 	int log_fd;            /* the log process's end of its log socket, kept for a new log process; owned */
 	bool is_ready;         /* its cage is closed and it serves */
+	char *reason;          /* owned: why it ends before it was ready, in its own words; NULL: it did not say */
 	bool is_draining;
 	unsigned generation;   /* configuration it runs on */
 	int64_t started_ms;    /* monotonic */
@@ -79,6 +80,9 @@ struct master {
 	struct loop_timer stop_deadline;
 	struct ipc_conn *stop_asker;  /* borrowed: who waits for the end of stop */
 	uint32_t stop_request;
+	struct ipc_conn *reload_asker; /* borrowed: who waits until the new workers serve */
+	uint32_t reload_request;
+	struct loop_timer reload_deadline;
 	uid_t mail_uid;               /* mail_owner */
 	gid_t mail_gid;
 	struct loop_watch control_watch;
@@ -95,7 +99,8 @@ void master_log_source(struct master *m, struct process *p); /* tells the log pr
 void master_own_log_source(struct master *m);                /* and of our own */
 struct service_state *service_by_role(struct master *m, enum role r);
 bool master_has_workers(struct master *m); /* any process but the log's */
-bool master_is_up(struct master *m); /* every kept service has a ready process */
+bool service_is_up(const struct service_state *s); /* all that it keeps running serve with the present configuration */
+bool master_is_up(struct master *m);               /* every service is */
 void master_report(struct master *m, const char *text); /* to `estafeta start`; NULL = all is well */
 void master_begin_stop(struct master *m);
 
@@ -108,6 +113,9 @@ int setup_listeners(struct service_state *s, const struct service *row, struct s
 void listener_clear(struct bound_listener *l);
 int setup_control(struct master *m, struct err *err);
 
+/* A path leads to the service's next workers only from now on; those of before keep the sockets they have. */
+void setup_renew_edges(struct service_state *s);
+
 /* services.c: configuration to services; reload */
 int services_load(struct master *m, struct err *err);
 void service_free(struct service_state *s);
@@ -117,5 +125,7 @@ extern const struct ipc_conn_ops process_ops;
 
 /* control.c: estafeta status, reload, stop */
 void control_start(struct master *m);
+/* Answers who waits for the end of a reload, if anybody. */
+void control_reload_ended(struct master *m, uint32_t status, const char *text);
 
 #endif

@@ -234,8 +234,8 @@ prepare(struct master *m, struct err *err)
 	if (r < 0)
 		return -1;
 	data = conf_str(&m->conf, "data_directory");
-	if (mkdir(data, 0755) < 0 && errno != EEXIST)
-		return err_sys(err, ERR_PERM, "mkdir %s", data);
+	if (fd_make_directory(data, 0755, 0, 0, false, err) < 0)
+		return -1;
 	/* the edge to authd has a short name from here */
 	if (take_pid_file(m, &m->conf, err) < 0 || setup_directories(m, err) < 0 ||
 	    setup_control(m, err) < 0)

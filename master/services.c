@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct fault {
@@ -192,6 +193,9 @@ swap_services(struct master *m, struct service_list *fresh)
 		s = same_service(fresh, old);
 		if (s != NULL)
 			adopt_processes(s, old);
+		/* who got its certificate from one keyd can have signatures of that one only */
+		if (s != NULL && s->role == ROLE_KEYD)
+			setup_renew_edges(s);
 		if (LIST_EMPTY(&old->processes)) {
 			service_free(old);
 			continue;
@@ -226,6 +230,22 @@ start_services(struct master *m)
 	}
 }
 
+/* The control socket, the queue and the user database would be left behind. */
+static int
+check_same_place(const struct master *m, const struct conf *conf, struct err *err)
+{
+	static const char *const places[] = { "data_directory", "queue_directory" };
+
+	for (size_t i = 0; m->generation > 0 && i < sizeof places / sizeof places[0]; i++) {
+		const char *was = conf_str(&m->conf, places[i]);
+
+		if (strcmp(was, conf_str(conf, places[i])) != 0)
+			return err_set(err, ERR_PERM, "%s cannot change from %s while the suite runs: stop, then start",
+			    places[i], was);
+	}
+	return 0;
+}
+
 int
 services_load(struct master *m, struct err *err)
 {
@@ -238,6 +258,8 @@ services_load(struct master *m, struct err *err)
 	r = conf_load(&conf, path, err);
 	if (r == 0)
 		r = check_conf(&conf, err);
+	if (r == 0)
+		r = check_same_place(m, &conf, err);
 	free(path);
 	if (r == 0) {
 		struct conf old = m->conf;

@@ -36,51 +36,12 @@ setup_user(const char *name, uid_t *uid, gid_t *gid, struct err *err)
 
 /* --- directories ------------------------------------------------------------------------------------ */
 
-/* Creates the directory and its missing parents; an existing one gets owner and mode only if fix. */
-static int
-make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, bool fix, struct err *err)
-{
-	char *copy = x_strdup(path);
-	bool is_new = false;
-	struct stat st;
-	int r = 0;
-
-	for (char *p = copy + 1; r == 0; p++) {
-		if (*p != '/' && *p != '\0')
-			continue;
-		char end = *p;
-
-		*p = '\0';
-		if (mkdir(copy, end == '\0' ? mode : 0755) == 0)
-			is_new = end == '\0';
-		else if (errno != EEXIST)
-			r = err_sys(err, ERR_PERM, "mkdir %s", copy);
-		*p = end;
-		if (end == '\0')
-			break;
-	}
-	free(copy);
-	if (r < 0)
-		return r;
-	if (lstat(path, &st) < 0)
-		return err_sys(err, ERR_PERM, "%s", path);
-	if (!S_ISDIR(st.st_mode))
-		return err_set(err, ERR_PERM, "%s is not a directory", path);
-	if (!is_new && !fix)
-		return 0;
-	if ((st.st_uid != uid || st.st_gid != gid) && lchown(path, uid, gid) < 0)
-		return err_sys(err, ERR_PERM, "chown %s", path);
-	if ((st.st_mode & 07777) != mode && chmod(path, mode) < 0)
-		return err_sys(err, ERR_PERM, "chmod %s", path);
-	return 0;
-}
-
 /* dir/sub... with owner and mode; sub is a format of one string. */
 static int
 make_below(const char *dir, const char *sub, mode_t mode, uid_t uid, gid_t gid, struct err *err)
 {
 	char *path = x_asprintf("%s/%s", dir, sub);
-	int r = make_directory(path, mode, uid, gid, true, err);
+	int r = fd_make_directory(path, mode, uid, gid, true, err);
 
 	free(path);
 	return r;
@@ -95,7 +56,7 @@ make_queue(struct master *m, struct err *err)
 	gid_t gid;
 
 	if (setup_user(role_row(ROLE_QMGR)->user, &uid, &gid, err) < 0 ||
-	    make_directory(queue, 0755, 0, 0, true, err) < 0 ||
+	    fd_make_directory(queue, 0755, 0, 0, true, err) < 0 ||
 	    make_below(queue, "edges", 0755, 0, 0, err) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof subs / sizeof subs[0]; i++)
@@ -122,7 +83,7 @@ setup_directories(struct master *m, struct err *err)
 	const char *data = conf_str(&m->conf, "data_directory");
 
 	if (setup_user(conf_str(&m->conf, "mail_owner"), &m->mail_uid, &m->mail_gid, err) < 0 ||
-	    make_directory(data, 0755, 0, 0, true, err) < 0 ||
+	    fd_make_directory(data, 0755, 0, 0, true, err) < 0 ||
 	    make_below(data, "edges", 0755, 0, 0, err) < 0 ||
 	    make_below(data, "control", 0755, 0, 0, err) < 0 || make_auth(data, err) < 0 ||
 	    make_queue(m, err) < 0)
@@ -135,7 +96,7 @@ setup_directories(struct master *m, struct err *err)
 		if (made < 0)
 			return -1;
 	}
-	return make_directory(conf_str(&m->conf, "virtual_mailbox_base"), 0755, m->mail_uid, m->mail_gid,
+	return fd_make_directory(conf_str(&m->conf, "virtual_mailbox_base"), 0755, m->mail_uid, m->mail_gid,
 	    false, err);
 }
 
@@ -204,6 +165,22 @@ bind_edge(struct service_state *s, const struct edge_row *edge, struct bound_lis
 		r = -1;
 	free(dir);
 	return r;
+}
+
+void
+setup_renew_edges(struct service_state *s)
+{
+	for (size_t i = 0; i < s->nlisteners; i++) {
+		struct bound_listener *l = &s->listeners[i], fresh = { .fd = -1, .name = l->name };
+		struct err err;
+
+		if (bind_edge(s, edge_find(l->caller, s->role), &fresh, &err) < 0) {
+			log_warn("%s; the one of before stays", err.text);
+			continue;
+		}
+		fd_close(&l->fd);
+		*l = fresh;
+	}
 }
 
 int

@@ -101,22 +101,14 @@ attach_key(struct process *p, const struct conf *conf, const char *cert_param, c
 static int
 attach_keys(struct process *p, struct err *err)
 {
-	static const struct {
-		enum role role;
-		const char *cert, *key;
-	} users[] = {
-		{ ROLE_SMTPD, "smtpd_tls_cert_file", "smtpd_tls_key_file" },
-		{ ROLE_IMAPD_LOGIN, "imap_tls_cert_file", "imap_tls_key_file" },
-		{ ROLE_POP3D_LOGIN, "pop3_tls_cert_file", "pop3_tls_key_file" },
-	};
 	struct service_state *s;
 
 	LIST_FOREACH(s, &p->service->master->services, link)
 	{
-		for (size_t i = 0; i < sizeof users / sizeof users[0]; i++)
-			if (s->role == users[i].role && !s->is_removed &&
-			    attach_key(p, &s->conf, users[i].cert, users[i].key, err) < 0)
-				return -1;
+		const struct role_tls *tls = role_tls(s->role);
+
+		if (tls != NULL && !s->is_removed && attach_key(p, &s->conf, tls->cert, tls->key, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -271,6 +263,7 @@ process_free(struct process *p)
 	ipc_conn_close(p->conn);
 	fd_close(&p->log_fd);
 	free(p->account);
+	free(p->reason);
 	free(p);
 }
 
@@ -384,6 +377,7 @@ service_keep_running(struct service_state *s)
 		if (process_spawn(s, "", s->uid, s->gid, -1, &err) == NULL) {
 			log_error("cannot start %s: %s", s->name, err.text);
 			master_report(s->master, err.text);
+			control_reload_ended(s->master, EX_UNAVAILABLE, err.text);
 			s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_FIRST_MS;
 			if (s->backoff_ms > BACKOFF_MAX_MS)
 				s->backoff_ms = BACKOFF_MAX_MS;
@@ -396,20 +390,28 @@ service_keep_running(struct service_state *s)
 }
 
 bool
+service_is_up(const struct service_state *s)
+{
+	const struct process *p;
+	unsigned ready = 0;
+
+	LIST_FOREACH(p, &s->processes, link)
+	{
+		/* the log has no configuration of its own: it goes on at a reload */
+		ready += p->is_ready && !p->is_draining &&
+			 (p->generation == s->master->generation || s->role == ROLE_LOG);
+	}
+	return s->is_removed || ready >= s->maxproc;
+}
+
+bool
 master_is_up(struct master *m)
 {
-	struct service_state *s;
-	struct process *p;
+	const struct service_state *s;
 
 	LIST_FOREACH(s, &m->services, link)
 	{
-		unsigned ready = 0;
-
-		LIST_FOREACH(p, &s->processes, link)
-		{
-			ready += p->is_ready && !p->is_draining;
-		}
-		if (!s->is_removed && ready < s->maxproc)
+		if (!service_is_up(s))
 			return false;
 	}
 	return true;
@@ -445,22 +447,49 @@ schedule_restart(struct service_state *s, const struct process *p, bool failed)
 		loop_timer_start(&s->restart, s->backoff_ms);
 }
 
+static bool
+has_ready_process(const struct service_state *s)
+{
+	const struct process *p;
+
+	LIST_FOREACH(p, &s->processes, link)
+	{
+		if (p->is_ready && !p->is_draining)
+			return true;
+	}
+	return false;
+}
+
+static void
+report_failure(struct process *p, int status)
+{
+	struct master *m = p->service->master;
+	char how[64], text[600];
+
+	describe_end(status, how, sizeof how);
+	snprintf(text, sizeof text, "process %s/%s pid %d %s%s%s", m->libexec, role_row(p->service->role)->name,
+	    (int)p->pid, how, p->reason != NULL ? ": " : "", p->reason != NULL ? lqs(p->reason) : "");
+	log_warn("%s", text);
+	/* one that is started on demand says nothing about the configuration */
+	if (p->is_ready || p->generation != m->generation || p->service->maxproc == 0)
+		return;
+	if (has_ready_process(p->service))
+		log_warn("%s: the workers of before the reload go on", p->service->name);
+	master_report(m, text);
+	control_reload_ended(m, EX_UNAVAILABLE, text);
+}
+
 static void
 process_ended(struct process *p, int status)
 {
 	struct service_state *s = p->service;
-	struct master *m = s->master;
 	bool failed = !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	char how[64], text[300];
 
-	describe_end(status, how, sizeof how);
-	if (failed && !(m->is_stopping && p->is_draining)) {
-		snprintf(text, sizeof text, "process %s/%s pid %d %s", m->libexec, role_row(s->role)->name,
-		    (int)p->pid, how);
-		log_warn("%s", text);
-		if (!p->is_ready)
-			master_report(m, text);
-	}
+	/* its last words */
+	if (p->conn != NULL)
+		ipc_conn_read(p->conn);
+	if (failed && !(s->master->is_stopping && p->is_draining))
+		report_failure(p, status);
 	if (!p->is_draining || failed)
 		schedule_restart(s, p, failed);
 	process_free(p);

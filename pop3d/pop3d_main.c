@@ -34,6 +34,7 @@ main(int argc, char **argv)
 		.on_changed = on_changed,
 	};
 
+	daemon_configured(d);
 	daemon_on_message(d, master_rows, &account);
 	return login_service_run(
 	    &account.login, d, &pop3d_session_ops, MAX_FILES, MEMORY_BESIDE_INDEX);

@@ -209,6 +209,7 @@ main(int argc, char **argv)
 		.max_files = 20000,
 	};
 
+	daemon_configured(g.d);
 	g.nrelays = (unsigned)conf_int(daemon_conf(g.d), "relay_connections");
 	g.authd = daemon_edge(g.d, ROLE_AUTHD, NULL, NULL);
 	loop_timer_init(&g.drain_timer, daemon_loop(g.d), on_drain_poll, &g);

@@ -1,6 +1,6 @@
 #include "smtpd/config.h"
 #include "common/base/mem.h"
-#include "common/log/log.h"
+#include "smtpd/restrict_table.h"
 
 #include <stdlib.h>
 
@@ -40,12 +40,6 @@ read_tls_level(const struct conf *conf)
 	return strcmp(level, "may") == 0 ? SMTPD_TLS_MAY : SMTPD_TLS_NONE;
 }
 
-static void
-warn_unknown(void *arg, const char *name)
-{
-	log_warn("unknown smtpd restriction: \"%s\" in %s", name, (const char *)arg);
-}
-
 /* What Postfix refuses to run with: nothing between the world and foreign destinations. */
 static bool
 has_relay_control(const struct smtpd_config *c)
@@ -57,7 +51,8 @@ has_relay_control(const struct smtpd_config *c)
 		for (size_t i = 0; i < c->restrictions[id].count; i++)
 			for (size_t g = 0; g < sizeof guards / sizeof guards[0]; g++)
 				if (!c->restrictions[id].items[i].warn &&
-				    strcmp(c->restrictions[id].items[i].name, guards[g]) == 0)
+				    c->restrictions[id].items[i].what ==
+					restriction_find(guards[g]))
 					return true;
 	return false;
 }
@@ -66,15 +61,16 @@ static int
 read_restrictions(struct smtpd_config *c, struct err *err)
 {
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)
-		if (list_names[i] != NULL)
-			restrict_list_parse(&c->restrictions[i], conf_str(c->conf, list_names[i]),
-			    warn_unknown, (void *)(uintptr_t)list_names[i]);
-	restrict_list_parse(
-	    &c->restrictions[RESTRICT_UNLISTED], "reject_unlisted_recipient", NULL, NULL);
+		if (list_names[i] != NULL && restrict_list_parse(&c->restrictions[i],
+						 conf_str(c->conf, list_names[i]), err) < 0)
+			return err_prefix(err, "%s", list_names[i]);
+	if (restrict_list_parse(
+		&c->restrictions[RESTRICT_UNLISTED], "reject_unlisted_recipient", err) < 0)
+		return -1;
 	if (!has_relay_control(c))
 		return err_set(err, ERR_SYNTAX,
-		    "in %s or %s, specify at least one working instance of: reject_unauth_destination, "
-		    "defer_unauth_destination, reject, defer, defer_if_permit",
+		    "%s: here or in %s one of reject_unauth_destination, defer_unauth_destination, reject, "
+		    "defer, defer_if_permit is needed",
 		    list_names[RESTRICT_RELAY], list_names[RESTRICT_RECIPIENT]);
 	return 0;
 }
@@ -125,8 +121,8 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
 	read_limits(c, conf);
 	if (c->is_wrapper && c->cert_file[0] == '\0')
-		return err_set(
-		    err, ERR_SYNTAX, "smtpd_tls_wrappermode = yes needs smtpd_tls_cert_file");
+		return err_set(err, ERR_SYNTAX,
+		    "smtpd_tls_wrappermode: needs a certificate, but smtpd_tls_cert_file is empty");
 	if (read_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||
 	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) <
 		0)

@@ -7,37 +7,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void
-restrict_list_parse(struct restrict_list *l, const char *names,
-    void (*warn)(void *arg, const char *name), void *arg)
+static int
+set_unknown(const char *name, struct err *err)
+{
+	const char *near = restriction_nearest(name);
+
+	return err_set(err, ERR_SYNTAX, "unknown restriction \"%s\"%s%s%s", name,
+	    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+int
+restrict_list_parse(struct restrict_list *l, const char *names, struct err *err)
 {
 	struct view rest = view_of(names), item;
 	bool warn_next = false;
+	int r = 0;
 
 	*l = (struct restrict_list){ 0 };
-	while (conf_next(&rest, &item)) {
-		struct restrict_item *it;
+	while (r == 0 && conf_next(&rest, &item)) {
+		char *name = x_strndup(item.p, item.len);
+		const struct restriction *what = restriction_find(name);
 
-		if (view_eq_str(item, "warn_if_reject")) {
+		if (strcmp(name, "warn_if_reject") == 0) {
 			warn_next = true;
-			continue;
+		} else if (what == NULL) {
+			r = set_unknown(name, err);
+		} else {
+			l->items = x_realloc(l->items, l->count + 1, sizeof *l->items);
+			l->items[l->count++] = (struct restrict_item){ what, warn_next };
+			warn_next = false;
 		}
-		l->items = x_realloc(l->items, l->count + 1, sizeof *l->items);
-		it = &l->items[l->count++];
-		it->name = x_strndup(item.p, item.len);
-		it->what = restriction_find(it->name);
-		it->warn = warn_next;
-		warn_next = false;
-		if (it->what == NULL && warn != NULL)
-			warn(arg, it->name);
+		free(name);
 	}
+	if (r < 0)
+		restrict_list_clear(l);
+	return r;
 }
 
 void
 restrict_list_clear(struct restrict_list *l)
 {
-	for (size_t i = 0; i < l->count; i++)
-		free((void *)(uintptr_t)l->items[i].name);
 	x_free(&l->items);
 	l->count = 0;
 }
@@ -138,11 +147,8 @@ restrict_start(struct restrict_ctx *c, unsigned lists)
 static enum restrict_result
 run_item(struct restrict_ctx *c, const struct restrict_item *it)
 {
-	enum restrict_result r;
+	enum restrict_result r = it->what->fn(c);
 
-	if (it->what == NULL)
-		return restrict_refuse(c, 451, "4.3.5", "Server configuration error");
-	r = it->what->fn(c);
 	if (r == RESULT_REJECT && it->warn) {
 		if (c->on_warn != NULL)
 			c->on_warn(c->on_warn_arg, &c->reply);

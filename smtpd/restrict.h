@@ -5,8 +5,8 @@
  * So nothing in here ever waits, and a test needs no network.
  *
  * As in Postfix: OK ends its own list only, a refusal ends everything; defer_if_permit turns a permission at the
- * end into a "try again", defer_if_reject a refusal; warn_if_reject logs the next one's refusal and goes on.  A
- * name that is not known refuses with 451 4.3.5: a slip of the pen never opens the relay.
+ * end into a "try again", defer_if_reject a refusal; warn_if_reject logs the next one's refusal and goes on.
+ * With a name that is not known nothing starts: a slip of the pen never opens the relay.
  */
 #ifndef SMTPD_RESTRICT_H
 #define SMTPD_RESTRICT_H
@@ -40,9 +40,8 @@ enum restrict_fact { FACT_UNKNOWN, FACT_YES, FACT_NO, FACT_TEMP, FACT_NULL_MX, F
 
 struct restriction;
 struct restrict_item {
-	const struct restriction *what; /* NULL: a name that is not known */
-	const char *name;               /* owned */
-	bool warn;                      /* warn_if_reject stood before it */
+	const struct restriction *what;
+	bool warn; /* warn_if_reject stood before it */
 };
 struct restrict_list {
 	struct restrict_item *items; /* owned */
@@ -88,9 +87,8 @@ void restrict_start(struct restrict_ctx *c, unsigned lists);
 /* Goes on where the last call stopped. */
 enum restrict_verdict restrict_run(struct restrict_ctx *c);
 
-/* names: the value of a CONF_LIST parameter.  Unknown names are kept as such and reported through warn. */
-void restrict_list_parse(struct restrict_list *l, const char *names,
-    void (*warn)(void *arg, const char *name), void *arg);
+/* names: the value of a CONF_LIST parameter.  -1 (ERR_SYNTAX): a name that is not known, and the nearest that is. */
+int restrict_list_parse(struct restrict_list *l, const char *names, struct err *err);
 void restrict_list_clear(struct restrict_list *l);
 
 #endif

@@ -1,4 +1,6 @@
 #include "smtpd/restrict_table.h"
+#include "common/config/nearest.h"
+#include "common/config/restrictions.h"
 #include "common/proto/address.h"
 
 /* Asks for a fact that is not there yet: "if (!have(c, FACT_X)) return RESULT_NEED;" */
@@ -301,38 +303,9 @@ reject_multi_recipient_bounce(struct restrict_ctx *c)
 	return restrict_refuse_list(c, 550, "5.5.3", "Multi-recipient bounce");
 }
 
-/* clang-format off */
-static const struct restriction restrictions[] = {
-	{ "permit",                                 permit },
-	{ "reject",                                 reject },
-	{ "defer",                                  defer },
-	{ "defer_if_permit",                        defer_if_permit },
-	{ "defer_if_reject",                        defer_if_reject },
-	{ "permit_mynetworks",                      permit_mynetworks },
-	{ "permit_sasl_authenticated",              permit_sasl_authenticated },
-	{ "permit_auth_destination",                permit_auth_destination },
-	{ "reject_unauth_destination",              reject_unauth_destination },
-	{ "defer_unauth_destination",               defer_unauth_destination },
-	{ "reject_unlisted_recipient",              reject_unlisted_recipient },
-	{ "check_recipient_maps",                   reject_unlisted_recipient }, /* Postfix's older name */
-	{ "reject_non_fqdn_sender",                 reject_non_fqdn_sender },
-	{ "reject_non_fqdn_recipient",              reject_non_fqdn_recipient },
-	{ "reject_unauth_pipelining",               reject_unauth_pipelining },
-	{ "reject_invalid_helo_hostname",           reject_invalid_helo_hostname },
-	{ "reject_invalid_hostname",                reject_invalid_helo_hostname },
-	{ "reject_non_fqdn_helo_hostname",          reject_non_fqdn_helo_hostname },
-	{ "reject_non_fqdn_hostname",               reject_non_fqdn_helo_hostname },
-	{ "reject_unknown_helo_hostname",           reject_unknown_helo_hostname },
-	{ "reject_unknown_hostname",                reject_unknown_helo_hostname },
-	{ "reject_unknown_sender_domain",           reject_unknown_sender_domain },
-	{ "reject_unknown_recipient_domain",        reject_unknown_recipient_domain },
-	{ "reject_unknown_client_hostname",         reject_unknown_client_hostname },
-	{ "reject_unknown_client",                  reject_unknown_client_hostname },
-	{ "reject_unknown_reverse_client_hostname", reject_unknown_reverse_client_hostname },
-	{ "reject_plaintext_session",               reject_plaintext_session },
-	{ "reject_multi_recipient_bounce",          reject_multi_recipient_bounce },
-};
-/* clang-format on */
+#define ROW(name, same_as, text) { #name, same_as },
+static const struct restriction restrictions[] = { RESTRICTIONS(ROW) };
+#undef ROW
 
 const struct restriction *
 restriction_find(const char *name)
@@ -341,4 +314,14 @@ restriction_find(const char *name)
 		if (strcmp(restrictions[i].name, name) == 0)
 			return &restrictions[i];
 	return NULL;
+}
+
+const char *
+restriction_nearest(const char *name)
+{
+	struct nearest n = { .word = name };
+
+	for (size_t i = 0; i < sizeof restrictions / sizeof restrictions[0]; i++)
+		nearest_offer(&n, restrictions[i].name);
+	return n.found;
 }

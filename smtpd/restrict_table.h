@@ -11,6 +11,7 @@ struct restriction {
 	enum restrict_result (*fn)(struct restrict_ctx *c);
 };
 const struct restriction *restriction_find(const char *name); /* NULL: none of this name */
+const char *restriction_nearest(const char *name);            /* NULL: none is near */
 
 /* For the rows: fill c->reply and return RESULT_REJECT. */
 enum restrict_result restrict_refuse(struct restrict_ctx *c, int code, const char *dsn,

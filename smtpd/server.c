@@ -8,8 +8,6 @@
 
 enum {
 	TLS_RETRY_MS = 5000,
-	TLS_FIRST_RETRY_MS = 200, /* keyd is being started, too: no client is accepted meanwhile */
-	TLS_FIRST_TRIES = 50,
 	REFUSAL_MS = 5000, /* a refused client's time to read why */
 };
 
@@ -40,10 +38,6 @@ on_tls_ready(void *arg, struct tls_context *ctx, const struct err *err)
 	struct smtpd_server *v = arg;
 
 	v->tls = ctx;
-	if (ctx == NULL && !v->tls_was_tried && ++v->tls_tries < TLS_FIRST_TRIES) {
-		loop_timer_start(&v->tls_retry, TLS_FIRST_RETRY_MS);
-		return;
-	}
 	v->tls_was_tried = true;
 	if (ctx == NULL) {
 		log_warn("cannot load certificate %s: %s; TLS is not available", v->conf->cert_file,
@@ -68,7 +62,6 @@ smtpd_server_start(struct smtpd_server *v)
 	map_init(&v->clients);
 	loop_timer_init(&v->tls_retry, v->loop, on_tls_retry, v);
 	v->tls = NULL;
-	v->tls_tries = 0;
 	v->nsessions = 0;
 	v->is_draining = v->is_full = false;
 	v->next_id = 1;

@@ -25,7 +25,6 @@ struct smtpd_server {
 
 	struct tls_context *tls; /* owned; NULL while there is none */
 	struct loop_timer tls_retry;
-	unsigned tls_tries; /* before the first client is accepted */
 	bool tls_was_tried, is_draining, is_full;
 	struct smtpd_session_list sessions;
 	size_t nsessions;

@@ -59,13 +59,14 @@ fit_client_limit(struct smtpd_config *conf)
 
 /* The time zone and TLS's algorithms are loaded while files can be opened. */
 static void
-load_before_the_cage(struct daemon *d)
+load_before_the_cage(struct daemon *d, const struct smtpd_config *conf)
 {
 	struct ipc_edge *keyd = daemon_edge(d, ROLE_KEYD, NULL, NULL);
 	struct err err;
 
 	tzset();
-	if (tls_init(daemon_loop(d), keyd, &err) < 0)
+	if (tls_init(daemon_loop(d), keyd, &err) < 0 ||
+	    (conf->cert_file[0] != '\0' && tls_server_check(conf->conf, &err) < 0))
 		log_fatal("%s", err.text);
 }
 
@@ -89,8 +90,9 @@ main(int argc, char **argv)
 
 	if (smtpd_config_read(&conf, daemon_conf(d), &err) < 0)
 		log_fatal("%s", err.text);
+	load_before_the_cage(d, &conf);
+	daemon_configured(d);
 	plan.max_files = fit_client_limit(&conf);
-	load_before_the_cage(d);
 	server = (struct smtpd_server){
 		.loop = daemon_loop(d),
 		.conf = &conf,

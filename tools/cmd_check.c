@@ -1,94 +1,238 @@
-#include "tools/tool.h"
+/* estafeta check: everything that would keep mail from flowing, before a start or a reload.
+ *
+ * The daemons themselves say it: each is run with -t and the effective configuration of its service. */
+#include "common/base/fd.h"
 #include "common/base/mem.h"
-#include "common/config/master_cf.h"
+#include "tools/check.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+enum { TEXT_MAX = 1 << 16, CONF_BYTES_MAX = 4 << 20, LINE_MAX_BYTES = 2000 };
+
+/* --- saying it ------------------------------------------------------------------------------------------ */
+
 static void
-report(void *arg, const char *text)
+say_once(struct check *c, bool fault, const char *text)
 {
-	(void)arg;
-	tool_complain("%s", text);
+	if (map_put(&c->said, view_of(text), c) != NULL)
+		return;
+	c->faults += fault;
+	tool_complain("%s%s", fault ? "" : "warning: ", text);
 }
 
-static unsigned
-check_services(struct tool *t)
+/* The setting of the parameter that text begins with. */
+static const struct conf_setting *
+place_of(const struct conf *conf, const char *text)
 {
-	char *path = x_asprintf("%s/master.cf", t->config_directory);
-	struct master_cf table;
-	unsigned faults = 0;
+	size_t len = strcspn(text, ": ");
+	char *name = x_strndup(text, len);
+	const struct conf_setting *s = conf_param_find(name) == NULL
+					   ? NULL
+					   : map_get(&conf->raw, view_of(conf_origin(conf, name)));
+
+	free(name);
+	return s != NULL && s->line > 0 ? s : NULL;
+}
+
+void
+check_say(struct check *c, const struct service *s, const struct conf *conf, bool fault,
+    const char *fmt, ...)
+{
+	const struct conf_setting *place;
+	char text[LINE_MAX_BYTES], *whole;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	place = place_of(conf, text);
+	whole = place != NULL
+		    ? x_asprintf("%s:%d: %s", place->file, place->line, text)
+		    : x_asprintf("master.cf:%d: %s: %s", s->line, role_row(s->role)->name, text);
+	say_once(c, fault, whole);
+	free(whole);
+}
+
+static void
+on_fault(void *arg, const char *text)
+{
+	say_once(arg, true, text);
+}
+
+/* --- a service's own word ----------------------------------------------------------------------------------- */
+
+/* "smtpd: fatal: mynetworks: ...": what stands behind tag and level.  Of a service that would start, only warnings are
+ * of interest.  Was it a fault? */
+static bool
+say_line(struct check *c, const struct service *s, const struct conf *conf, bool has_failed,
+    struct view line)
+{
+	static const char *const levels[] = { "warning: ", "error: ", "fatal: " };
+	const char *tag = role_row(s->role)->log_tag;
+	size_t level = 0;
+
+	if (view_starts(line, tag) && line.len > strlen(tag) + 2)
+		line = view_make(line.p + strlen(tag) + 2, line.len - strlen(tag) - 2);
+	while (level < sizeof levels / sizeof levels[0] && !view_starts(line, levels[level]))
+		level++;
+	if (level < sizeof levels / sizeof levels[0])
+		line = view_make(line.p + strlen(levels[level]), line.len - strlen(levels[level]));
+	else if (!has_failed)
+		return false;
+	if (line.len > 0)
+		check_say(c, s, conf, has_failed && level > 0, "%.*s", VIEW_ARG(line));
+	return has_failed && level > 0;
+}
+
+_Noreturn static void
+become_daemon(const char *program, const char *name, int in, int out)
+{
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+		_exit(EX_OSERR);
+	execl(program, name, "-t", (char *)NULL);
+	_exit(errno == ENOENT ? EX_OSFILE : EX_OSERR);
+}
+
+/* Runs it to its end; *said gets its lines.  The status of waitpid, or -1. */
+static int
+run_daemon(const char *program, const char *name, int conf_fd, struct buf *said, struct err *err)
+{
+	int out[2], status = -1;
+	pid_t pid;
+
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return err_sys(err, ERR_TEMP, "pipe");
+	pid = fork();
+	if (pid == 0)
+		become_daemon(program, name, conf_fd, out[1]);
+	if (pid < 0)
+		err_sys(err, ERR_TEMP, "fork");
+	fd_close(&out[1]);
+	/* more than fits is more than anybody reads; the daemon ends by its own clock */
+	if (pid > 0 && fd_read_rest(out[0], said, err) < 0)
+		buf_reset(said);
+	fd_close(&out[0]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	return status;
+}
+
+static void
+say_status(struct check *c, const struct service *s, const struct conf *conf, const char *program,
+    int status)
+{
+	if (WIFSIGNALED(status))
+		check_say(
+		    c, s, conf, true, "%s -t was killed by signal %d", program, WTERMSIG(status));
+	else if (WEXITSTATUS(status) == EX_OSFILE)
+		check_say(c, s, conf, true, "%s does not exist", program);
+	else
+		check_say(c, s, conf, true, "%s -t: exit status %d", program, WEXITSTATUS(status));
+}
+
+static void
+check_daemon(struct check *c, const struct service *s, const struct conf *conf)
+{
+	const char *name = role_row(s->role)->name;
+	char *program = x_asprintf("%s/%s", c->tool->libexec, name);
+	bool is_said = false;
+	struct buf text, said;
+	struct err err = { 0 };
+	int fd = -1, status = -1;
+
+	buf_init(&text, CONF_BYTES_MAX);
+	buf_init(&said, TEXT_MAX);
+	if (conf_dump(conf, &text) < 0)
+		err_set(&err, ERR_LIMIT, "configuration too large");
+	else if ((fd = memfd_sealed("configuration", text.p, text.len, &err)) >= 0 &&
+		 lseek(fd, 0, SEEK_SET) == 0)
+		status = run_daemon(program, name, fd, &said, &err);
+	for (struct view rest = buf_view(&said), line; rest.len > 0;) {
+		view_cut(rest, '\n', &line, &rest);
+		is_said |= say_line(c, s, conf, status != 0, line);
+	}
+	if (status == -1)
+		check_say(c, s, conf, true, "cannot be tested: %s", err.text);
+	else if (status != 0 && !is_said)
+		say_status(c, s, conf, program, status);
+	fd_close(&fd);
+	buf_clear(&text);
+	buf_clear(&said);
+	free(program);
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------ */
+
+static void
+check_service(struct check *c, const struct service *s)
+{
+	unsigned before = c->faults;
+	struct conf conf;
 	struct err err;
 
-	if (master_cf_load(&table, path, &err) < 0) {
-		tool_complain("%s", err.text);
-		faults++;
+	if (service_conf(s, &c->tool->conf, &conf, &err) < 0)
+		say_once(c, true, err.text);
+	else if (conf_check(&conf, on_fault, c) == 0) {
+		check_tls(c, s, &conf);
+		if (c->faults == before)
+			check_daemon(c, s, &conf);
 	}
-	for (size_t i = 0; faults == 0 && i < table.count; i++) {
-		struct conf c;
+	conf_clear(&conf);
+}
 
-		if (service_conf(&table.services[i], &t->conf, &c, &err) < 0) {
-			tool_complain("%s", err.text);
-			faults++;
-		} else
-			faults += conf_check(&c, report, NULL);
-		conf_clear(&c);
-	}
+static void
+check_services(struct check *c)
+{
+	char *path = x_asprintf("%s/master.cf", c->tool->config_directory);
+	struct master_cf table;
+	struct err err;
+
+	if (master_cf_load(&table, path, &err) < 0)
+		say_once(c, true, err.text);
+	else
+		for (size_t i = 0; i < table.count; i++)
+			check_service(c, &table.services[i]);
 	master_cf_clear(&table);
 	free(path);
-	return faults;
 }
 
-static unsigned
-check_users(struct tool *t)
+static void
+check_user(struct check *c, const char *what, const char *user)
 {
-	unsigned faults = 0;
+	char *text;
 
-	for (int r = ROLE_LOG; r < ROLE_COUNT; r++) {
-		const char *user = role_row((enum role)r)->user;
-
-		if (user != NULL && getpwnam(user) == NULL) {
-			tool_complain("system user \"%s\" does not exist (run conf/users.sh)", user);
-			faults++;
-		}
-	}
-	if (getpwnam(conf_str(&t->conf, "mail_owner")) == NULL) {
-		tool_complain("mail_owner: system user \"%s\" does not exist", conf_str(&t->conf, "mail_owner"));
-		faults++;
-	}
-	return faults;
-}
-
-/* A key file that others can read is a fault however well the daemons keep it. */
-static unsigned
-check_files(struct tool *t)
-{
-	static const char *const files[] = { "tls_cert_file", "tls_key_file" };
-	unsigned faults = 0;
-
-	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-		const char *path = conf_str(&t->conf, files[i]);
-
-		if (path[0] != '\0' && access(path, R_OK) < 0) {
-			tool_complain("%s: cannot read %s", files[i], path);
-			faults++;
-		}
-	}
-	return faults;
+	if (getpwnam(user) != NULL)
+		return;
+	text = x_asprintf("%ssystem user \"%s\" does not exist (run conf/users.sh)", what, user);
+	say_once(c, true, text);
+	free(text);
 }
 
 int
 tool_cmd_check(struct tool *t, int argc, char **argv)
 {
-	unsigned faults = conf_check(&t->conf, report, NULL);
+	struct check c = { .tool = t };
 
 	(void)argv;
 	if (argc != 1)
 		return EX_USAGE;
-	if (faults == 0)
-		faults = check_services(t) + check_users(t) + check_files(t);
-	return faults == 0 ? EX_OK : EX_CONFIG;
+	map_init(&c.said);
+	if (conf_check(&t->conf, on_fault, &c) == 0) {
+		for (int r = ROLE_LOG; r < ROLE_COUNT; r++)
+			if (role_row((enum role)r)->user != NULL)
+				check_user(&c, "", role_row((enum role)r)->user);
+		check_user(&c, "mail_owner: ", conf_str(&t->conf, "mail_owner"));
+		check_services(&c);
+	}
+	map_clear(&c.said);
+	return c.faults == 0 ? EX_OK : EX_CONFIG;
 }

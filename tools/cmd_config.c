@@ -2,6 +2,8 @@
 #include "tools/tool.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/config/restrictions.h"
+#include "common/table/table.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,13 +62,42 @@ print_words(const char *words)
 	putchar(')');
 }
 
+static void
+print_restrictions(void)
+{
+#define ROW(name, same_as, text) { #name, #same_as, text },
+	static const struct {
+		const char *name, *same_as, *text;
+	} rows[] = { RESTRICTIONS(ROW) };
+#undef ROW
+
+	puts("\n# Restrictions\n\nThe elements of smtpd_*_restrictions, evaluated left to right. `warn_if_reject` "
+	     "before one lets it log its refusal only.\n\n| name | meaning |\n| --- | --- |");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (strcmp(rows[i].name, rows[i].same_as) == 0)
+			printf("| %s | %s |\n", rows[i].name, rows[i].text);
+		else
+			printf("| %s | %s (%s) |\n", rows[i].name, rows[i].text, rows[i].same_as);
+}
+
+static void
+print_table_types(void)
+{
+	const char *type, *text;
+
+	puts("\n# Table types\n\nThe elements of parameters of type \"tables\" are TYPE:NAME.\n\n"
+	     "| type | meaning |\n| --- | --- |");
+	for (size_t i = 0; table_type_get(i, &type, &text); i++)
+		printf("| %s | %s |\n", type, text);
+}
+
 /* docs/parameters.md */
 static int
 print_reference(void)
 {
 	static const char *const types[] = { [CONF_STR] = "text", [CONF_BOOL] = "yes/no", [CONF_INT] = "number",
 		[CONF_TIME] = "time", [CONF_SIZE] = "size", [CONF_LIST] = "list", [CONF_PATH] = "path",
-		[CONF_ENUM] = "word", [CONF_TABLES] = "tables" };
+		[CONF_ENUM] = "word", [CONF_TABLES] = "tables", [CONF_HOST] = "host name" };
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
 
@@ -79,6 +110,8 @@ print_reference(void)
 		printf(" | `%s` | %s | %s |\n", p[i].default_value[0] ? p[i].default_value : " ", p[i].readers,
 		    p[i].text);
 	}
+	print_restrictions();
+	print_table_types();
 	return EX_OK;
 }
 

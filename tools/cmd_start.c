@@ -75,7 +75,7 @@ int
 tool_cmd_start(struct tool *t, int argc, char **argv)
 {
 	int pair[2], r;
-	char text[512];
+	char text[1024];
 	pid_t pid;
 
 	if (argc != 1)

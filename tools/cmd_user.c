@@ -7,6 +7,7 @@
 #include "tools/tool.h"
 #include "tools/user_home.h"
 
+#include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/ipc/msg/authd.h"
 #include "common/user/user_db.h"
@@ -65,6 +66,44 @@ print_account(const struct user_job *j)
 		home, &e) == 0)
 		printf("home: %s\n", home);
 	printf("password: %s\n", j->kinds);
+}
+
+/* An account goes, its mail stays: whoever wants that gone has to know where. */
+static void
+say_mail_left(const struct user_job *j)
+{
+	char home[USER_HOME_MAX];
+	struct err e;
+
+	if (user_home_path(&j->record, conf_str(&j->tool->conf, "virtual_mailbox_base"), j->address,
+		home, &e) < 0 ||
+	    (access(home, F_OK) < 0 && errno == ENOENT))
+		return;
+	tool_complain("%s: the account is gone; its mail is still in %s", j->address, home);
+}
+
+static bool
+is_in_list(const struct conf *conf, const char *name, const char *domain)
+{
+	struct view rest = view_of(conf_str(conf, name)), item;
+
+	while (conf_next(&rest, &item))
+		if (view_case_eq_str(item, domain))
+			return true;
+	return false;
+}
+
+static void
+warn_of_foreign_domain(const struct user_job *j)
+{
+	const char *at = strrchr(j->address, '@'), *domain = at != NULL ? at + 1 : "";
+	const struct conf *conf = &j->tool->conf;
+
+	if (!is_in_list(conf, "virtual_mailbox_domains", domain) &&
+	    !is_in_list(conf, "mydestination", domain))
+		tool_complain(
+		    "warning: %s: no mail comes here for %s: it is not in virtual_mailbox_domains",
+		    j->address, domain);
 }
 
 /* --- through authd ---------------------------------------------------------------------------- */
@@ -147,8 +186,9 @@ authd_list(struct user_job *j)
 	return 0;
 }
 
+/* The account's record; quiet: whoever asks goes on without. */
 static int
-authd_show(struct user_job *j)
+authd_fetch(struct user_job *j, bool quiet)
 {
 	static char packet[IPC_MAX_PACKET];
 	struct ipc_out o;
@@ -165,16 +205,37 @@ authd_show(struct user_job *j)
 	status = ipc_get_u32(&in);
 	ipc_get_str(&in);
 	if (status != AUTHD_OK) {
-		tool_complain("%s: %s", j->address,
-		    status == AUTHD_NO ? "no such account" : "authd cannot say");
+		if (!quiet)
+			tool_complain("%s: %s", j->address,
+			    status == AUTHD_NO ? "no such account" : "authd cannot say");
 		return status_of(status);
 	}
 	j->record.uid = ipc_get_u32(&in);
 	j->record.gid = ipc_get_u32(&in);
 	snprintf(j->record.home, sizeof j->record.home, "%s", ipc_get_str(&in));
 	snprintf(j->kinds, sizeof j->kinds, "%s", ipc_get_str(&in));
-	print_account(j);
 	return 0;
+}
+
+static int
+authd_show(struct user_job *j)
+{
+	int status = authd_fetch(j, false);
+
+	if (status == 0)
+		print_account(j);
+	return status;
+}
+
+static int
+authd_del(struct user_job *j)
+{
+	bool is_known = authd_fetch(j, true) == 0;
+	int status = authd_change(j);
+
+	if (status == 0 && is_known)
+		say_mail_left(j);
+	return status;
 }
 
 static int
@@ -182,6 +243,8 @@ run_through_authd(struct user_job *j)
 {
 	if (j->verb == VERB_LIST)
 		return authd_list(j);
+	if (j->verb == VERB_DEL)
+		return authd_del(j);
 	return j->verb == VERB_SHOW ? authd_show(j) : authd_change(j);
 }
 
@@ -226,6 +289,7 @@ static int
 db_do(struct user_job *j, struct user_db *db, struct err *err)
 {
 	struct user_record record;
+	bool is_known;
 	int r;
 
 	switch (j->verb) {
@@ -241,7 +305,12 @@ db_do(struct user_job *j, struct user_db *db, struct err *err)
 		mem_wipe(&record, sizeof record);
 		return r;
 	case VERB_DEL:
-		return user_db_del(db, j->address, err);
+		/* a damaged record goes as well */
+		is_known = user_db_get(db, j->address, &j->record, err) == 0;
+		r = user_db_del(db, j->address, err);
+		if (r == 0 && is_known)
+			say_mail_left(j);
+		return r;
 	case VERB_LIST:
 		return user_db_list(db, "", print_address, NULL, err);
 	default:
@@ -335,7 +404,9 @@ run_alone(struct user_job *j)
 		tool_complain("there is no system user %s: was the suite installed?", user);
 		return EX_OSFILE;
 	}
-	if (tool_make_data_directory(j->tool, &e) < 0 ||
+	/* the user database may be filled before the first start */
+	if (fd_make_directory(conf_str(&j->tool->conf, "data_directory"), 0755, geteuid(),
+		getegid(), false, &e) < 0 ||
 	    user_db_prepare(conf_str(&j->tool->conf, "user_database"), uid, gid, &e) < 0) {
 		tool_complain("%s", e.text);
 		return EX_CANTCREAT;
@@ -396,8 +467,10 @@ run(struct user_job *j)
 	} else {
 		status = run_alone(j);
 	}
-	if (status == 0 && j->verb == VERB_ADD)
+	if (status == 0 && j->verb == VERB_ADD) {
+		warn_of_foreign_domain(j);
 		status = make_home(j);
+	}
 	if (fflush(stdout) != 0 && status == 0)
 		status = EX_IOERR;
 	return status;

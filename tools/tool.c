@@ -1,13 +1,11 @@
 #include "tools/tool.h"
 #include "common/base/mem.h"
-#include "common/log/log.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -26,35 +24,16 @@ tool_complain(const char *fmt, ...)
 int
 tool_connect(const struct tool *t, enum role server, struct err *err)
 {
-	char *path = x_asprintf("%s/control/%s", conf_str(&t->conf, "data_directory"), role_row(server)->name);
+	char *path = x_asprintf(
+	    "%s/control/%s", conf_str(&t->conf, "data_directory"), role_row(server)->name);
 	int fd = ipc_connect_path(path, err);
 
 	if (fd < 0 && (err->sys == ENOENT || err->sys == ECONNREFUSED))
-		err_set(err, ERR_GONE, "the mail system is not running");
+		err_set(err, ERR_GONE,
+		    "the mail system is not running (looked in data_directory %s)",
+		    conf_str(&t->conf, "data_directory"));
 	free(path);
 	return fd;
-}
-
-int
-tool_make_data_directory(const struct tool *t, struct err *err)
-{
-	char *path = x_strdup(conf_str(&t->conf, "data_directory"));
-	int r = 0;
-
-	for (char *p = path + 1; r == 0; p++) {
-		char end = *p;
-
-		if (end != '/' && end != '\0')
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			r = err_sys(err, ERR_PERM, "mkdir %s", path);
-		*p = end;
-		if (end == '\0')
-			break;
-	}
-	free(path);
-	return r;
 }
 
 static int

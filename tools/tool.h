@@ -33,8 +33,6 @@ int tool_cmd_user(struct tool *t, int argc, char **argv);
 /* Blocking connection to the control edge of a server (authd, qmgr, master): the socket
  * $data_directory/control/<server>.  Descriptor, or -1: ERR_GONE when the suite is not running. */
 int tool_connect(const struct tool *t, enum role server, struct err *err);
-/* Makes data_directory where it is missing: the user database may be filled before the first start.  0 or -1. */
-int tool_make_data_directory(const struct tool *t, struct err *err);
 /* Prints "estafeta: TEXT" on standard error. */
 void tool_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Reads a password: prompted twice without echo on a terminal, one line from standard input otherwise. */

@@ -1,8 +1,10 @@
 #include "common/base/fd.h"
+#include "common/base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -176,6 +178,52 @@ open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 	};
 
 	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+}
+
+/* mkdir -p; *is_new tells whether the last one was made. */
+static int
+make_parents(char *path, mode_t mode, bool *is_new, struct err *err)
+{
+	for (char *p = path + 1;; p++) {
+		char end = *p;
+		int r;
+
+		if (end != '/' && end != '\0')
+			continue;
+		*p = '\0';
+		r = mkdir(path, end == '\0' ? mode : 0755);
+		/* a parent is passed through by others, whatever the umask */
+		if ((r < 0 && errno != EEXIST) || (r == 0 && end != '\0' && chmod(path, 0755) < 0))
+			return err_sys(err, ERR_PERM, "mkdir %s", path);
+		*is_new = r == 0;
+		*p = end;
+		if (end == '\0')
+			return 0;
+	}
+}
+
+int
+fd_make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, bool fix, struct err *err)
+{
+	char *copy = x_strdup(path);
+	bool is_new = false;
+	int r = make_parents(copy, mode, &is_new, err);
+	struct stat st;
+
+	free(copy);
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return err_sys(err, ERR_PERM, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, ERR_PERM, "%s is not a directory", path);
+	if (!is_new && !fix)
+		return 0;
+	if ((st.st_uid != uid || st.st_gid != gid) && lchown(path, uid, gid) < 0)
+		return err_sys(err, ERR_PERM, "chown %s", path);
+	if ((st.st_mode & 07777) != mode && chmod(path, mode) < 0)
+		return err_sys(err, ERR_PERM, "chmod %s", path);
+	return 0;
 }
 
 int

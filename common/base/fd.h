@@ -33,6 +33,10 @@ int memfd_check(int fd, uint64_t max_bytes, uint64_t *size, struct err *err);
 /* openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS, O_CLOEXEC added.
  * Returns the descriptor or -1 with errno. */
 int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+/* Creates the directory and, with mode 0755, its missing parents; a new one gets owner and mode whatever the umask,
+ * an existing one only if fix.  0 or -1 (ERR_PERM): what stands there is no directory, or may not be changed. */
+int fd_make_directory(
+    const char *path, mode_t mode, uid_t uid, gid_t gid, bool fix, struct err *err);
 /* fsync of a directory by name below dirfd. */
 int dir_fsync(int dirfd, const char *path, struct err *err);
 

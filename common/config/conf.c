@@ -1,4 +1,5 @@
 #include "common/config/conf.h"
+#include "common/config/nearest.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 
@@ -11,7 +12,8 @@ enum {
 	CONF_BYTES_MAX = 16 << 20, /* one file, and all values together */
 	EXPAND_DEPTH = 20,
 	VALUE_MAX = 1 << 20,
-	NEAR_ENOUGH = 4, /* edits between a misspelt name and the one suggested */
+	HOST_MAX = 255, /* RFC 1123 2.1 */
+	LABEL_MAX = 63,
 };
 
 void
@@ -490,6 +492,39 @@ check_tables(const struct conf_param *p, struct view v, struct err *err)
 	return 0;
 }
 
+static bool
+is_label(struct view v)
+{
+	if (v.len == 0 || v.len > LABEL_MAX || v.p[0] == '-' || v.p[v.len - 1] == '-')
+		return false;
+	for (size_t i = 0; i < v.len; i++)
+		if (!ascii_is_alnum(v.p[i]) && v.p[i] != '-')
+			return false;
+	return true;
+}
+
+/* RFC 1123 2.1: labels of letters, digits and hyphens; a last one of digits only would be an address. */
+static int
+check_host(const struct conf_param *p, struct view v, struct err *err)
+{
+	struct view rest = v, label;
+	uint64_t n;
+	bool more, ok;
+
+	if (v.len == 0)
+		return err_set(err, ERR_SYNTAX, "%s: must not be empty", p->name);
+	if (v.len > HOST_MAX)
+		return err_set(err, ERR_LIMIT, "%s: longer than %d bytes (RFC 1123 2.1)", p->name, HOST_MAX);
+	do {
+		more = view_cut(rest, '.', &label, &rest);
+		ok = is_label(label);
+	} while (more && ok);
+	if (!ok || view_u64(label, UINT64_MAX, &n))
+		return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not a host name (RFC 1123 2.1)", p->name,
+		    VIEW_ARG(v));
+	return 0;
+}
+
 static int
 check_value(const struct conf_param *p, struct view v, struct err *err)
 {
@@ -524,6 +559,8 @@ check_value(const struct conf_param *p, struct view v, struct err *err)
 		return check_enum(p, v, err);
 	case CONF_TABLES:
 		return check_tables(p, v, err);
+	case CONF_HOST:
+		return check_host(p, v, err);
 	case CONF_STR:
 	case CONF_LIST:
 		return 0;
@@ -595,8 +632,10 @@ conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *ar
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct conf_setting *s = map_get(&c->raw, view_of(p[i].name));
+		const struct conf_param *origin = conf_param_find(conf_origin(c, p[i].name));
+		struct err same;
 
-		if (check_param(c, &p[i], &err) == 0)
+		if (check_param(c, &p[i], &err) == 0 || (origin != &p[i] && check_param(c, origin, &same) < 0))
 			continue;
 		if (s != NULL)
 			snprintf(text, sizeof text, "%s:%d: %s", s->file, s->line, err.text);
@@ -644,52 +683,34 @@ conf_param_find(const char *name)
 	return map_get(&index, view_of(name));
 }
 
-/* Levenshtein distance, given up beyond NEAR_ENOUGH. */
-static unsigned
-edit_distance(const char *a, const char *b)
-{
-	enum { MAX = 80 };
-	unsigned row[MAX + 1], best = 0;
-	size_t la = strlen(a), lb = strlen(b);
-
-	if (la > MAX || lb > MAX || (la > lb ? la - lb : lb - la) > NEAR_ENOUGH)
-		return NEAR_ENOUGH + 1;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned diag = row[0];
-
-		row[0] = (unsigned)i;
-		best = row[0];
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned change = diag + (a[i - 1] != b[j - 1]);
-			unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-
-			diag = row[j];
-			row[j] = change < shift ? change : shift;
-			best = row[j] < best ? row[j] : best;
-		}
-		if (best > NEAR_ENOUGH)
-			return best;
-	}
-	return row[lb];
-}
-
 const char *
 conf_nearest(const char *name)
 {
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
-	unsigned best = NEAR_ENOUGH + 1;
-	const char *nearest = NULL;
+	struct nearest n = { .word = name };
 
-	for (size_t i = 0; i < count; i++) {
-		unsigned d = edit_distance(name, p[i].name);
+	for (size_t i = 0; i < count; i++)
+		nearest_offer(&n, p[i].name);
+	return n.found;
+}
 
-		if (d < best && d * 2 <= strlen(name)) {
-			best = d;
-			nearest = p[i].name;
-		}
-	}
-	return nearest;
+/* The other parameter whose value this default is: "$tls_cert_file"; NULL: none. */
+static const char *
+default_of(const struct conf_param *p)
+{
+	const char *name = p->default_value + 1;
+
+	return p->default_value[0] == '$' && conf_param_find(name) != NULL ? name : NULL;
+}
+
+const char *
+conf_origin(const struct conf *c, const char *name)
+{
+	const struct conf_param *p;
+	const char *next;
+
+	while (!conf_is_set(c, name) && (p = conf_param_find(name)) != NULL && (next = default_of(p)) != NULL)
+		name = next;
+	return name;
 }

@@ -25,6 +25,7 @@ enum conf_type {
 	CONF_PATH,  /* absolute path, or empty where the default is empty */
 	CONF_ENUM,  /* one of the words in `words` */
 	CONF_TABLES,/* list of type:name lookup tables */
+	CONF_HOST,  /* host or domain name (RFC 1123 2.1) */
 };
 
 struct conf_param {
@@ -75,6 +76,9 @@ int64_t conf_size(const struct conf *c, const char *name);
 /* Next element of a CONF_LIST/CONF_TABLES value; start with rest = view_of(conf_str(...)).  An element in
  * braces { ... } is one element, without the braces. */
 bool conf_next(struct view *rest, struct view *item);
+/* The parameter that gives name its value: name, or the one that its default stands for
+ * (smtpd_tls_cert_file = $tls_cert_file), and so on.  For messages: it is the one to change. */
+const char *conf_origin(const struct conf *c, const char *name);
 bool conf_is_set(const struct conf *c, const char *name); /* set explicitly, not by default */
 
 /* conf_directory is not in main.cf: the directory main.cf was loaded from, set by the loader. */

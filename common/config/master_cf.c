@@ -267,3 +267,17 @@ service_conf(const struct service *s, const struct conf *base, struct conf *out,
 			return -1;
 	return 0;
 }
+
+const struct role_tls *
+role_tls(enum role r)
+{
+	/* clang-format off */
+	static const struct role_tls rows[ROLE_COUNT] = {
+		[ROLE_SMTPD]       = { "smtpd_tls_cert_file", "smtpd_tls_key_file" },
+		[ROLE_IMAPD_LOGIN] = { "imap_tls_cert_file",  "imap_tls_key_file" },
+		[ROLE_POP3D_LOGIN] = { "pop3_tls_cert_file",  "pop3_tls_key_file" },
+	};
+	/* clang-format on */
+
+	return rows[r].cert != NULL ? &rows[r] : NULL;
+}

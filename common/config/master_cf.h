@@ -29,6 +29,11 @@ void master_cf_clear(struct master_cf *m);
  * unknown parameter, service twice, exclusive service with maxproc > 1, missing required service. */
 int master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err);
 int master_cf_load(struct master_cf *m, const char *path, struct err *err);
+/* The parameters that name certificate and key of this role's listeners; NULL: they speak no TLS. */
+struct role_tls {
+	const char *cert, *key;
+};
+const struct role_tls *role_tls(enum role r);
 /* base with the service's -o options laid over it. */
 int service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err);
 

@@ -14,14 +14,15 @@
 #define LIST(name, def, readers, text) { name, CONF_LIST, def, 0, 0, NULL, readers, text }
 #define PATH(name, def, readers, text) { name, CONF_PATH, def, 0, 0, NULL, readers, text }
 #define ENUM(name, def, words, readers, text) { name, CONF_ENUM, def, 0, 0, words, readers, text }
+#define HOST(name, def, readers, text) { name, CONF_HOST, def, 0, 0, NULL, readers, text }
 #define TABLES(name, def, readers, text) { name, CONF_TABLES, def, 0, 0, NULL, readers, text }
 
 /* clang-format off */
 static const struct conf_param params[] = {
 	/* --- identity and places ------------------------------------------------------------------ */
-	STR("myhostname", "localhost.localdomain", "all", "The name of this mail system, used in greetings, Received: lines and as default of others; the machine's name when not set."),
-	STR("mydomain", "localdomain", "all", "The domain of this mail system; $myhostname without its first label when not set."),
-	STR("myorigin", "$myhostname", "all", "The domain that is added to addresses without one."),
+	HOST("myhostname", "localhost.localdomain", "all", "The name of this mail system, used in greetings, Received: lines and as default of others; the machine's name when not set."),
+	HOST("mydomain", "localdomain", "all", "The domain of this mail system; $myhostname without its first label when not set."),
+	HOST("myorigin", "$myhostname", "all", "The domain that is added to addresses without one."),
 	LIST("mydestination", "$myhostname, localhost.$mydomain, localhost", "authd qmgr", "Domains whose mail is for mailboxes of this machine, beside virtual_mailbox_domains."),
 	STR("mail_name", "Estafeta", "all", "The name of the mail system in Received: lines and bounces."),
 	STR("syslog_name", "postfix", "all", "The name before the process name in log lines of the mail transfer daemons."),

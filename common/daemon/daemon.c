@@ -4,6 +4,7 @@
 #include "common/ipc/msg/master.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@ enum {
 	ROWS_MAX = 16,
 	ACCEPT_PER_TURN = 16,
 	ACCEPT_RETRY_MS = 500,
+	TEST_SECONDS =
+	    30, /* for the test of a configuration: a table may lie on a server that does not answer */
 };
 
 struct attachment {
@@ -60,7 +63,7 @@ struct daemon {
 	size_t nedges;
 	void (*on_drain)(void *arg);
 	void *drain_arg;
-	bool draining, stopping, accept_paused, running;
+	bool draining, stopping, accept_paused, running, is_ready, is_test;
 	int status;
 };
 
@@ -154,7 +157,8 @@ receive_start(struct daemon *d, struct err *err)
 		ssize_t n = ipc_recv_packet(CONTROL_FD, packet, sizeof packet, in.fds, &in.nfds);
 
 		if (n < 0)
-			return err_sys(err, ERR_TEMP, "not started by master: descriptor %d", CONTROL_FD);
+			return err_sys(
+			    err, ERR_TEMP, "not started by master: descriptor %d", CONTROL_FD);
 		if (n == 0)
 			return err_set(err, ERR_GONE, "master went away");
 		if (ipc_in_parse(&in, packet, (size_t)n, err) < 0)
@@ -219,6 +223,54 @@ on_master_gone(void *arg, struct ipc_conn *c, const struct err *why)
 	_exit(1);
 }
 
+/* Before READY master wants to know why: whoever waits for a start or a reload is told.  No thread runs yet; a helper
+ * speaks for us. */
+static void
+on_fatal(const char *text)
+{
+	struct ipc_out o;
+
+	if (the_daemon->is_ready || the_daemon->master == NULL)
+		return;
+	ipc_out_init(&o, MASTER_FAILED);
+	ipc_put_str(&o, text);
+	(void)ipc_conn_send(the_daemon->master, &o);
+}
+
+static void
+on_fault(void *arg, const char *text)
+{
+	(void)arg;
+	log_error("%s", text);
+}
+
+/* NAME -t: no master; what START would have told comes from standard input and from the role. */
+static void
+start_test(struct daemon *d)
+{
+	const char *user = role_row(d->role)->user;
+	const struct passwd *pw = user != NULL ? getpwnam(user) : NULL;
+	struct buf text;
+	struct err err;
+
+	alarm(TEST_SECONDS);
+	d->is_test = true;
+	d->service = x_strdup(role_row(d->role)->name);
+	d->account = x_strdup("");
+	d->root = x_strdup("/");
+	d->uid = pw != NULL ? pw->pw_uid : geteuid();
+	d->gid = pw != NULL ? pw->pw_gid : getegid();
+	log_open(NULL, -1, role_row(d->role)->log_tag);
+	conf_init(&d->conf);
+	buf_init(&text, CONF_BYTES_MAX);
+	if (fd_read_rest(STDIN_FILENO, &text, &err) < 0 ||
+	    conf_parse(&d->conf, buf_view(&text), "configuration", &err) < 0)
+		log_fatal("%s", err.text);
+	buf_clear(&text);
+	if (conf_check(&d->conf, on_fault, NULL) > 0)
+		_exit(EX_CONFIG);
+}
+
 struct daemon *
 daemon_start(int argc, char **argv, enum role role)
 {
@@ -226,21 +278,39 @@ daemon_start(int argc, char **argv, enum role role)
 	struct ipc_conn_ops ops = { .on_close = on_master_gone };
 	struct err err;
 
-	if (argc != 1)
+	if (argc != 1 && !(argc == 2 && strcmp(argv[1], "-t") == 0))
 		start_failed(argv[0], "started by master only; see estafeta(8)");
 	d->role = role;
 	d->loop = loop_new();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	the_daemon = d;
+	if (argc == 2) {
+		start_test(d);
+		return d;
+	}
 	if (receive_start(d, &err) < 0)
 		start_failed(argv[0], err.text);
 	log_set_debug(conf_str(&d->conf, "debug_peer_list")[0] != '\0');
-	the_daemon = d;
 	d->rows[0] = (struct ipc_handler){ MASTER_DRAIN, "u", IPC_STATE_ANY, on_drain_message };
 	ops.handlers = d->rows;
 	d->master = ipc_conn_new(d->loop, CONTROL_FD, &ops, NULL);
+	log_on_fatal(on_fatal);
 	return d;
+}
+
+void
+daemon_configured(const struct daemon *d)
+{
+	if (d->is_test)
+		_exit(EX_OK);
+}
+
+bool
+daemon_is_test(const struct daemon *d)
+{
+	return d->is_test;
 }
 
 /* --- what the role asks for ------------------------------------------------------------------------ */
@@ -449,7 +519,8 @@ on_accept(void *arg, short what)
 	for (int i = 0; i < ACCEPT_PER_TURN && l->watch.what != 0; i++) {
 		struct sockaddr_storage peer = { 0 };
 		socklen_t len = sizeof peer;
-		int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd =
+		    accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
 			return;
@@ -469,12 +540,27 @@ on_accept(void *arg, short what)
 	}
 }
 
+/* Who holds back its clients is not ready: at a reload those of before serve on. */
+static void
+tell_ready(struct daemon *d)
+{
+	struct ipc_out ready;
+
+	if (d->is_ready || d->accept_paused || !d->running)
+		return;
+	d->is_ready = true;
+	ipc_out_init(&ready, MASTER_READY);
+	if (ipc_conn_send(d->master, &ready) < 0)
+		log_fatal("master does not listen");
+}
+
 void
 daemon_pause_accept(struct daemon *d, bool paused)
 {
 	d->accept_paused = paused;
 	for (size_t i = 0; d->running && i < d->nlisteners; i++)
 		listener_update(&d->listeners[i]);
+	tell_ready(d);
 }
 
 static void
@@ -527,7 +613,6 @@ daemon_helper_plan(const struct daemon *d, struct sandbox_plan *plan)
 int
 daemon_run(struct daemon *d, struct sandbox_plan *plan, void (*before_loop)(void *arg), void *arg)
 {
-	struct ipc_out ready;
 	struct err err;
 
 	complete_plan(d, plan);
@@ -536,9 +621,7 @@ daemon_run(struct daemon *d, struct sandbox_plan *plan, void (*before_loop)(void
 	if (before_loop != NULL)
 		before_loop(arg);
 	start_accepting(d);
-	ipc_out_init(&ready, MASTER_READY);
-	if (ipc_conn_send(d->master, &ready) < 0)
-		log_fatal("master does not listen");
+	tell_ready(d);
 	loop_run(d->loop);
 	log_flush();
 	return d->status;

@@ -2,6 +2,7 @@
  *
  *	struct daemon *d = daemon_start(argc, argv, ROLE_SMTPD);
  *	struct smtpd *s = smtpd_new(d);                   // reads its configuration, opens what it needs
+ *	daemon_configured(d);                             // a test of the configuration ends here
  *	daemon_serve(d, ROLE_X, &ops, on_open, s);        // edges that call us
  *	daemon_accept(d, on_client, s);                   // inet listeners that master bound for us
  *	sandbox_enter happens inside daemon_run, before READY is told to master and the first byte is read
@@ -9,6 +10,10 @@
  *
  * Master starts the program with descriptor 3 as the control channel and sends START on it
  * (common/ipc/msg/master.h); daemon_start waits for it.  A program started by hand says so and exits 64.
+ *
+ * `NAME -t` tests a configuration (estafeta check): daemon_start reads the effective one, as conf_dump writes it, from
+ * standard input; what is wrong goes to standard error as log lines, and daemon_configured ends the process with 0.
+ * So what decides is the start-up code itself.  Until then a main() opens no state, no queue, no database, no socket.
  */
 #ifndef COMMON_DAEMON_DAEMON_H
 #define COMMON_DAEMON_DAEMON_H
@@ -25,6 +30,10 @@
 struct daemon;
 
 struct daemon *daemon_start(int argc, char **argv, enum role role);
+/* All that the configuration can be wrong about has been looked at: ends a test, else does nothing. */
+void daemon_configured(const struct daemon *d);
+/* For what a start leaves to its helpers. */
+bool daemon_is_test(const struct daemon *d);
 struct loop *daemon_loop(struct daemon *d);
 /* Effective parameters of this service: defaults, main.cf, -o overrides; borrowed for the process's life. */
 const struct conf *daemon_conf(struct daemon *d);
@@ -61,8 +70,8 @@ bool daemon_is_draining(const struct daemon *d);
 /* The whole suite stops: sessions are broken off where no promise is, instead of taking their time. */
 bool daemon_is_stopping(const struct daemon *d);
 
-/* Fills uid, gid, root, permissive of *plan from what master said, closes the cage, tells READY, runs the
- * loop.  before_loop(arg), if any, runs inside the cage before the first event: threads start here. */
+/* Fills uid, gid, root, permissive of *plan from what master said, closes the cage, tells READY (as soon as
+ * accepting is not paused), runs the loop.  before_loop(arg), if any, runs inside the cage before the first event: threads start here. */
 int daemon_run(struct daemon *d, struct sandbox_plan *plan, void (*before_loop)(void *arg), void *arg);
 
 /* For a role that forks helpers before daemon_run: role, uid, gid, root and permissive of the helper's own cage. */

@@ -346,8 +346,8 @@ conn_dispatch(struct ipc_conn *c, struct ipc_in *in)
 	conn_die(c, &e);
 }
 
-static void
-conn_read(struct ipc_conn *c)
+void
+ipc_conn_read(struct ipc_conn *c)
 {
 	static _Thread_local unsigned char packet[IPC_MAX_PACKET];
 	bool gone = false;
@@ -389,7 +389,7 @@ on_ready(void *arg, short what)
 	if (what & LOOP_WRITE)
 		conn_flush(c);
 	if ((what & LOOP_READ) && !c->dying)
-		conn_read(c);
+		ipc_conn_read(c);
 }
 
 struct ipc_conn *

@@ -47,6 +47,8 @@ void *ipc_conn_arg(const struct ipc_conn *c);
 void ipc_conn_peer(const struct ipc_conn *c, pid_t *pid, uid_t *uid, gid_t *gid);
 /* Bytes waiting because the peer does not read; a sender that can wait looks here first. */
 size_t ipc_conn_backlog(const struct ipc_conn *c);
+/* Handles what has arrived already: before the connection of a peer that is known to be dead is closed. */
+void ipc_conn_read(struct ipc_conn *c);
 /* Stops and resumes reading from the peer (back-pressure). */
 void ipc_conn_pause(struct ipc_conn *c, bool paused);
 

@@ -22,6 +22,7 @@ static struct {
 	struct loop_watch watch;
 	struct buf pending; /* u16 length and packet, repeated */
 	unsigned dropped;   /* lines that found no room */
+	void (*on_fatal)(const char *text);
 } log_state = { .fd = -1, .pending = { .max = PENDING_MAX } };
 
 static const char *const level_words[] = { "debug: ", "", "warning: ", "error: ", "fatal: ", "panic: " };
@@ -159,13 +160,23 @@ log_as(const char *tag, enum log_level level, const char *fmt, ...)
 }
 
 void
+log_on_fatal(void (*fn)(const char *text))
+{
+	log_state.on_fatal = fn;
+}
+
+void
 log_fatal(const char *fmt, ...)
 {
+	char text[LOG_TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	log_emit(log_state.tag, LOG_LEVEL_FATAL, fmt, ap);
+	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	log_line(LOG_LEVEL_FATAL, "%s", text);
+	if (log_state.on_fatal != NULL)
+		log_state.on_fatal(text);
 	log_flush();
 	_exit(1);
 }

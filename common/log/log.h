@@ -38,6 +38,8 @@ void log_as(const char *tag, enum log_level level, const char *fmt, ...)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)   /* happened */
 #define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)   /* the admin should look */
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__) /* mail refused or delayed by our fault */
+/* fn(text) hears of log_fatal's line too, before the process ends. */
+void log_on_fatal(void (*fn)(const char *text));
 _Noreturn void log_fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* exits 1 */
 
 /* Printable form of foreign bytes: control and non-ASCII bytes as \ooo, cut at size - 1; returns out. */

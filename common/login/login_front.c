@@ -103,8 +103,6 @@ login_front_start(void *arg)
 	front_update_accept(f);
 	if (cert[0] != '\0')
 		tls_server_new(cert, f->setup.conf, on_tls_ready, f);
-	else if (f->has_wrapper_tls)
-		log_fatal("tls_wrappermode without %s", f->protocol->cert_param);
 	else
 		front_ready(f);
 }
@@ -241,10 +239,11 @@ front_end_waiting(struct login_front *f, bool (*is_to_go)(const struct login_cli
 		f->setup.on_idle(f->setup.arg);
 }
 
+/* A handshake that has begun is not broken off: a client would take that for a fault of our TLS. */
 static bool
 is_between_commands(const struct login_client *c)
 {
-	return c->phase == LOGIN_PHASE_COMMAND || c->phase == LOGIN_PHASE_TLS;
+	return c->phase == LOGIN_PHASE_COMMAND;
 }
 
 static bool
@@ -310,10 +309,15 @@ login_front_of_daemon(struct daemon *d, const struct login_protocol *p)
 		.on_idle = daemon_idle,
 		.arg = d,
 	};
+	const char *cert = conf_str(setup.conf, p->cert_param);
 	struct login_front *f;
 	struct err err;
 
 	if (tls_init(setup.loop, daemon_edge(d, ROLE_KEYD, NULL, NULL), &err) < 0)
+		log_fatal("%s", err.text);
+	if (cert[0] == '\0' && conf_bool(setup.conf, "tls_wrappermode"))
+		log_fatal("tls_wrappermode: needs a certificate, but %s is empty", p->cert_param);
+	if (cert[0] != '\0' && tls_server_check(setup.conf, &err) < 0)
 		log_fatal("%s", err.text);
 	f = login_front_new(&setup, p);
 	daemon_accept(d, login_front_accept, f);

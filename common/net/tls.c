@@ -146,7 +146,7 @@ openssl_err(struct err *err, const char *what)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 
-	err_set(err, ERR_PERM, "tls: %s%s%s", what, reason != NULL ? ": " : "",
+	err_set(err, ERR_PERM, "%s%s%s", what, reason != NULL ? ": " : "",
 	    reason != NULL ? reason : "");
 	ERR_clear_error();
 	return -1;
@@ -259,6 +259,16 @@ server_set_chain(SSL_CTX *c, struct ipc_in *in, struct err *err)
 	}
 	if (r == 0 && count == 0)
 		r = err_set(err, ERR_PERM, "tls: keyd has no certificate");
+	return r;
+}
+
+int
+tls_server_check(const struct conf *conf, struct err *err)
+{
+	SSL_CTX *c = context_make(TLS_server_method(), conf, err);
+	int r = c != NULL ? server_set_ciphers(c, conf, err) : -1;
+
+	SSL_CTX_free(c);
 	return r;
 }
 

@@ -18,6 +18,8 @@ struct tls_context; /* owned; refcounted SSL_CTX inside */
  * keys.  0 or -1. */
 int tls_init(struct loop *l, struct ipc_edge *keyd, struct err *err);
 
+/* Would a server context take this configuration's ciphers and curves?  0 or -1, naming the parameter. */
+int tls_server_check(const struct conf *conf, struct err *err);
 /* Server context: asks keyd for the chain behind cert_file; ready(arg, ctx, err) comes from the loop, once,
  * with ctx NULL on failure.  The context is the caller's. */
 void tls_server_new(const char *cert_file, const struct conf *conf,

@@ -3,6 +3,7 @@
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/base/random.h"
+#include "common/log/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,29 @@ struct table_list {
 	size_t count;
 };
 
+bool
+table_type_get(size_t i, const char **type, const char **text)
+{
+	if (i >= sizeof drivers / sizeof drivers[0])
+		return false;
+	*type = drivers[i]->type;
+	*text = drivers[i]->text;
+	return true;
+}
+
+static void
+set_unknown_type(struct view type, struct err *err)
+{
+	char known[100] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0] && used < sizeof known; i++)
+		used += (size_t)snprintf(
+		    known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", drivers[i]->type);
+	err_set(err, ERR_SYNTAX, "unsupported table type: \"%.*s\"; known are %s", VIEW_ARG(type),
+	    known);
+}
+
 /* Driver of "type:name", and name. */
 static const struct table_driver *
 driver_find(const char *spec, const char **name, struct err *err)
@@ -55,7 +79,7 @@ driver_find(const char *spec, const char **name, struct err *err)
 	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
 		if (view_eq_str(type, drivers[i]->type))
 			return drivers[i];
-	err_set(err, ERR_SYNTAX, "unsupported table type: \"%.*s\"", VIEW_ARG(type));
+	set_unknown_type(type, err);
 	return NULL;
 }
 
@@ -171,14 +195,42 @@ table_lookup(struct table *t, struct view key, struct buf *value, struct err *er
 	return r;
 }
 
+/* The file that NAME.db is built from, looked at where that one is. */
+static int
+stat_source(const struct table *t, struct stat *st)
+{
+	char *source = x_strndup(t->file.name, strlen(t->file.name) - strlen(t->driver->suffix));
+	int r = fstatat(t->file.dirfd, source, st, 0);
+
+	free(source);
+	return r;
+}
+
+static void
+warn_if_stale(const struct table *t, const struct file_mark *built)
+{
+	struct stat st;
+
+	if (t->driver->build == NULL || stat_source(t, &st) < 0)
+		return;
+	if (st.st_mtim.tv_sec > built->mtime.tv_sec ||
+	    (st.st_mtim.tv_sec == built->mtime.tv_sec && st.st_mtim.tv_nsec > built->mtime.tv_nsec))
+		log_warn("database %s is older than source file %s", t->path, t->name);
+}
+
 int
 table_refresh(struct table *t, struct err *err)
 {
 	struct file_mark now;
+	struct stat st;
 	void *state;
 
-	if (mark_take(&t->file, &now, err) < 0)
+	if (mark_take(&t->file, &now, err) < 0) {
+		if (err->kind == ERR_GONE && t->driver->build != NULL && stat_source(t, &st) == 0)
+			err_set(err, ERR_GONE, "not built; run: estafeta map build %s:%s",
+			    t->driver->type, t->name);
 		return -1;
+	}
 	if (t->state != NULL && mark_equal(&now, &t->mark))
 		return 0;
 	if (t->driver->open(t->name, &t->file, &state, err) < 0)
@@ -187,6 +239,7 @@ table_refresh(struct table *t, struct err *err)
 		t->driver->close(t->state);
 	t->state = state;
 	t->mark = now;
+	warn_if_stale(t, &now);
 	return 0;
 }
 

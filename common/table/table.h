@@ -19,7 +19,8 @@ int table_open(const char *spec, struct table **out, struct err *err);
 void table_close(struct table *t); /* NULL is allowed */
 /* 0 and the value appended to *value, 1 = not found, -1 *err (ERR_TEMP: answer "try again", never "no"). */
 int table_lookup(struct table *t, struct view key, struct buf *value, struct err *err);
-/* Has the file changed on disk since it was opened?  Reopens it; 0 or -1 with the old one kept. */
+/* Has the file changed on disk since it was opened?  Reopens it; 0 or -1 with the old one kept.  A map that is
+ * missing or damaged says how to build it; one that is older than its source is used, and logged. */
 int table_refresh(struct table *t, struct err *err);
 
 /* specs: the value of a CONF_TABLES parameter. */
@@ -33,6 +34,9 @@ int table_list_refresh(struct table_list *l, struct err *err);
 bool table_list_is_empty(const struct table_list *l);
 /* Tells the file behind each table of specs that has one (for a cage).  -1: ERR_SYNTAX. */
 int table_list_files(const char *specs, void (*fn)(void *arg, const char *path), void *arg, struct err *err);
+
+/* The i-th table type and what it is, for the reference; false behind the last. */
+bool table_type_get(size_t i, const char **type, const char **text);
 
 /* Builds TYPE:FILE from the text FILE ("key value" lines, continuation, '#'); keys are folded to lower case.
  * Duplicate keys and odd lines are reported with file:line through warn.  The result is complete or absent. */

@@ -18,6 +18,9 @@
 
 enum { READ_CACHE = 1 << 20, BUILD_CACHE = 16 << 20 };
 
+/* The first page's beginning, the same for every type (libdb's db_page.h, DBMETA). */
+enum { META_MAGIC = 12, META_PAGE_SIZE = 20, META_LAST_PAGE = 32, META_BYTES = 36 };
+
 static void
 bdb_quiet(const DB_ENV *env, const char *prefix, const char *text)
 {
@@ -47,18 +50,46 @@ bdb_new(DB **db, unsigned cache, const char *path, struct err *err)
 	return 0;
 }
 
+static uint32_t
+meta_number(const unsigned char *meta, int at)
+{
+	uint32_t n;
+
+	memcpy(&n, meta + at, sizeof n);
+	return n;
+}
+
+/* Was all of it written?  Berkeley DB looks no further than the first page.  Of another byte order nothing is said. */
+static bool
+bdb_is_whole(int fd, off_t size, struct err *err)
+{
+	unsigned char meta[META_BYTES];
+	uint32_t magic;
+
+	if (size < META_BYTES || fd_pread_all(fd, meta, sizeof meta, 0, err) < 0)
+		return false;
+	magic = meta_number(meta, META_MAGIC);
+	return (magic != DB_HASHMAGIC && magic != DB_BTREEMAGIC) ||
+	       (uint64_t)size >= ((uint64_t)meta_number(meta, META_LAST_PAGE) + 1) *
+				     meta_number(meta, META_PAGE_SIZE);
+}
+
 /* Berkeley DB would wait for ever on a FIFO and take a directory for a broken map. */
 static int
-bdb_check_file(const struct table_file *file, struct err *err)
+bdb_check_file(const struct table_file *file, bool *is_whole, struct err *err)
 {
+	int fd = openat(file->dirfd, file->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC), r = 0;
 	struct stat st;
 
-	if (fstatat(file->dirfd, file->name, &st, 0) < 0)
-		return err_sys(
+	if (fd < 0 || fstat(fd, &st) < 0)
+		r = err_sys(
 		    err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open database %s", file->path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_PERM, "open database %s: not a regular file", file->path);
-	return 0;
+	else if (!S_ISREG(st.st_mode))
+		r = err_set(err, ERR_PERM, "open database %s: not a regular file", file->path);
+	else
+		*is_whole = bdb_is_whole(fd, st.st_size, err);
+	fd_close(&fd);
+	return r;
 }
 
 /* Berkeley DB has no openat(2), so the working directory is the file's for that moment.  The
@@ -79,35 +110,42 @@ bdb_open_in(DB *db, const struct table_file *file, DBTYPE type)
 }
 
 static int
-bdb_open(const struct table_file *file, DBTYPE type, void **state, struct err *err)
+bdb_open(
+    const char *name, const struct table_file *file, DBTYPE type, void **state, struct err *err)
 {
+	bool is_whole = false;
 	DB *db;
-	int code;
+	int code = 0;
 
-	if (bdb_check_file(file, err) < 0 || bdb_new(&db, READ_CACHE, file->path, err) < 0)
+	if (bdb_check_file(file, &is_whole, err) < 0 ||
+	    bdb_new(&db, READ_CACHE, file->path, err) < 0)
 		return -1;
-	code = file->dirfd == AT_FDCWD ? db->open(db, NULL, file->name, NULL, type, DB_RDONLY, 0)
-				       : bdb_open_in(db, file, type);
-	if (code != 0) {
-		db->close(db, 0);
-		return bdb_failed(err, code, "open database", file->path);
+	if (is_whole)
+		code = file->dirfd == AT_FDCWD
+			   ? db->open(db, NULL, file->name, NULL, type, DB_RDONLY, 0)
+			   : bdb_open_in(db, file, type);
+	if (code == 0 && is_whole) {
+		*state = db;
+		return 0;
 	}
-	*state = db;
-	return 0;
+	db->close(db, 0);
+	/* what is not in the file system's words is about what stands in the file */
+	if (code > 0 && code != EINVAL)
+		return bdb_failed(err, code, "open database", file->path);
+	return err_set(err, ERR_TEMP, "damaged, or of another type; run: estafeta map build %s:%s",
+	    type == DB_HASH ? "hash" : "btree", name);
 }
 
 static int
 hash_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
-	(void)name;
-	return bdb_open(file, DB_HASH, state, err);
+	return bdb_open(name, file, DB_HASH, state, err);
 }
 
 static int
 btree_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
-	(void)name;
-	return bdb_open(file, DB_BTREE, state, err);
+	return bdb_open(name, file, DB_BTREE, state, err);
 }
 
 static void
@@ -227,6 +265,8 @@ btree_build(const char *path, const char *source, struct view text,
 
 const struct table_driver table_hash = {
 	.type = "hash",
+	.text =
+	    "Berkeley DB hash FILE.db, built from the text FILE by `estafeta map build`: large maps, the fastest lookup.",
 	.suffix = ".db",
 	.open = hash_open,
 	.close = bdb_close,
@@ -236,6 +276,7 @@ const struct table_driver table_hash = {
 
 const struct table_driver table_btree = {
 	.type = "btree",
+	.text = "Berkeley DB tree FILE.db, built in the same way: large maps.",
 	.suffix = ".db",
 	.open = btree_open,
 	.close = bdb_close,

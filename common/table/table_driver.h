@@ -23,6 +23,7 @@ struct table_file {
 
 struct table_driver {
 	const char *type;
+	const char *text; /* one line for the reference */
 	const char
 	    *suffix; /* of the file behind the name, "" = none; NULL: the name is not a file */
 	/* name is what follows "type:", file what is behind it.  0 or -1 *err. */

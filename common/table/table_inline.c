@@ -112,6 +112,7 @@ inline_lookup(void *state, struct view key, struct buf *value, struct err *err)
 
 const struct table_driver table_inline = {
 	.type = "inline",
+	.text = "The pairs stand in the parameter: `inline:{ {key=value}, {key=value} }`.",
 	.open = inline_open,
 	.close = inline_close,
 	.lookup = inline_lookup,

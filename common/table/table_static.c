@@ -29,6 +29,7 @@ static_lookup(void *state, struct view key, struct buf *value, struct err *err)
 
 const struct table_driver table_static = {
 	.type = "static",
+	.text = "The same VALUE for every key: `static:VALUE`.",
 	.open = static_open,
 	.close = free,
 	.lookup = static_lookup,

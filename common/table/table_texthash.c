@@ -90,6 +90,8 @@ texthash_lookup(void *state, struct view key, struct buf *value, struct err *err
 
 const struct table_driver table_texthash = {
 	.type = "texthash",
+	.text =
+	    "The text FILE itself, read when a service starts and when it has changed; nothing to build.",
 	.suffix = "",
 	.open = texthash_open,
 	.close = texthash_close,

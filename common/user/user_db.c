@@ -62,7 +62,7 @@ user_db_paths(const char *spec, char *file, char *env, size_t size, struct err *
 
 	if (path == NULL || path[0] != '/')
 		return err_set(
-		    err, ERR_SYNTAX, "user_database = %s: expected btree:/absolute/path", spec);
+		    err, ERR_SYNTAX, "user_database: expected btree:/absolute/path, not %s", spec);
 	if (strlen(path) + sizeof ".env" > size)
 		return err_set(err, ERR_LIMIT, "user_database: path too long");
 	snprintf(file, size, "%s.db", path);

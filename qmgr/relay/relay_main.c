@@ -37,6 +37,7 @@ main(int argc, char **argv)
 
 	if (tls_init(l, NULL, &e) < 0 || relay_conf_read(&conf, daemon_conf(p.daemon), &e) < 0)
 		log_fatal("%s", e.text);
+	daemon_configured(p.daemon);
 	/* a job holds two descriptors and a socket; two jobs wait for each that runs; kept connections */
 	plan.max_files = 1024 + 8 * conf.connection_limit;
 	p.relay = relay_new(l, &conf, daemon_edge(p.daemon, ROLE_DNSD, NULL, NULL));

@@ -10,50 +10,23 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
 import procs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "conf"))
+
+import sample  # noqa: E402
+
 BUILD = ROOT / "build" / os.environ.get("FLAVOUR", "release")
 # the leak checker needs ptrace, which no cage allows; everything else of a sanitizer build works inside
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")
 DEADLINE = 30.0 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
 
-MASTER_CF = """\
-# service         type private unpriv chroot wakeup maxproc command + args
-{ip}:2525   inet n       -      y      -      2       smtpd
-{ip}:2587   inet n       -      y      -      2       smtpd -o smtpd_submission=yes
-{ip}:2465   inet n       -      y      -      2       smtpd -o smtpd_submission=yes -o smtpd_tls_wrappermode=yes
-{ip}:2143   inet n       -      y      -      2       imapd-login
-{ip}:2993   inet n       -      y      -      2       imapd-login -o tls_wrappermode=yes
-{ip}:2110   inet n       -      y      -      2       pop3d-login
-{ip}:2995   inet n       -      y      -      2       pop3d-login -o tls_wrappermode=yes
-imapd             unix y       -      y      -      -       imapd
-pop3d             unix y       -      y      -      -       pop3d
-authd             unix y       -      y      -      -       authd
-qmgr              unix y       -      y      -      1       qmgr
-relay             unix y       -      y      -      2       relay
-delivery          unix y       -      y      -      -       delivery
-keyd              unix y       -      y      -      1       keyd
-dnsd              unix y       -      y      -      1       dnsd
-log               unix y       -      y      -      1       log
-"""
-
-MAIN_CF = """\
-myhostname = {hostname}
-mydestination =
-mynetworks = 127.0.0.1/32
-virtual_mailbox_domains = {domain}
-virtual_alias_maps = hash:$config_directory/virtual
-virtual_mailbox_base = {dir}/mail
-user_database = btree:$data_directory/users
-queue_directory = {dir}/queue
-data_directory = {dir}/data
-log_file = {dir}/log
-tls_cert_file = $config_directory/cert.pem
-tls_key_file = $config_directory/key.pem
+DNS_CF = """\
 dns_forwarders = {dns}
 dns_trust_anchor_file =
 relayhost =
@@ -98,19 +71,6 @@ class LoopbackAddress:
             self.lock = None
 
 
-def make_certificate(directory, name, ip, key_type="ec"):
-    """Self-signed certificate and key as cert.pem and key.pem; the address stands as a name too, for clients
-    (mbsync) that compare nothing but names."""
-    newkey = ["-newkey", "rsa:2048"] if key_type == "rsa" else [
-        "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=" + name,
-         "-addext", "subjectAltName=DNS:%s,IP:%s,DNS:%s" % (name, ip, ip), "-keyout", directory / "key.pem",
-         "-out", directory / "cert.pem", *newkey],
-        check=True, capture_output=True)
-    os.chmod(directory / "key.pem", 0o600)
-
-
 class Instance:
     def __init__(self, hostname="mail.example.test", domain="example.test", main_cf="", master_cf=None,
                  dns="127.0.0.1@5353", virtual="", key_type="ec", directory=None):
@@ -119,14 +79,9 @@ class Instance:
         self.hostname, self.domain = hostname, domain
         self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="estafeta-test-"))
         os.chmod(self.dir, 0o755)
-        self.conf = self.dir / "conf"
-        self.conf.mkdir()
         self.running = False
-        values = dict(hostname=hostname, domain=domain, dir=self.dir, dns=dns, ip=self.ip)
-        (self.conf / "main.cf").write_text(MAIN_CF.format(**values) + main_cf)
-        (self.conf / "master.cf").write_text((master_cf or MASTER_CF).format(**values))
-        (self.conf / "virtual").write_text(virtual)
-        make_certificate(self.conf, hostname, self.ip, key_type)
+        self.conf = sample.write(self.dir, self.ip, hostname, domain, DNS_CF.format(dns=dns) + main_cf, master_cf,
+                                 virtual, key_type)
         self.estafeta("map", "build", "hash:%s/virtual" % self.conf)
 
     # --- commands
@@ -202,8 +157,7 @@ class Instance:
         wait_until(lambda: not self.queue(), timeout, "empty queue")
 
     def port(self, service):
-        return {"smtp": 2525, "submission": 2587, "submissions": 2465, "imap": 2143, "imaps": 2993,
-                "pop3": 2110, "pop3s": 2995}[service]
+        return sample.PORTS[service]
 
     def tls(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,10 +1,16 @@
 """The life of the suite: start says why not, crashes are restarted, reload keeps what is under way."""
 import os
+import shutil
 import signal
 import smtplib
 import socket
+import ssl
+import subprocess
+import threading
 
-from instance import wait_until
+import procs
+from instance import BUILD, wait_until
+from sample import make_certificate
 
 
 def pids(mail, program):
@@ -51,8 +57,8 @@ def test_stop_ends_every_process(make_instance):
     mail = make_instance().start()
     all_pids = {p for _, p in mail.processes()} | {mail.master_pid()}
     mail.stop()
-    for p in all_pids:
-        assert not os.path.exists("/proc/%d" % p) or open("/proc/%d/stat" % p).read().split()[2] == "Z"
+    # the answer to stop is among the last things that master does
+    wait_until(lambda: not any(procs.is_alive(p) for p in all_pids), what="the end of every process")
     assert mail.estafeta("status", check=False).returncode == 1
 
 
@@ -89,6 +95,118 @@ def test_reload_with_a_fault_changes_nothing(make_instance):
     assert set(mail.processes()) == before
     with smtplib.SMTP(mail.ip, mail.port("smtp")) as s:
         assert s.ehlo()[0] == 250
+
+
+def own_programs(mail):
+    """The instance runs from a directory of its own, where a program can be exchanged."""
+    bin_dir = mail.dir / "bin"
+    (bin_dir / "libexec").mkdir(parents=True)
+    shutil.copy2(BUILD / "estafeta", bin_dir)
+    for program in (BUILD / "libexec").iterdir():
+        if program.name == "master":
+            shutil.copy2(program, bin_dir / "libexec")  # it looks for the others beside itself
+        elif program.is_file() and os.access(program, os.X_OK):
+            (bin_dir / "libexec" / program.name).symlink_to(program)
+
+    def estafeta(*args):
+        return subprocess.run([bin_dir / "estafeta", "-c", mail.conf, *args], capture_output=True, text=True,
+                              timeout=120)
+
+    return bin_dir / "libexec", estafeta
+
+
+def test_reload_whose_new_workers_die_keeps_the_old_ones(make_instance):
+    mail = make_instance()
+    libexec, estafeta = own_programs(mail)
+    assert estafeta("start").returncode == 0
+    mail.running = True
+    old = pids(mail, "smtpd")
+    # another program in smtpd's place, that is fine when tested and dies of a fault when it is to serve
+    (libexec / "smtpd").unlink()
+    (libexec / "smtpd").write_text("#!/bin/sh\n[ \"$1\" = -t ] || exec %s/libexec/relay\n" % BUILD)
+    (libexec / "smtpd").chmod(0o755)
+    master_cf = (mail.conf / "master.cf").read_text()
+    (mail.conf / "master.cf").write_text(master_cf.replace("2       smtpd", "2 smtpd -o smtp_bind_address=::1"))
+    r = estafeta("reload")
+    assert r.returncode == os.EX_UNAVAILABLE
+    assert "smtpd pid" in r.stderr and "exit status 1: smtp_bind_address: \"::1\" is no such address" in r.stderr
+    mail.wait_log("the workers of before the reload go on")
+    assert old <= pids(mail, "smtpd")
+    for _ in range(3):
+        with smtplib.SMTP(mail.ip, mail.port("smtp")) as s:
+            assert s.ehlo()[0] == 250
+    (libexec / "smtpd").unlink()
+    (libexec / "smtpd").symlink_to(BUILD / "libexec" / "smtpd")
+    r = estafeta("reload")
+    assert r.returncode == 0, r.stderr
+    wait_until(lambda: not old & pids(mail, "smtpd"))
+    with smtplib.SMTP(mail.ip, mail.port("smtp")) as s:
+        assert s.ehlo()[0] == 250
+
+
+def test_reload_to_another_directory_is_refused(make_instance):
+    mail = make_instance().start()
+    good = (mail.conf / "main.cf").read_text()
+    (mail.conf / "main.cf").write_text(good + "queue_directory = %s/other\n" % mail.dir)
+    r = mail.estafeta("reload", check=False)
+    assert r.returncode == 78
+    assert "queue_directory cannot change from %s/queue while the suite runs: stop, then start" % mail.dir in r.stderr
+    (mail.conf / "main.cf").write_text(good + "data_directory = %s/other\n" % mail.dir)
+    os.kill(mail.master_pid(), signal.SIGHUP)
+    mail.wait_log("data_directory cannot change from %s/data while the suite runs: stop, then start" % mail.dir)
+    assert not (mail.dir / "other").exists()
+    # the tools look where main.cf says, and say where that is
+    r = mail.estafeta("status", check=False)
+    assert r.returncode == 1
+    assert "the mail system is not running (looked in data_directory %s/other)" % mail.dir in r.stderr
+    (mail.conf / "main.cf").write_text(good)
+
+
+def test_no_handshake_fails_while_certificates_are_renewed(make_instance):
+    mail = make_instance().start()
+    stop, made, failed = threading.Event(), [], []
+
+    def handshakes(service):
+        while not stop.is_set():
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            try:
+                with mail.connect(service) as s, context.wrap_socket(s) as tls:
+                    made.append(tls.getpeercert(True))
+            except OSError as e:
+                failed.append((service, e))
+
+    threads = [threading.Thread(target=handshakes, args=(s,)) for s in ("submissions", "imaps", "pop3s")]
+    for t in threads:
+        t.start()
+    try:
+        for _ in range(3):
+            wait_until(lambda n=len(made): len(made) > n + 20)
+            make_certificate(mail.conf, mail.hostname, mail.ip)
+            mail.estafeta("reload")
+            wait_until(lambda n=len(made): len(made) > n + 20)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not failed
+    assert len(set(made)) == 4
+    # who had its certificate from one of the old keyds has ended, and with it that keyd
+    wait_until(lambda: len(pids(mail, "keyd")) == 1)
+
+
+def test_user_add_and_del_say_what_they_leave(make_instance):
+    mail = make_instance(main_cf="mydestination = local.test\n")
+    for is_up in (False, True):
+        if is_up:
+            mail.start()
+        for address, is_ours in (("bob@example.test", True), ("bob@Local.test", True), ("bob@foreign.test", False)):
+            r = mail.estafeta("user", "add", address, input="secret\n")
+            assert ("no mail comes here for foreign.test: it is not in virtual_mailbox_domains" in r.stderr) != is_ours
+            r = mail.estafeta("user", "del", address)
+            home = mail.maildir(address.lower()).parent
+            assert "its mail is still in %s\n" % home in r.stderr, r.stderr
+        assert mail.estafeta("user", "del", "bob@example.test", check=False).returncode == 1
 
 
 def test_config_edits_main_cf_in_place(make_instance):

@@ -39,7 +39,7 @@ enum { MASTER_LISTEN_INET = 0, MASTER_LISTEN_EDGE = 1, MASTER_LISTENERS_MAX = 14
 
 /* worker -> master */
 enum {
-	/* The cage is closed and the loop runs.  sig "" */
+	/* The cage is closed, the loop runs, clients are accepted.  sig "" */
 	MASTER_READY = 20,
 	/* qmgr only: the delivery process of this mailbox uid.  sig "uu": uid, gid; answer
 	 * MASTER_DELIVERY_REPLY_SIG: 0 and its descriptor, or a status and a descriptor of no use. */
@@ -56,13 +56,16 @@ enum {
 	/* imapd, pop3d, delivery: idle, would end; master answers with DRAIN unless a hand-over is under way.
 	 * sig "" */
 	MASTER_IDLE = 25,
+	/* The reason why this worker ends before it was ready.  sig "s" */
+	MASTER_FAILED = 26,
 };
 #define MASTER_DELIVERY_REPLY_SIG "uh"
 
 /* estafeta -> master (control edge, uid 0 only); answer "us": exit status, text */
 enum {
 	MASTER_CTL_STATUS = 40, /* sig "": text is JSON lines, one a service and one a process */
-	MASTER_CTL_RELOAD = 41, /* sig "" */
+	MASTER_CTL_RELOAD =
+	    41, /* sig "": answered when all new workers serve, one failed, or it took too long */
 	MASTER_CTL_STOP = 42,   /* sig "": answered when every worker has ended */
 	MASTER_CTL_ROTATE = 43, /* sig "": open the log file anew */
 };

@@ -193,7 +193,6 @@ static const struct session_case cases[] = {
 	{ "a PTR record that would forge the log", "smtpd_client_restrictions = reject_unknown_reverse_client_hostname\n", "192.0.2.3", HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.7.1\nL connect from unknown[192.0.2.3]\n", { 0 } },
 	{ "no answer from DNS: MAIL waits a little", "", "192.0.2.5", HELLO ENVELOPE "L connect from unknown[192.0.2.5]\n", { 0 } },
 	{ "an IPv6 client", "smtpd_peername_lookup = no\n", "2001:db8::1", HELLO ENVELOPE DATA "> x\n> .\n< 250\nQ (unknown [IPv6:2001:db8::1])\nL client=unknown[2001:db8::1]\n", { 0 } },
-	{ "a slip in main.cf closes the relay", "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destnation, reject_unauth_destination\n", STRANGER, HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 451 4.3.5\nL unknown smtpd restriction: \"reject_unauth_destnation\"\n", { 0 } },
 	{ "end of data restrictions", "smtpd_end_of_data_restrictions = reject\n", STRANGER, HELLO ENVELOPE DATA "> x\n> .\n< 554 5.7.1\nN 0\n> NOOP\n< 250\n", { 0 } },
 	/* --- draining ------------------------------------------------------------------------------------------------------ */
 	{ "RFC 5321 3.8 the server ends: one more transaction", "", STRANGER, HELLO "D\n> NOOP\n< 250\n" ENVELOPE DATA "> x\n> .\n< 250\nN 1\n> NOOP\n< 421 4.3.2\n! closed\nE 0\n", { 0 } },

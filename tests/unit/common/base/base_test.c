@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -296,6 +297,55 @@ open_beneath_never_leaves(void **state)
 	rmdir(dir);
 }
 
+static void
+directories_are_made_with_their_parents(void **state)
+{
+	char dir[] = "/tmp/base_test.XXXXXX", path[100];
+	mode_t mask = umask(077);
+	struct stat st;
+	struct err e;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/a/b/c", dir);
+	assert_int_equal(fd_make_directory(path, 0750, getuid(), getgid(), false, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0750);
+	snprintf(path, sizeof path, "%s/a/b", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	snprintf(path, sizeof path, "%s/a/b/c", dir);
+	/* an existing one is left as it is, unless it is to be put right */
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(fd_make_directory(path, 0755, getuid(), getgid(), false, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(fd_make_directory(path, 0755, getuid(), getgid(), true, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	/* a link or a file is none, neither as the last nor on the way */
+	snprintf(path, sizeof path, "%s/link", dir);
+	assert_int_equal(symlink("a", path), 0);
+	assert_int_equal(fd_make_directory(path, 0755, getuid(), getgid(), true, &e), -1);
+	assert_int_equal(e.kind, ERR_PERM);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof path, "%s/file", dir);
+	close(open(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+	assert_int_equal(fd_make_directory(path, 0755, getuid(), getgid(), false, &e), -1);
+	snprintf(path, sizeof path, "%s/file/below", dir);
+	assert_int_equal(fd_make_directory(path, 0755, getuid(), getgid(), false, &e), -1);
+	assert_int_equal(e.sys, ENOTDIR);
+	snprintf(path, sizeof path, "%s/file", dir);
+	assert_int_equal(unlink(path), 0);
+	static const char *const made[] = { "/a/b/c", "/a/b", "/a" };
+	for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+		snprintf(path, sizeof path, "%s%s", dir, made[i]);
+		assert_int_equal(rmdir(path), 0);
+	}
+	assert_int_equal(rmdir(dir), 0);
+	umask(mask);
+}
+
 int
 main(void)
 {
@@ -311,6 +361,7 @@ main(void)
 		cmocka_unit_test(crc32c_matches_the_rfc),
 		cmocka_unit_test(memfd_is_trusted_only_when_sealed),
 		cmocka_unit_test(open_beneath_never_leaves),
+		cmocka_unit_test(directories_are_made_with_their_parents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,6 +139,54 @@ faults_name_file_line_and_the_nearest_name(void **state)
 }
 
 static void
+host_names_are_checked(void **state)
+{
+	static const char *const good[] = { "a", "a.test", "1a.test", "xn--bcher-kva.example", "127.0.0.1a" };
+	static const char *const bad[] = { "", "a b", "a_b.test", "-a.test", "a-.test", ".a", "a.", "a..b",
+		"127.0.0.1", "1", "[127.0.0.1]", "b\303\274cher.example", "/etc/mailname" };
+	char all[2000], text[400], label[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		snprintf(text, sizeof text, "myhostname = %s\n", good[i]);
+		assert_int_equal(faults_of(text, all), 0);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		snprintf(text, sizeof text, "myhostname = %s\n", bad[i]);
+		/* once: myorigin = $myhostname by default has the same fault */
+		assert_int_equal(faults_of(text, all), 1);
+		assert_non_null(strstr(all, "main.cf:1: myhostname: "));
+	}
+	memset(label, 'a', 63);
+	label[63] = '\0';
+	snprintf(text, sizeof text, "myhostname = %s.%s.%s.%s\n", label, label, label, label);
+	assert_int_equal(faults_of(text, all), 0); /* 255 */
+	snprintf(text, sizeof text, "myhostname = %s.%s.%s.%s.a\n", label, label, label, label);
+	assert_int_equal(faults_of(text, all), 1);
+	assert_non_null(strstr(all, "longer than 255"));
+	snprintf(text, sizeof text, "myhostname = %sa.test\n", label);
+	assert_int_equal(faults_of(text, all), 1);
+}
+
+static void
+the_origin_of_a_value_is_found(void **state)
+{
+	struct conf c;
+	struct err e;
+
+	(void)state;
+	conf_init(&c);
+	assert_string_equal(conf_origin(&c, "smtpd_tls_key_file"), "tls_cert_file");
+	assert_string_equal(conf_origin(&c, "myorigin"), "myhostname");
+	assert_string_equal(conf_origin(&c, "smtpd_banner"), "smtpd_banner"); /* more than a name */
+	conf_set(&c, "tls_key_file", "/k", "main.cf", 1, &e);
+	assert_string_equal(conf_origin(&c, "smtpd_tls_key_file"), "tls_key_file");
+	conf_set(&c, "smtpd_tls_key_file", "$tls_key_file", "main.cf", 2, &e);
+	assert_string_equal(conf_origin(&c, "smtpd_tls_key_file"), "smtpd_tls_key_file");
+	conf_clear(&c);
+}
+
+static void
 dump_is_read_back_unchanged(void **state)
 {
 	struct conf a, b;
@@ -257,6 +305,8 @@ main(void)
 		cmocka_unit_test(values_are_read_as_postfix_reads_them),
 		cmocka_unit_test(names_expand_in_every_form),
 		cmocka_unit_test(faults_name_file_line_and_the_nearest_name),
+		cmocka_unit_test(host_names_are_checked),
+		cmocka_unit_test(the_origin_of_a_value_is_found),
 		cmocka_unit_test(dump_is_read_back_unchanged),
 		cmocka_unit_test(lists_keep_braces_together),
 		cmocka_unit_test(master_cf_is_read),

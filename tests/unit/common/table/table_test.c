@@ -273,6 +273,60 @@ errors_have_their_kind(void **state)
 	free(spec);
 }
 
+/* Cut short at any page, by a copy that did not end: never opened as if it were whole. */
+static void
+maps_that_are_missing_or_damaged_say_what_to_do(void **state)
+{
+	static const char *const types[] = { "hash", "btree" };
+	char *db = path_of("map.db"), text[20 * 300] = "", expected[300];
+	struct warnings w = { 0 };
+	size_t used = 0;
+	struct stat st;
+	struct table *t;
+	struct err e;
+
+	(void)state;
+	for (int i = 0; i < 300; i++)
+		used += (size_t)snprintf(text + used, sizeof text - used, "key%d value%d\n", i, i);
+	put_file("map", text);
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+		char *spec = spec_of(types[i], "map");
+
+		snprintf(expected, sizeof expected, "not built; run: estafeta map build %s", spec);
+		assert_int_equal(table_open(spec, &t, &e), -1);
+		assert_int_equal(e.kind, ERR_GONE);
+		assert_string_equal(e.text, expected);
+		build_ok(types[i], "map", &w);
+		assert_int_equal(stat(db, &st), 0);
+		snprintf(expected, sizeof expected,
+		    "damaged, or of another type; run: estafeta map build %s", spec);
+		for (off_t size = st.st_size - 1; size >= 0;
+		     size = size > 512 ? size - 512 : size - 64) {
+			assert_int_equal(truncate(db, size), 0);
+			assert_int_equal(table_open(spec, &t, &e), -1);
+			assert_int_equal(e.kind, ERR_TEMP);
+			assert_string_equal(e.text, expected);
+		}
+		assert_int_equal(unlink(db), 0);
+		free(spec);
+	}
+	free(db);
+}
+
+static void
+types_are_listed(void **state)
+{
+	const char *type, *text;
+	size_t n = 0;
+
+	(void)state;
+	while (table_type_get(n, &type, &text)) {
+		assert_true(type[0] != '\0' && text[0] != '\0');
+		n++;
+	}
+	assert_int_equal(n, 5);
+}
+
 static void
 inline_and_static_tables(void **state)
 {
@@ -448,6 +502,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(errors_have_their_kind, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(
 		    a_prepared_list_needs_no_path, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(
+		    maps_that_are_missing_or_damaged_say_what_to_do, make_dir, remove_dir),
+		cmocka_unit_test(types_are_listed),
 		cmocka_unit_test(inline_and_static_tables),
 		cmocka_unit_test(the_first_hit_of_a_list_wins),
 		cmocka_unit_test_setup_teardown(db_config_is_not_read, make_dir, remove_dir),
