@@ -82,6 +82,14 @@ valgrind: $(TESTS) $(B)/tests/valgrind/openat2.so
 	TEST_TIME_FACTOR=30 LD_PRELOAD=$(B)/tests/valgrind/openat2.so $(VALGRIND) $$t >$$t.log 2>&1 || \
 	{ cat $$t.log; echo "FAILED $$t"; exit 1; }; echo "ok $$t"; done
 
+SOURCES := $(shell find common $(FOLDERS) -name '*.c')
+lint:
+	cppcheck -q --error-exitcode=1 --enable=warning,performance,portability --std=c11 -I. -D_GNU_SOURCE -D__x86_64__ \
+	-DF_OFD_SETLK=37 -DF_OFD_GETLK=36 --library=posix,gnu,openssl --include=/usr/include/$(shell gcc -print-multiarch)/sys/queue.h \
+	--suppress=missingIncludeSystem --suppressions-list=tests/cppcheck.supp -j$(shell nproc) $(SOURCES)
+	echo $(SOURCES) | xargs -P$(shell nproc) -n8 clang-tidy --quiet --extra-arg=-std=c11 --extra-arg=-D_GNU_SOURCE \
+	--extra-arg=-iquote. --extra-arg=-pthread
+
 # make fuzz FLAVOUR=fuzz CC=clang [RUNS=n]
 fuzz: $(FUZZERS)
 	@for f in $^; do mkdir -p $${f#$(B)/}.corpus; $$f -runs=$(or $(RUNS),10000) -max_len=65536 $${f#$(B)/}.corpus || exit 1; done
@@ -138,4 +146,4 @@ clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all unit valgrind fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
+.PHONY: all unit valgrind lint fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean

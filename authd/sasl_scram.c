@@ -13,6 +13,7 @@
 
 static struct {
 	char file[PATH_MAX];
+	void *library; /* stays for the process's life */
 	sasl_server_plug_init_t *init;
 	sasl_server_plug_t plug; /* the plugin's own row, with our functions before two of its */
 	int (*mech_new)(void *glob, sasl_server_params_t *params, const char *challenge,
@@ -89,16 +90,15 @@ sasl_scram_found(const char *file)
 int
 sasl_scram_add(struct err *err)
 {
-	void *library;
 	int code;
 
 	if (scram.file[0] == '\0')
 		return err_set(
 		    err, ERR_PERM, "libsasl2 has no SCRAM plugin: is libsasl2-modules installed?");
-	library = dlopen(scram.file, RTLD_NOW | RTLD_LOCAL);
-	if (library != NULL)
+	scram.library = dlopen(scram.file, RTLD_NOW | RTLD_LOCAL);
+	if (scram.library != NULL)
 		scram.init =
-		    (sasl_server_plug_init_t *)(uintptr_t)dlsym(library, "sasl_server_plug_init");
+		    (sasl_server_plug_init_t *)(uintptr_t)dlsym(scram.library, "sasl_server_plug_init");
 	if (scram.init == NULL)
 		return err_set(err, ERR_PERM, "%s: %s", scram.file, dlerror());
 	/* the plugin looks its digest up by name: the table is filled now, not inside the cage */

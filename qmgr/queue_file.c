@@ -256,7 +256,7 @@ outcomes_next(struct view content, size_t *at, struct outcome *o)
 	p = content.p + 4 + *at * OUTCOME_BYTES;
 	++*at;
 	*o = (struct outcome){ .rcpt = get32(p), .status = (enum rcpt_status)(unsigned char)p[4] };
-	snprintf(o->dsn, sizeof o->dsn, "%u.%u.%u", (unsigned char)p[5] % 10,
+	snprintf(o->dsn, sizeof o->dsn, "%u.%u.%u", (unsigned)(unsigned char)p[5] % 10,
 	    (get32(p + 8) >> 16) % 1000, (get32(p + 8) & 0xffff) % 1000);
 	return o->status >= RCPT_SENT && o->status <= RCPT_DELETED ? 1 : -1;
 }

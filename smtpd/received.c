@@ -10,7 +10,7 @@ enum {
 static int
 put_clean(struct buf *out, const char *text)
 {
-	for (size_t i = 0; text[i] != '\0' && i < TEXT_MAX; i++) {
+	for (size_t i = 0; i < TEXT_MAX && text[i] != '\0'; i++) {
 		unsigned char c = (unsigned char)text[i];
 		bool is_safe = c > ' ' && c < 127 && strchr("()<>\\\"", c) == NULL;
 
