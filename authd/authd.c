@@ -120,6 +120,7 @@ peer_new(struct authd *a, enum role role, struct ipc_conn *c)
 	p->authd = a;
 	p->role = role;
 	p->conn = c;
+	p->last_session = -1;
 	map_init(&p->exchanges);
 	LIST_INIT(&p->requests);
 	ipc_conn_peer(c, &p->pid, &p->uid, NULL);

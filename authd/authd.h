@@ -37,6 +37,7 @@ struct peer {
 	pid_t pid; /* kernel's word */
 	uid_t uid;
 	struct map exchanges; /* front's session id -> struct exchange (front.c) */
+	int64_t last_session; /* the highest id that was used; -1: none was */
 	struct request_list requests;
 	/* minted edges */
 	struct ticket *ticket; /* owned: what may be redeemed here, once */

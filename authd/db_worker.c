@@ -19,6 +19,7 @@ enum {
 	CHECKPOINT_MS = 1000,    /* after the last change */
 	TABLE_REFRESH_MS = 1000, /* least time between looks at the tables' files */
 	REQUEST_SECONDS = 30,    /* a damaged page can send Berkeley DB round in circles */
+	REOPEN_MS = 5000,        /* between tries to open a database that could not be opened */
 	LIST_ENTRIES = 500,
 	LIST_BYTES = 60000,
 };
@@ -29,10 +30,11 @@ static struct table_list *prepared_aliases;
 struct db_worker {
 	const struct authd_conf *conf;
 	struct loop *loop;
-	struct user_db *db;
+	struct user_db
+	    *db; /* NULL: it cannot be opened; what needs no account is answered none the less */
 	struct table_list *aliases;
 	struct resolve_conf resolve;
-	struct loop_timer checkpoint;
+	struct loop_timer checkpoint, reopen;
 	int64_t tables_seen_ms;
 };
 
@@ -318,6 +320,14 @@ copy_field(char *to, size_t size, const char *from, struct err *err)
 	return 0;
 }
 
+static int
+take_hashes(struct user_record *user, struct ipc_in *in, struct err *err)
+{
+	int r = copy_field(user->crypt, sizeof user->crypt, ipc_get_str(in), err);
+
+	return r < 0 ? r : copy_field(user->scram, sizeof user->scram, ipc_get_str(in), err);
+}
+
 static void
 on_add(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
@@ -332,9 +342,7 @@ on_add(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	user.gid = ipc_get_u32(in);
 	r = copy_field(user.home, sizeof user.home, ipc_get_str(in), &e);
 	if (r == 0)
-		r = copy_field(user.crypt, sizeof user.crypt, ipc_get_str(in), &e);
-	if (r == 0)
-		r = copy_field(user.scram, sizeof user.scram, ipc_get_str(in), &e);
+		r = take_hashes(&user, in, &e);
 	if (r == 0)
 		r = user_home_path(&user, w->conf->mail_base, address, home, &e);
 	if (r == 0)
@@ -355,9 +363,7 @@ on_passwd(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	request_begin();
 	r = user_db_get(w->db, address, &user, &e);
 	if (r == 0)
-		r = copy_field(user.crypt, sizeof user.crypt, ipc_get_str(in), &e);
-	if (r == 0)
-		r = copy_field(user.scram, sizeof user.scram, ipc_get_str(in), &e);
+		r = take_hashes(&user, in, &e);
 	if (r == 0)
 		r = user_db_put(w->db, address, &user, USER_DB_REPLACE, &e);
 	answer_change(w, c, in, r, "no such account", &e);
@@ -498,10 +504,13 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 	return tables_open(err);
 }
 
+/* -1: not all of it could be opened. */
 static int
 worker_open(struct db_worker *w, struct err *err)
 {
 	const struct authd_conf *conf = w->conf;
+	struct err second;
+	int r;
 
 	resolve_conf_init(&w->resolve, conf->mailbox_domains, conf->destination);
 	w->resolve.origin = conf->origin;
@@ -510,9 +519,27 @@ worker_open(struct db_worker *w, struct err *err)
 	w->resolve.owner_uid = conf->owner_uid;
 	w->resolve.owner_gid = conf->owner_gid;
 	w->aliases = prepared_aliases;
-	if (tables_open(err) < 0)
-		return -1;
-	return user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, err);
+	r = tables_open(err);
+	if (user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, r < 0 ? &second : err) == 0)
+		return r;
+	loop_timer_start(&w->reopen, REOPEN_MS);
+	return -1;
+}
+
+static void
+on_reopen(void *arg)
+{
+	struct db_worker *w = arg;
+	struct err e;
+
+	request_begin();
+	if (user_db_open(w->conf->user_database, 0, &w->db, &e) < 0) {
+		log_error("%s", lqs(e.text));
+		loop_timer_start(&w->reopen, REOPEN_MS);
+	} else {
+		log_info("the user database is open again");
+	}
+	request_end(w);
 }
 
 _Noreturn void
@@ -526,12 +553,14 @@ db_worker_run(const struct authd_conf *conf, int fd)
 	int r;
 
 	loop_timer_init(&w.checkpoint, w.loop, on_checkpoint, &w);
+	loop_timer_init(&w.reopen, w.loop, on_reopen, &w);
 	r = worker_open(&w, &e);
 	ipc_out_init(&hello, WORKER_HELLO);
 	ipc_put_u32(&hello, r < 0);
 	ipc_put_str(&hello, e.text);
-	if (ipc_conn_send(c, &hello) == 0 && r == 0)
+	/* of the first worker a bad word is the last; a later one serves what it can */
+	if (ipc_conn_send(c, &hello) == 0)
 		loop_run(w.loop);
 	user_db_close(w.db);
-	_exit(r < 0);
+	_exit(0);
 }

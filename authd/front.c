@@ -182,12 +182,12 @@ exchange_ask(struct exchange *x, struct ipc_out *o, uint32_t reply_id)
 
 /* --- messages of the front -------------------------------------------------------------------- */
 
-/* Why a new exchange cannot be, or NULL. */
+/* Why a new exchange cannot be, or NULL.  A ticket is bound to the front's number, so no number counts twice. */
 static const char *
 start_obstacle(struct peer *p, uint32_t session)
 {
-	if (map_get(&p->exchanges, session_key(&session)) != NULL)
-		return "there is an exchange with this number";
+	if (session <= p->last_session)
+		return "the number of an exchange must be higher than all before it";
 	if (p->exchanges.count >= EXCHANGES_OF_PEER_MAX || p->authd->exchanges >= EXCHANGES_MAX)
 		return "too many exchanges at a time";
 	return NULL;
@@ -200,6 +200,7 @@ exchange_new(struct peer *p, uint32_t session, struct worker *w)
 
 	x->peer = p;
 	x->session = session;
+	p->last_session = session;
 	x->key = ++p->authd->next_exchange;
 	x->worker = w;
 	x->generation = w->generation;

@@ -15,9 +15,10 @@
 #include <unistd.h>
 
 enum {
-	RESPAWN_MS = 500, /* for one that lived less than STEADY_MS */
-	STEADY_MS = 5000,
-	DEATHS_MAX = 20, /* in a row, none of them steady */
+	STEADY_MS =
+	    5000, /* whoever dies younger is started anew after a pause, each twice as long */
+	RESPAWN_MS = 500,
+	RESPAWN_DOUBLES = 6,
 };
 
 struct workers {
@@ -26,8 +27,7 @@ struct workers {
 	int db_nursery, sasl_nursery;
 	struct worker db;
 	struct worker sasl[WORKERS_MAX];
-	unsigned count;  /* SASL workers */
-	unsigned deaths; /* since the last one that was steady */
+	unsigned count; /* SASL workers */
 };
 
 static const struct nursery_kind db_kind = {
@@ -100,17 +100,18 @@ static void
 on_worker_gone(void *arg, struct ipc_conn *c, const struct err *why)
 {
 	struct worker *w = arg;
-	struct workers *ws = w->workers;
-	bool was_steady = clock_mono_ms() - w->spawned_ms >= STEADY_MS;
+	unsigned pauses;
 
 	(void)c;
 	w->conn = NULL;
 	w->generation++;
 	log_warn("%s worker died: %s", w->is_db ? "database" : "sasl", why->text);
-	ws->deaths = was_steady ? 0 : ws->deaths + 1;
-	if (ws->deaths > DEATHS_MAX)
-		log_fatal("workers die again and again");
-	loop_timer_start(&w->respawn, was_steady || ws->deaths < 3 ? 0 : RESPAWN_MS);
+	w->deaths = clock_mono_ms() - w->spawned_ms >= STEADY_MS ? 0 : w->deaths + 1;
+	/* what the others do goes on meanwhile */
+	pauses = w->deaths < 3 ? 0 : w->deaths - 3;
+	loop_timer_start(&w->respawn,
+	    w->deaths < 3 ? 0
+			  : RESPAWN_MS << (pauses < RESPAWN_DOUBLES ? pauses : RESPAWN_DOUBLES));
 }
 
 static const struct ipc_handler from_worker[] = {

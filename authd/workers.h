@@ -1,8 +1,7 @@
 /* workers.h - the loop's side of the worker processes: spawning, links between them, respawning.
  *
  * A worker that dies fails the calls that were waiting for it and is replaced by its nursery;
- * one that dies again and again ends authd, so that master's back-off and the log tell the
- * admin. */
+ * one that dies again and again is replaced after growing pauses, and the others work on. */
 #ifndef AUTHD_WORKERS_H
 #define AUTHD_WORKERS_H
 
@@ -20,6 +19,7 @@ struct worker {
 	unsigned generation;   /* counts up with every replacement */
 	unsigned waiting;      /* calls under way: the users of SASL workers keep count */
 	struct loop_timer respawn;
+	unsigned deaths; /* in a row, none of them after a steady life */
 	int64_t spawned_ms;
 };
 

@@ -174,7 +174,7 @@ drop_from_tmp(struct copy *c)
 static void
 write_copy(struct copy *c)
 {
-	struct box_quota *q = &c->box->box.quota;
+	struct maildirsize *q = &c->box->box.quota;
 
 	c->fd = create_in_tmp(c);
 	if (c->fd < 0) {
@@ -188,7 +188,7 @@ write_copy(struct copy *c)
 		drop_from_tmp(c);
 		return;
 	}
-	if (!box_quota_has_room(q, c->size.disk)) {
+	if (!maildirsize_has_room(q, c->size.disk)) {
 		outcome_set(&c->outcome, DELIVERY_DEFERRED, "4.2.2", "mailbox is full");
 		drop_from_tmp(c);
 		return;
@@ -374,7 +374,7 @@ count_quota(struct batch *b)
 
 		/* the mail is delivered; a count that is off is put right at the next recalculation */
 		if (box->count > 0 && box->box.quota.is_known)
-			box_quota_append(box->box.maildir_fd, box->bytes, box->count, NULL);
+			maildirsize_append(box->box.maildir_fd, box->bytes, box->count, NULL);
 	}
 }
 

@@ -202,7 +202,7 @@ box_open(int base_fd, const char *home, struct box *out, struct outcome *why)
 		return -1;
 	}
 	out->device = st.st_dev;
-	box_quota_load(out->maildir_fd, &out->quota);
+	maildirsize_load(out->maildir_fd, &out->quota);
 	return 0;
 }
 

@@ -7,7 +7,7 @@
 #define DELIVERY_BOX_H
 
 #include "common/base/err.h"
-#include "delivery/box_quota.h"
+#include "common/store/maildirsize.h"
 #include "delivery/outcome.h"
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ enum { BOX_NAME_MAX = 200 };
 struct box {
 	int maildir_fd, tmp_fd, new_fd, cur_fd; /* owned; cur_fd: see box_open_cur */
 	dev_t device;
-	struct box_quota quota;
+	struct maildirsize quota;
 };
 
 /* Opens HOME/Maildir below base_fd and makes (durably) what is missing of it.  -1: *why is filled, nothing is open. */

@@ -128,8 +128,10 @@ begin(struct imapd_command *c)
 	buf_init(&run->section, SECTION_MAX);
 	arena_init(&run->scratch, SCRATCH_MAX);
 	arena_init(&run->cache_arena, CACHE_BATCH_BYTES + STRUCTURE_MAX);
-	for (size_t i = 0; i < a->want.count; i++)
+	for (size_t i = 0; i < a->want.count; i++) {
 		run->has_partial |= a->want.items[i].is_partial;
+		run->infos.need_sizes |= a->want.items[i].kind == FETCH_SIZE;
+	}
 	run->sets_seen = a->want.sets_seen && !c->session->selected.is_read_only;
 	c->cleanup = cleanup;
 	return imapd_select_messages(c, &a->set, &run->seqs, &run->count);

@@ -90,7 +90,9 @@ next_batch(struct imapd_command *c, struct search_run *run)
 {
 	struct imapd_selected *sel = &c->session->selected;
 	uint32_t last = imap_snapshot_last_uid(&sel->snapshot);
+	const struct imap_search *search = c->data;
 	struct err err = { 0 };
+	bool is_last;
 
 	run->nbatch = run->at = 0;
 	if (run->next_uid == 0)
@@ -99,9 +101,15 @@ next_batch(struct imapd_command *c, struct search_run *run)
 		imapd_failed(c, &err);
 		return -1;
 	}
-	run->next_uid = run->nbatch < BATCH || run->batch[BATCH - 1].uid >= last
-			    ? 0
-			    : run->batch[BATCH - 1].uid + 1;
+	is_last = run->nbatch < BATCH || run->batch[BATCH - 1].uid >= last;
+	run->next_uid = is_last ? 0 : run->batch[BATCH - 1].uid + 1;
+	if (search->needs_sizes && run->nbatch > 0) {
+		size_t done = mailbox_measure(sel->box, run->batch, run->nbatch);
+
+		if (done < run->nbatch)
+			run->next_uid = run->batch[done].uid;
+		run->nbatch = done;
+	}
 	return 0;
 }
 

@@ -49,6 +49,7 @@ enum { IMAP_SEARCH_KEYS_MAX = 5000 };
 struct imap_search {
 	struct imap_search_key *root;
 	size_t nkeys;
+	bool needs_sizes;     /* exact ones */
 	bool has_bad_charset; /* the problem is to be answered with NO [BADCHARSET] */
 };
 /* All arguments of SEARCH, to the end. */

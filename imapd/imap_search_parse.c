@@ -67,6 +67,7 @@ new_key(struct imap_args *p, struct imap_search *out, enum imap_search_op op)
 	key->op = op;
 	key->keyword = -1;
 	key->cost = own_cost(op);
+	out->needs_sizes |= op == SEARCH_LARGER || op == SEARCH_SMALLER;
 	return key;
 }
 

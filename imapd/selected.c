@@ -265,8 +265,12 @@ read_ahead(struct imapd_session *s, struct imapd_infos *infos, const uint32_t *s
 	while (run < count && run < IMAPD_INFOS && seqs[run] == seqs[run - 1] + 1)
 		run++;
 	infos->count = infos->at = 0;
-	return mailbox_each(
-	    s->selected.box, uids[seqs[0] - 1], uids[seqs[run - 1] - 1], on_info, infos, err);
+	if (mailbox_each(s->selected.box, uids[seqs[0] - 1], uids[seqs[run - 1] - 1], on_info,
+		infos, err) != 0)
+		return -1;
+	if (infos->need_sizes)
+		infos->count = mailbox_measure(s->selected.box, infos->ahead, infos->count);
+	return 0;
 }
 
 int

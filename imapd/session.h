@@ -132,6 +132,7 @@ enum { IMAPD_INFOS = 64 };
 struct imapd_infos {
 	struct message_info ahead[IMAPD_INFOS];
 	size_t count, at;
+	bool need_sizes; /* exact ones */
 };
 /* Of seqs[0]; count: how many are still to come.  -1: ERR_GONE, another has expunged it; or the index failed. */
 int imapd_infos_get(struct imapd_session *s, struct imapd_infos *infos, const uint32_t *seqs,

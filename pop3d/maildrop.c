@@ -60,7 +60,9 @@ load(struct pop3d_maildrop *d, struct err *err)
 	int r;
 
 	arena_init(&a, ARENA_MAX);
-	r = mailbox_pop3_uids(d->box, &a, &uids, &count, err);
+	r = mailbox_measure_all(d->box, err);
+	if (r == 0)
+		r = mailbox_pop3_uids(d->box, &a, &uids, &count, err);
 	if (r == 0) {
 		d->messages = x_calloc(count, sizeof *d->messages);
 		f.max = count;

@@ -1,4 +1,5 @@
 #include "qmgr/control.h"
+#include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
@@ -15,10 +16,17 @@ enum {
 	PAGE_BYTES = 60 * 1024,    /* of one LIST answer */
 	BULK_AT_ONCE = 256,        /* messages of one ALL request under way */
 	SHOW_ENVELOPE = 48 * 1024, /* a longer envelope is shown with fewer recipients */
+	LISTING_MS = 600000,       /* between two pages: somebody reads them */
+	FLUSH_PAUSE_MS = 10000,    /* between two of users who are not root */
+	WARN_PAUSE_MS = 60000,
 };
 
+TAILQ_HEAD(ctl_conns, ctl_conn);
 struct control {
-	LIST_HEAD(, ctl_conn) conns;
+	struct ctl_conns conns; /* as they came */
+	unsigned others;        /* of them, not root's */
+	int64_t flushed_ms, warned_ms;
+	const struct control_conf *conf;
 	struct queue *q;
 	struct schedule *s;
 	struct submit *submit;
@@ -26,11 +34,13 @@ struct control {
 
 /* One tool.  It has at most one request under way: a request while another is answered ends it. */
 struct ctl_conn {
-	LIST_ENTRY(ctl_conn) link;
+	TAILQ_ENTRY(ctl_conn) link;
 	struct control *ctl;
 	struct ipc_conn *c; /* NULL: it has gone, and this goes when its request has ended */
 	uid_t uid;
-	bool is_busy;
+	bool is_waiting; /* nothing is read from it before others of this user have gone */
+	bool is_busy, is_listing;
+	struct loop_timer idle;
 	uint32_t request;
 	struct queue_id *ids; /* owned: all messages, as they were when LIST began */
 	size_t nids;
@@ -38,14 +48,45 @@ struct ctl_conn {
 };
 
 static void
+start_idle(struct ctl_conn *cc)
+{
+	loop_timer_start(&cc->idle, cc->is_listing ? LISTING_MS : cc->ctl->conf->idle_ms);
+}
+
+static void
+serve_next(struct control *ctl, uid_t uid)
+{
+	struct ctl_conn *cc;
+
+	TAILQ_FOREACH (cc, &ctl->conns, link) {
+		if (cc->uid != uid || !cc->is_waiting)
+			continue;
+		cc->is_waiting = false;
+		ipc_conn_pause(cc->c, false);
+		start_idle(cc);
+		return;
+	}
+}
+
+static void
 conn_unref(struct ctl_conn *cc)
 {
+	struct control *ctl = cc->ctl;
+	bool was_served = !cc->is_waiting;
+	uid_t uid = cc->uid;
+
 	cc->is_busy = false;
-	if (cc->c != NULL)
+	if (cc->c != NULL) {
+		start_idle(cc);
 		return;
-	LIST_REMOVE(cc, link);
+	}
+	loop_timer_stop(&cc->idle);
+	TAILQ_REMOVE(&ctl->conns, cc, link);
+	ctl->others -= uid != 0;
 	free(cc->ids);
 	free(cc);
+	if (was_served)
+		serve_next(ctl, uid);
 }
 
 /* Its connection has ended; a request under way keeps the struct, but for a submission, which needs none. */
@@ -69,6 +110,15 @@ on_close(void *arg, struct ipc_conn *c, const struct err *why)
 	conn_end(arg);
 }
 
+static void
+on_idle(void *arg)
+{
+	struct ctl_conn *cc = arg;
+
+	ipc_conn_close(cc->c);
+	conn_end(cc);
+}
+
 /* false: it was told off. */
 static bool
 begin(struct ctl_conn *cc, const struct ipc_in *in)
@@ -78,6 +128,8 @@ begin(struct ctl_conn *cc, const struct ipc_in *in)
 		conn_end(cc);
 		return false;
 	}
+	loop_timer_stop(&cc->idle);
+	cc->is_listing = false;
 	cc->is_busy = true;
 	cc->request = in->id;
 	return true;
@@ -160,8 +212,9 @@ page_done(void *arg)
 		if (bytes > PAGE_BYTES && i > 0)
 			break;
 	}
+	cc->is_listing = p->has_more || i < p->count;
 	ipc_reply_init(&o);
-	ipc_put_u32(&o, p->has_more || i < p->count ? 1 : 0);
+	ipc_put_u32(&o, cc->is_listing ? QMGR_LIST_MORE : QMGR_LIST_END);
 	for (size_t k = 0; k < i; k++)
 		if (p->entries[k] != NULL)
 			ipc_put_bytes(&o, p->entries[k], strlen(p->entries[k]));
@@ -193,6 +246,17 @@ find_after(const struct ctl_conn *cc, struct queue_id id)
 }
 
 static void
+refuse_list(struct ctl_conn *cc)
+{
+	struct ipc_out o;
+
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, QMGR_LIST_DENIED);
+	ipc_conn_reply(cc->c, cc->request, &o);
+	conn_unref(cc);
+}
+
+static void
 on_list(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct ctl_conn *cc = arg;
@@ -205,6 +269,10 @@ on_list(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	(void)c;
 	if (!begin(cc, in))
 		return;
+	if (!user_acl_allows(&cc->ctl->conf->mailq_users, cc->uid)) {
+		refuse_list(cc);
+		return;
+	}
 	/* a snapshot: whatever comes and goes meanwhile, a message is listed once */
 	if (cc->ids == NULL || !queue_id_parse(after, &id)) {
 		free(cc->ids);
@@ -599,6 +667,18 @@ flush_all(struct queue *q)
 	return flushed;
 }
 
+/* Each flush looks at every message and forgives every dead destination. */
+static bool
+may_flush_again(struct control *ctl)
+{
+	int64_t now = clock_mono_ms();
+
+	if (ctl->flushed_ms != 0 && now - ctl->flushed_ms < FLUSH_PAUSE_MS)
+		return false;
+	ctl->flushed_ms = now;
+	return true;
+}
+
 static void
 on_flush(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
@@ -609,8 +689,12 @@ on_flush(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	(void)c;
 	if (!begin(cc, in))
 		return;
-	if (!is_allowed(cc)) {
-		reply_uus(cc, QMGR_BAD, 0, "only root may do this");
+	if (!user_acl_allows(&cc->ctl->conf->flush_users, cc->uid)) {
+		reply_uus(cc, QMGR_DENIED, 0, "not allowed to flush the mail queue");
+		return;
+	}
+	if (cc->uid != 0 && !may_flush_again(cc->ctl)) {
+		reply_uus(cc, QMGR_TEMP, 0, "the queue was flushed a moment ago");
 		return;
 	}
 	schedule_forgive(cc->ctl->s);
@@ -655,6 +739,12 @@ on_submit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	full_name = ipc_get_str(in);
 	content_fd = ipc_get_fd(in);
 	rcpts_fd = ipc_get_fd(in);
+	if (!user_acl_allows(&cc->ctl->conf->submit_users, cc->uid)) {
+		fd_close(&content_fd);
+		fd_close(&rcpts_fd);
+		on_submitted(cc, QMGR_DENIED, "", "not allowed to submit mail");
+		return;
+	}
 	cc->submission = submit_start(cc->ctl->submit, cc->uid, sender, flags, full_name,
 	    content_fd, rcpts_fd, on_submitted, cc);
 }
@@ -675,27 +765,60 @@ static const struct ipc_handler rows[] = {
 /* clang-format on */
 const struct ipc_conn_ops control_ops = { rows, on_close };
 
+static void
+warn_of(struct control *ctl, uid_t uid)
+{
+	int64_t now = clock_mono_ms();
+
+	if (ctl->warned_ms != 0 && now - ctl->warned_ms < WARN_PAUSE_MS)
+		return;
+	ctl->warned_ms = now;
+	log_warn("too many connections of tools: one by uid %u refused", (unsigned)uid);
+}
+
 void
 control_open(struct control *ctl, struct ipc_conn *c)
 {
-	struct ctl_conn *cc = x_calloc(1, sizeof *cc);
+	unsigned served = 0, same = 0;
+	struct ctl_conn *cc;
+	uid_t uid;
 
+	ipc_conn_peer(c, NULL, &uid, NULL);
+	TAILQ_FOREACH (cc, &ctl->conns, link) {
+		same += cc->uid == uid;
+		served += cc->uid == uid && !cc->is_waiting;
+	}
+	if (uid != 0 && (ctl->others >= CONTROL_CONNS - CONTROL_ROOT || same >= CONTROL_USER)) {
+		warn_of(ctl, uid);
+		ipc_conn_close(c);
+		return;
+	}
+	cc = x_calloc(1, sizeof *cc);
 	cc->ctl = ctl;
 	cc->c = c;
-	ipc_conn_peer(c, NULL, &cc->uid, NULL);
+	cc->uid = uid;
+	cc->is_waiting = uid != 0 && served >= CONTROL_SERVED;
+	ctl->others += uid != 0;
 	ipc_conn_set_arg(c, cc);
-	LIST_INSERT_HEAD(&ctl->conns, cc, link);
+	loop_timer_init(&cc->idle, ctl->q->loop, on_idle, cc);
+	TAILQ_INSERT_TAIL(&ctl->conns, cc, link);
+	if (cc->is_waiting)
+		ipc_conn_pause(c, true);
+	else
+		start_idle(cc);
 }
 
 struct control *
-control_new(struct queue *q, struct schedule *s, struct submit *submit)
+control_new(
+    struct queue *q, struct schedule *s, struct submit *submit, const struct control_conf *conf)
 {
 	struct control *ctl = x_calloc(1, sizeof *ctl);
 
+	ctl->conf = conf;
 	ctl->q = q;
 	ctl->s = s;
 	ctl->submit = submit;
-	LIST_INIT(&ctl->conns);
+	TAILQ_INIT(&ctl->conns);
 	return ctl;
 }
 
@@ -706,7 +829,7 @@ control_free(struct control *ctl)
 
 	if (ctl == NULL)
 		return;
-	while ((cc = LIST_FIRST(&ctl->conns)) != NULL) {
+	while ((cc = TAILQ_FIRST(&ctl->conns)) != NULL) {
 		if (cc->is_busy)
 			bug("control: freed while a request is under way");
 		ipc_conn_close(cc->c);

@@ -118,6 +118,7 @@ status_text(enum qmgr_status status)
 	case QMGR_TEMP:
 		return "queue file write error";
 	case QMGR_BAD:
+	case QMGR_DENIED:
 		break;
 	}
 	return "malformed message";

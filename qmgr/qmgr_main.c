@@ -16,6 +16,7 @@ enum {
 	DELIVERY_TIMEOUT_MS = 30000, /* for master to find or start a delivery process */
 	DRAIN_MS = 10000,            /* deliveries under way at a reload may end within this time */
 	DRAIN_POLL_MS = 50,
+	TOOL_IDLE_MS = 30000,
 	RELAYS_MAX = 6, /* daemon.h bounds the edges of a process */
 };
 
@@ -27,6 +28,7 @@ struct qmgr {
 	struct intake *intake;
 	struct submit *submit;
 	struct control *control;
+	struct control_conf control_conf;
 	struct ipc_edge *authd;
 	struct peer *relays[RELAYS_MAX];
 	unsigned nrelays;
@@ -195,8 +197,25 @@ begin(void *arg)
 	g->notices = notices_new(g->queue, g->authd, &nc);
 	g->intake = intake_new(g->queue, &ic);
 	g->submit = submit_new(g->queue, g->authd, &uc);
-	g->control = control_new(g->queue, g->schedule, g->submit);
+	g->control = control_new(g->queue, g->schedule, g->submit, &g->control_conf);
 	queue_set_ops(g->queue, &ops, g);
+}
+
+/* Names of users are known outside the cage only. */
+static void
+read_control_conf(struct qmgr *g)
+{
+	const struct conf *c = daemon_conf(g->d);
+	const struct {
+		struct user_acl *acl;
+		const char *parameter;
+	} acls[] = { { &g->control_conf.mailq_users, "authorized_mailq_users" },
+		{ &g->control_conf.flush_users, "authorized_flush_users" },
+		{ &g->control_conf.submit_users, "authorized_submit_users" } };
+
+	g->control_conf.idle_ms = TOOL_IDLE_MS;
+	for (size_t i = 0; i < sizeof acls / sizeof acls[0]; i++)
+		user_acl_init(acls[i].acl, acls[i].parameter, conf_str(c, acls[i].parameter));
 }
 
 int
@@ -211,10 +230,11 @@ main(int argc, char **argv)
 
 	daemon_configured(g.d);
 	g.nrelays = (unsigned)conf_int(daemon_conf(g.d), "relay_connections");
+	read_control_conf(&g);
 	g.authd = daemon_edge(g.d, ROLE_AUTHD, NULL, NULL);
 	loop_timer_init(&g.drain_timer, daemon_loop(g.d), on_drain_poll, &g);
 	daemon_serve(g.d, ROLE_SMTPD, &intake_ops, on_smtpd, &g, 0);
-	daemon_serve(g.d, ROLE_TOOL, &control_ops, on_tool, &g, 100);
+	daemon_serve(g.d, ROLE_TOOL, &control_ops, on_tool, &g, CONTROL_CONNS);
 	daemon_on_drain(g.d, on_drain, &g);
 	return daemon_run(g.d, &plan, begin, &g);
 }

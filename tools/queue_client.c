@@ -2,7 +2,9 @@
 #include "common/ipc/conn.h"
 #include "common/ipc/msg/qmgr.h"
 
+#include <pwd.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { ID_MAX = 64 };
 
@@ -12,6 +14,16 @@ queue_string(const json_t *entry, const char *name)
 	const char *s = json_string_value(json_object_get(entry, name));
 
 	return s == NULL ? "" : s;
+}
+
+/* Postfix's words. */
+static int
+denied(const char *what, struct err *err)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	return err_set(err, ERR_PERM, "User %s is not allowed to %s the mail queue",
+	    pw == NULL ? "unknown" : pw->pw_name, what);
 }
 
 /* The lines of one packet; *last gets the id of the last one.  1 = fn wants no more. */
@@ -55,6 +67,8 @@ queue_each(
 		if (ipc_call_blocking(fd, &o, "u(b)", QUEUE_CALL_MS, packet, &in, err) < 0)
 			return -1;
 		more = ipc_get_u32(&in);
+		if (more == QMGR_LIST_DENIED)
+			return denied("view", err);
 		snprintf(last, sizeof last, "%s", after);
 		while (ipc_in_more(&in) && r == 0)
 			r = read_lines(ipc_get_bytes(&in), last, fn, arg, err);
@@ -81,5 +95,7 @@ queue_act(int fd, unsigned type, const char *what, unsigned *count, struct err *
 	*count = ipc_get_u32(&in);
 	if (status == QMGR_OK)
 		return 0;
+	if (status == QMGR_DENIED)
+		return denied("flush", err);
 	return err_set(err, status == QMGR_BAD ? ERR_PERM : ERR_TEMP, "%s", ipc_get_str(&in));
 }

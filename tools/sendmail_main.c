@@ -200,7 +200,7 @@ run_mailq(const struct invocation *i)
 	struct err err;
 
 	if (mailq_print(connect_qmgr(i), stdout, &err) < 0)
-		fatal(i, EX_UNAVAILABLE, "%s", err.text);
+		fatal(i, err.kind == ERR_PERM ? EX_NOPERM : EX_UNAVAILABLE, "%s", err.text);
 	return fflush(stdout) == EOF && errno != EPIPE ? EX_IOERR : EX_OK;
 }
 
@@ -283,6 +283,14 @@ read_terminal(const struct invocation *i, struct buf *input)
 		if (buf_append_str(input, line) < 0)
 			fatal(i, EX_DATAERR, "message file too big");
 	}
+}
+
+static const char *
+user_name(void)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	return pw == NULL ? "unknown" : pw->pw_name;
 }
 
 /* The address of whoever calls, or what -f says, with a domain. */
@@ -390,6 +398,8 @@ submit(const struct invocation *i, const struct submission *s, const char *sende
 		fatal(i, EX_TEMPFAIL, "%s", err.text);
 	status = ipc_get_u32(&in);
 	ipc_get_str(&in); /* queue id: on standard output nobody expects it */
+	if (status == QMGR_DENIED)
+		fatal(i, EX_NOPERM, "User %s is not allowed to submit mail", user_name());
 	if (status != QMGR_OK)
 		fatal(i, status == QMGR_BAD ? EX_DATAERR : EX_TEMPFAIL, "%s", ipc_get_str(&in));
 	return EX_OK;

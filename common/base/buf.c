@@ -3,12 +3,14 @@
 #include "common/base/mem.h"
 
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 void
 buf_init(struct buf *b, size_t max_bytes)
 {
-	*b = (struct buf){ .max = max_bytes };
+	/* buf_reserve allocates up to max + 1; no object is larger than PTRDIFF_MAX anyway */
+	*b = (struct buf){ .max = max_bytes < PTRDIFF_MAX ? max_bytes : PTRDIFF_MAX - 1 };
 }
 
 void

@@ -71,8 +71,9 @@ view_cut(struct view v, char c, struct view *head, struct view *tail)
 
 	if (head)
 		*head = view_make(v.p, at);
-	if (tail)
-		*tail = hit ? view_make(hit + 1, v.len - at - 1) : view_make(v.p + v.len, 0);
+	if (tail) /* an empty view may be NULL, to which nothing may be added */
+		*tail = hit ? view_make(hit + 1, v.len - at - 1)
+			    : view_make(v.len ? v.p + v.len : v.p, 0);
 	return hit != NULL;
 }
 
@@ -81,6 +82,9 @@ view_token(struct view *rest, const char *seps, struct view *token)
 {
 	size_t i = 0, start;
 
+	*token = *rest;
+	if (rest->len == 0)
+		return false;
 	while (i < rest->len && rest->p[i] != '\0' && strchr(seps, rest->p[i]))
 		i++;
 	start = i;
@@ -114,10 +118,10 @@ view_u64(struct view v, uint64_t max, uint64_t *out)
 const char *
 view_find(struct view haystack, struct view needle)
 {
-	if (needle.len == 0)
-		return haystack.p;
-	/* an empty haystack may be NULL, which memmem must not be given */
-	return haystack.len < needle.len ? NULL : memmem(haystack.p, haystack.len, needle.p, needle.len);
+	if (needle.len == 0) /* it is in all, in what is NULL as well */
+		return haystack.p == NULL ? "" : haystack.p;
+	return haystack.len < needle.len ? NULL
+					 : memmem(haystack.p, haystack.len, needle.p, needle.len);
 }
 
 void

@@ -200,6 +200,7 @@ login_auth_start(struct login_client *c, struct view mech, bool has_initial, str
 		flags |= AUTHD_HAS_TLS;
 	if (has_initial)
 		flags |= AUTHD_HAS_INITIAL;
+	c->id = ++c->front->next_id;
 	ipc_out_init(&o, AUTHD_SASL_START);
 	ipc_put_u32(&o, c->id);
 	ipc_put_str(&o, c->front->protocol->service);

@@ -135,7 +135,6 @@ login_client_new(
 	c->address = a;
 	c->session_fd = -1;
 	c->born_ms = clock_mono_ms();
-	c->id = ++f->next_id;
 	c->state = x_calloc(1, f->protocol->state_size);
 	c->is_counted_waiting = true;
 	TAILQ_INSERT_TAIL(&f->waiting, c, link);

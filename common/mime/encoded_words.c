@@ -144,6 +144,8 @@ encoded_words_decode(struct view value, struct buf *out)
 	size_t plain = 0, i = 0;
 	int r = 0;
 
+	if (value.len == 0) /* it may be NULL */
+		return 0;
 	buf_init(&p.bytes, value.len + 4);
 	while (i < value.len && r == 0) {
 		struct view rest = view_make(value.p + i, value.len - i);

@@ -63,7 +63,7 @@ message_open(struct folder *f, uint32_t uid, struct message *m, struct err *err)
 }
 
 int
-measure_fd(int fd, uint64_t *disk_size, uint64_t *size, struct err *err)
+measure_fd(int fd, uint64_t *size, struct err *err)
 {
 	char *piece = x_malloc(READ_PIECE), last = '\0';
 	uint64_t bytes = 0, bare = 0;
@@ -86,7 +86,6 @@ measure_fd(int fd, uint64_t *disk_size, uint64_t *size, struct err *err)
 	free(piece);
 	if (n < 0)
 		return err_sys(err, ERR_TEMP, "read message");
-	*disk_size = bytes;
 	*size = bytes + bare;
 	return 0;
 }
@@ -151,7 +150,7 @@ mailbox_read(struct mailbox *m, uint32_t uid, struct buf *content, struct err *e
 	if (r == 0 && crlf_append(buf_view(&raw), content) < 0)
 		r = err_set(err, ERR_LIMIT, "message is too large");
 	buf_clear(&raw);
-	if (r == 0 && msg.r.size != content->len)
+	if (r == 0 && msg.r.size != SIZE_UNKNOWN && msg.r.size != content->len)
 		correct_size(m->folder, uid, content->len);
 	return r;
 }
@@ -160,17 +159,21 @@ int
 mailbox_open_file(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *err)
 {
 	struct message msg;
-	uint64_t disk_size;
+	struct stat st;
 	int fd = message_open(m->folder, uid, &msg, err);
 
 	if (fd < 0)
 		return -1;
-	if (measure_fd(fd, &disk_size, size, err) < 0) {
+	if (fstat(fd, &st) < 0) {
+		err_sys(err, ERR_TEMP, "fstat message");
 		fd_close(&fd);
-		return -1;
-	}
-	if (msg.r.size != *size)
+	} else if (st.st_size > MEASURE_MAX) {
+		*size = (uint64_t)st.st_size;
+	} else if (measure_fd(fd, size, err) < 0) {
+		fd_close(&fd);
+	} else if (msg.r.size != *size) {
 		correct_size(m->folder, uid, *size);
+	}
 	return fd;
 }
 
@@ -178,6 +181,7 @@ mailbox_open_file(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *e
 int
 mailbox_read_header(struct mailbox *m, uint32_t uid, struct buf *content, struct err *err)
 {
+	enum { HEADER_MAX = 16 << 20 };
 	size_t piece = 8192, header;
 	struct message msg;
 	struct buf raw;
@@ -187,7 +191,7 @@ mailbox_read_header(struct mailbox *m, uint32_t uid, struct buf *content, struct
 	fd = message_open(m->folder, uid, &msg, err);
 	if (fd < 0)
 		return -1;
-	buf_init(&raw, content->max);
+	buf_init(&raw, content->max < HEADER_MAX ? content->max : HEADER_MAX);
 	for (;;) {
 		char *room = buf_reserve(&raw, piece);
 		ssize_t n = room == NULL ? 0 : pread(fd, room, piece, (off_t)raw.len);

@@ -352,7 +352,7 @@ folder_peek(struct folder *f, struct err *err)
 /* --- its directories ---------------------------------------------------------------------------------------------------- */
 
 /* The time of cur/ is now our own doing: no reason to read it again.  What another program did there in the
- * same moment is hidden by it; is_unverified makes a later open look (SYNC_VERIFY). */
+ * same moment is hidden by it; is_unverified makes a later look read it (SYNC_VERIFY). */
 int
 folder_own_change(struct folder *f, struct err *err)
 {

@@ -114,7 +114,7 @@ index_message_decode(
 	if (out->r.base_len == 0 || out->r.base_len > name_len || uid == 0 ||
 	    (out->r.place != PLACE_NEW && out->r.place != PLACE_CUR) ||
 	    strlen(out->name) != name_len || memchr(out->name, '/', name_len) != NULL ||
-	    out->name[0] == '.')
+	    out->name[0] == '.' || maildir_name_has_control(view_make(out->name, name_len)))
 		return err_set(
 		    err, ERR_TEMP, "index: message record %u/%u makes no sense", box, uid);
 	return 0;

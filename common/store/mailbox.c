@@ -124,7 +124,9 @@ mailbox_is_gone(struct mailbox *m)
 int
 mailbox_refresh(struct mailbox *m, bool force, struct err *err)
 {
-	return bring_up_to_date(m, force ? SYNC_NEW : SYNC_QUICK, err);
+	/* verified too: what another program did in the moment of a change of ours must not stay hidden from a session
+	 * that never opens the mailbox again */
+	return bring_up_to_date(m, SYNC_VERIFY | (force ? SYNC_NEW : SYNC_QUICK), err);
 }
 
 /* --- status ------------------------------------------------------------------------------------------------------------ */
@@ -263,47 +265,33 @@ fill_info(struct mailbox *m, const struct message *msg, struct message_info *out
 	out->flags = msg->r.flags | (mailbox_is_recent(m, msg->uid) ? FLAG_RECENT : 0);
 	out->keywords = msg->r.keywords;
 	out->modseq = msg->r.modseq;
-	out->size = msg->r.size;
+	out->is_measured = msg->r.size != SIZE_UNKNOWN;
+	out->size = out->is_measured ? msg->r.size : msg->r.disk_size;
 	out->internal_date = msg->r.internal_date;
 	out->save_date = msg->r.save_date;
 	hex_encode(out->guid, msg->r.guid, sizeof msg->r.guid);
 }
 
-static int
-measure_message(struct folder *f, uint32_t uid, uint64_t *size, struct err *err)
+/* Of what cannot be read (not ours, or gone in this moment) the file's size must do. */
+static bool
+measure_message(struct folder *f, struct message_info *info)
 {
 	struct message m;
-	uint64_t disk_size;
-	int fd = message_open(f, uid, &m, err), r;
+	struct err err;
+	uint64_t size;
+	int fd = message_open(f, info->uid, &m, &err), r;
 
-	if (fd < 0)
-		return -1;
-	r = measure_fd(fd, &disk_size, size, err);
+	r = fd < 0 ? -1 : measure_fd(fd, &size, &err);
 	fd_close(&fd);
-	return r;
-}
-
-/* Another program may have removed a message in this moment: it keeps size 0 until the next refresh takes it away. */
-static int
-measure_infos(
-    struct mailbox *m, struct message_info *infos, size_t count, bool *unknown, struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		unknown[i] = infos[i].size == SIZE_UNKNOWN;
-		if (!unknown[i] ||
-		    measure_message(m->folder, infos[i].uid, &infos[i].size, err) == 0)
-			continue;
-		if (err->kind != ERR_GONE)
-			return -1;
-		infos[i].size = 0;
-		unknown[i] = false;
-	}
-	return 0;
+	if (r < 0)
+		return false;
+	info->size = size;
+	info->is_measured = true;
+	return true;
 }
 
 static int
-note_sizes(struct folder *f, const struct message_info *infos, size_t count, const bool *unknown,
-    struct err *err)
+note_sizes(struct folder *f, const struct message_info *infos, size_t count, struct err *err)
 {
 	struct index *x = &f->store->index;
 	struct message old, msg;
@@ -311,14 +299,15 @@ note_sizes(struct folder *f, const struct message_info *infos, size_t count, con
 	int r = index_write(x, count * MESSAGE_ROOM, &txn, err);
 
 	for (size_t i = 0; i < count && r == 0; i++) {
-		if (!unknown[i] ||
-		    (r = index_message_load(x, txn, f->box.id, infos[i].uid, &old, err)) != 0) {
-			r = r > 0 ? 0 : r;
+		if (!infos[i].is_measured)
 			continue;
+		r = index_message_load(x, txn, f->box.id, infos[i].uid, &old, err);
+		if (r == 0 && old.r.size == SIZE_UNKNOWN) {
+			msg = old;
+			msg.r.size = infos[i].size;
+			r = index_message_update(x, txn, &f->box, &old, &msg, err);
 		}
-		msg = old;
-		msg.r.size = infos[i].size;
-		r = index_message_update(x, txn, &f->box, &old, &msg, err);
+		r = r > 0 ? 0 : r;
 	}
 	if (r == 0)
 		r = box_save(x, txn, &f->box, err);
@@ -328,24 +317,26 @@ note_sizes(struct folder *f, const struct message_info *infos, size_t count, con
 	return r;
 }
 
-/* Sizes that the file name does not say (no W=) are found out and noted: once in a message's life. */
-static int
-complete_infos(struct mailbox *m, struct message_info *infos, size_t count, struct err *err)
+size_t
+mailbox_measure(struct mailbox *m, struct message_info *infos, size_t count)
 {
-	bool unknown[CHUNK], any = false;
-	int r;
+	enum { TURN_BYTES = 64 << 20 };
+	uint64_t bytes = 0;
+	bool any = false;
+	struct err err;
+	size_t n;
 
-	for (size_t i = 0; i < count; i++)
-		any |= infos[i].size == SIZE_UNKNOWN;
-	if (!any)
-		return 0;
-	if (folder_lock(m->folder, err) < 0)
-		return -1;
-	r = measure_infos(m, infos, count, unknown, err);
-	if (r == 0)
-		r = note_sizes(m->folder, infos, count, unknown, err);
-	folder_unlock(m->folder);
-	return r;
+	for (n = 0; n < count && bytes < TURN_BYTES; n++)
+		if (!infos[n].is_measured && measure_message(m->folder, &infos[n])) {
+			bytes += infos[n].size;
+			any = true;
+		}
+	if (any && folder_lock(m->folder, &err) == 0) {
+		if (note_sizes(m->folder, infos, n, &err) < 0)
+			log_warn("%s: sizes: %s", m->folder->disk, err.text);
+		folder_unlock(m->folder);
+	}
+	return n;
 }
 
 int
@@ -365,7 +356,7 @@ mailbox_get(struct mailbox *m, uint32_t uid, struct message_info *out, struct er
 	if (r < 0)
 		return -1;
 	fill_info(m, &msg, out);
-	return complete_infos(m, out, 1, err);
+	return 0;
 }
 
 /* Up to CHUNK messages from *from on; *from becomes the UID to go on with, 0 at the end. */
@@ -431,8 +422,6 @@ mailbox_each(struct mailbox *m, uint32_t from, uint32_t to,
 		from = 1;
 	while (more && from != 0 && from <= to) {
 		r = read_chunk(m, &from, to, infos, &count, err);
-		if (r == 0)
-			r = complete_infos(m, infos, count, err);
 		if (r < 0)
 			break;
 		for (size_t i = 0; i < count && more; i++)
@@ -442,21 +431,24 @@ mailbox_each(struct mailbox *m, uint32_t from, uint32_t to,
 	return r;
 }
 
-static bool
-just_read(void *arg, const struct message_info *info)
-{
-	(void)arg;
-	(void)info;
-	return true;
-}
-
 int
-mailbox_measure(struct mailbox *m, struct err *err)
+mailbox_measure_all(struct mailbox *m, struct err *err)
 {
+	struct message_info *infos;
+	uint32_t from = 1;
+	size_t count;
+	int r = 0;
+
 	if (folder_peek(m->folder, err) < 0)
 		return -1;
-	return m->folder->box.r.unsized == 0 ? 0
-					     : mailbox_each(m, 1, UINT32_MAX, just_read, NULL, err);
+	if (m->folder->box.r.unsized == 0)
+		return 0;
+	infos = x_malloc(CHUNK * sizeof *infos);
+	while (from != 0 && (r = read_chunk(m, &from, UINT32_MAX, infos, &count, err)) == 0)
+		for (size_t done = 0; done < count;)
+			done += mailbox_measure(m, infos + done, count - done);
+	free(infos);
+	return r;
 }
 
 /* --- changes ---------------------------------------------------------------------------------------------------------------- */
@@ -583,12 +575,10 @@ mailbox_changes(struct mailbox *m, uint64_t since_modseq,
 	changes = x_malloc(CHUNK * sizeof *changes);
 	while (
 	    more && count > 0 && (r = change_chunk(m, w, last_modseq, changes, &count, err)) == 0) {
-		for (size_t i = 0; i < count && more && r == 0; i++) {
+		for (size_t i = 0; i < count && more; i++) {
 			struct change *c = &changes[i];
 
-			if (!c->is_expunge)
-				r = complete_infos(m, &c->info, 1, err);
-			more = r == 0 && fn(arg, c->info.uid, c->is_expunge ? NULL : &c->info);
+			more = fn(arg, c->info.uid, c->is_expunge ? NULL : &c->info);
 		}
 		if (w[0].at_end && w[1].at_end)
 			break;

@@ -87,6 +87,15 @@ maildir_name_format(const struct maildir_name *n, char out[MAILDIR_NAME_MAX + 1]
 }
 
 bool
+maildir_name_has_control(struct view name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.p[i] < ' ' || name.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
+bool
 maildir_name_number(struct view base, char letter, uint64_t *out)
 {
 	struct view field, rest = base;

@@ -21,6 +21,8 @@ struct maildir_name {
 void maildir_name_parse(struct view name, struct maildir_name *out);
 /* base ":2," flags; for cur/.  -1: longer than a file name can be. */
 int maildir_name_format(const struct maildir_name *n, char out[MAILDIR_NAME_MAX + 1]);
+/* Bytes that must not get into a text of lines, a log or a terminal. */
+bool maildir_name_has_control(struct view name);
 /* The number behind ",<letter>=" of a base name; false: none. */
 bool maildir_name_number(struct view base, char letter, uint64_t *out);
 

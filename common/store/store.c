@@ -254,6 +254,7 @@ store_open(const struct store_config *config, struct store **out, struct err *er
 	s->changes_kept = config->changes_kept;
 	s->index.dir_fd = s->index.run_fd = -1;
 	map_init(&s->cache);
+	map_init(&s->oddities);
 	if (open_root(s, err) < 0 || open_index(s, err) < 0 || store_repair_tree(s, err) < 0 ||
 	    folder_open_disk(s, ".", &inbox, err) < 0) {
 		store_close(s);
@@ -273,6 +274,7 @@ store_close(struct store *s)
 		bug("store: closed with open mailboxes");
 	cache_forget(s); /* each mailbox_close has flushed */
 	map_clear(&s->cache);
+	map_clear(&s->oddities);
 	index_close(&s->index);
 	fd_close(&s->pop3_fd);
 	fd_close(&s->tree_fd);

@@ -65,7 +65,7 @@ struct mailbox_status {
 	uint32_t uidnext, uidvalidity;
 	uint64_t highest_modseq;
 	uint64_t size; /* sum of message sizes with CRLF, of those whose size is known ... */
-	uint32_t unsized; /* ... this many are not: their names say nothing (no W=); mailbox_measure finds out */
+	uint32_t unsized; /* ... this many are not: their names say nothing (no W=); see mailbox_measure_all */
 	char guid[33]; /* 32 hex digits */
 };
 int store_status(struct store *s, const char *name, struct mailbox_status *out, struct err *err);
@@ -76,7 +76,8 @@ struct message_info {
 	uint16_t flags;
 	struct keyword_set keywords;
 	uint64_t modseq;
-	uint64_t size;         /* with CRLF line ends: RFC822.SIZE */
+	uint64_t size;         /* with CRLF line ends: RFC822.SIZE ... */
+	bool is_measured;      /* ... false: of the file as it stands, see mailbox_measure */
 	int64_t internal_date; /* seconds since 1970 UTC */
 	int64_t save_date;     /* seconds since 1970 UTC; when it came into this mailbox */
 	char guid[33];         /* never reused, same for a copy by hard link */
@@ -91,9 +92,6 @@ bool mailbox_is_gone(struct mailbox *m); /* deleted or renamed under us by anoth
 /* Looks for mail added, renamed or removed by others (cheap when nothing changed).  force: a note said so. */
 int mailbox_refresh(struct mailbox *m, bool force, struct err *err);
 
-/* Reads the messages whose sizes are not known yet, so that the status's size is exact: once in a message's life. */
-int mailbox_measure(struct mailbox *m, struct err *err);
-
 /* All UIDs in order, newest state; array in the arena. */
 int mailbox_uids(struct mailbox *m, struct arena *a, uint32_t **uids, size_t *count, struct err *err);
 int mailbox_get(struct mailbox *m, uint32_t uid, struct message_info *out, struct err *err);
@@ -104,6 +102,11 @@ int mailbox_each(struct mailbox *m, uint32_t from, uint32_t to,
  * history does not reach back that far: the caller compares everything. */
 int mailbox_changes(struct mailbox *m, uint64_t since_modseq,
     bool (*fn)(void *arg, uint32_t uid, const struct message_info *info), void *arg, struct err *err);
+/* Makes the sizes of these messages exact by reading those that nobody has measured: once in a message's life.  What
+ * cannot be read keeps the size of its file.  Stops after so many bytes as are a turn's work: the number of infos that
+ * are done, at least one.  mailbox_measure_all: to the end, for the status's size and for POP3. */
+size_t mailbox_measure(struct mailbox *m, struct message_info *infos, size_t count);
+int mailbox_measure_all(struct mailbox *m, struct err *err);
 bool mailbox_is_recent(struct mailbox *m, uint32_t uid);
 
 /* Keyword table of the mailbox: number to name; NULL beyond the last. */
@@ -133,8 +136,8 @@ int mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t count, const ch
 /* The message with CRLF line ends, whole; *content is cleared and filled (cap: its own max).  ERR_GONE when another
  * program has removed the file. */
 int mailbox_read(struct mailbox *m, uint32_t uid, struct buf *content, struct err *err);
-/* The message's file, open for reading: any line ends, as it stands on disk; for streaming what is large.  *size is
- * measured: with CRLF line ends.  Descriptor (the caller's) or -1. */
+/* The message's file, open for reading: any line ends, as it stands on disk; for streaming what is large.  *size: with
+ * CRLF line ends, of a message too large to be measured the size of the file.  Descriptor (the caller's) or -1. */
 int mailbox_open_file(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *err);
 /* The header block only (up to and with the empty line), CRLF. */
 int mailbox_read_header(struct mailbox *m, uint32_t uid, struct buf *content, struct err *err);

@@ -27,7 +27,10 @@
 #define KEYWORDS_EXTRA "estafeta-keywords"
 
 enum {
-	TEXT_MAX = 256 << 20,      /* the largest text beside the mail that we read */
+	TEXT_MAX = 256 << 20, /* the largest text beside the mail that we read */
+	MEASURE_MAX =
+	    256
+	    << 20, /* of a message larger than that, which no IMAP client is given whole, nobody counts the lines */
 	LOCK_WAIT_MS = 30000,      /* for another process of the account */
 	DOTLOCK_STALE_MS = 120000, /* as Dovecot has it */
 	MESSAGE_ROOM = 1024, /* room in the index for one message in all databases, with splits */
@@ -47,7 +50,8 @@ struct store {
 	unsigned tree_locked;
 	bool has_utf8_names; /* Courier 5 wrote here: new folders get UTF-8 names too */
 	uint64_t name_counter;
-	struct map cache; /* entries not yet in the index; owned */
+	struct map oddities; /* files that were complained of */
+	struct map cache;    /* entries not yet in the index; owned */
 	size_t cache_bytes;
 };
 
@@ -210,8 +214,8 @@ void cache_forget(struct store *s);
 int message_find(struct folder *f, uint32_t uid, struct message *m, struct err *err);
 /* Opens the message's file, looking again when another program renamed it.  Descriptor or -1; *m is as found. */
 int message_open(struct folder *f, uint32_t uid, struct message *m, struct err *err);
-/* Bytes of the file and its size with CRLF line ends. */
-int measure_fd(int fd, uint64_t *disk_size, uint64_t *size, struct err *err);
+/* The file's size with CRLF line ends. */
+int measure_fd(int fd, uint64_t *size, struct err *err);
 
 /* The name a message of these flags has in cur/: old is its present name. */
 int message_rename_plan(const struct message *old, uint16_t flags,

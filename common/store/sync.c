@@ -22,27 +22,36 @@
 
 /* --- messages that the index does not know ------------------------------------------------------------------------------ */
 
+/* The size with CRLF, as names and texts tell it: believed if it can be true of a file of this size. */
+static uint64_t
+told_size(const struct fresh *n)
+{
+	struct view value, base = entry_base(n->entry);
+	uint64_t v;
+
+	if (maildir_name_number(base, 'S', &v) && v != n->disk_size)
+		return SIZE_UNKNOWN;
+	if (!maildir_name_number(base, 'W', &v) &&
+	    !(n->line != NULL && uidlist_field(n->line->fields, 'W', &value) &&
+		view_u64(value, INT64_MAX, &v)))
+		return SIZE_UNKNOWN;
+	return v >= n->disk_size && v - n->disk_size <= n->disk_size ? v : SIZE_UNKNOWN;
+}
+
 static bool
 measure(struct sync *s, struct fresh *n)
 {
-	struct view value, base = entry_base(n->entry);
 	struct stat st;
-	uint64_t v;
 
 	if (!sync_stat(s->f, n->place, n->name, &st))
 		return false;
 	n->disk_size = (uint64_t)st.st_size;
-	n->size = SIZE_UNKNOWN;
+	n->size = told_size(n);
+	if (n->size == SIZE_UNKNOWN && n->disk_size > MEASURE_MAX)
+		n->size = n->disk_size;
 	n->mtime_s = st.st_mtim.tv_sec;
 	n->ctime_s = st.st_ctim.tv_sec;
 	arrival_parse(n->name, mtime_ns(&st), &n->arrival);
-	if (maildir_name_number(base, 'S', &v))
-		n->disk_size = v;
-	if (maildir_name_number(base, 'W', &v))
-		n->size = v;
-	else if (n->line != NULL && uidlist_field(n->line->fields, 'W', &value) &&
-		 view_u64(value, INT64_MAX, &v))
-		n->size = v;
 	return true;
 }
 
@@ -60,8 +69,8 @@ compare_fresh(const void *pa, const void *pb)
 
 /* old_uidnext: UIDs from there on can still be given; a line with a lower one tells of a message that was
  * expunged and came back, which is a new message then. */
-static int
-collect_fresh(struct sync *s, uint32_t old_uidnext, struct err *err)
+static void
+collect_fresh(struct sync *s, uint32_t old_uidnext)
 {
 	size_t count = 0;
 
@@ -89,12 +98,8 @@ collect_fresh(struct sync *s, uint32_t old_uidnext, struct err *err)
 	}
 	qsort(s->fresh, s->nfresh, sizeof *s->fresh, compare_fresh);
 	for (size_t i = 0; i < s->nfresh; i++)
-		if (s->fresh[i].uid == 0) {
-			if (s->f->box.r.uidnext > UIDLIST_MAX_UID)
-				return err_set(err, ERR_LIMIT, "%s: UIDs are used up", s->f->disk);
+		if (s->fresh[i].uid == 0)
 			s->fresh[i].uid = s->f->box.r.uidnext++;
-		}
-	return 0;
 }
 
 /* new/X to cur/X:2, -- as the Maildir rules want a message that a client has been told of.  A failure leaves it
@@ -363,7 +368,8 @@ look(struct sync *s, struct err *err)
 	s->cur_mtime_ns = mtime_ns(&st_cur);
 	s->is_first = b->verified_ns == 0;
 	s->reconcile = s->is_first || uidlist.ino == 0 || !file_id_equal(&uidlist, &b->uidlist);
-	s->read_cur = s->is_first || s->reconcile || f->must_scan || (s->how & SYNC_FORCE) ||
+	s->read_cur = s->is_first || s->reconcile || b->uidnext > UIDS_USED_UP || f->must_scan ||
+		      (s->how & SYNC_FORCE) ||
 		      is_stale(s->cur_mtime_ns, b->cur_mtime_ns, b->cur_scan_ns) ||
 		      ((s->how & SYNC_VERIFY) && should_verify(b, s->scan_ns)) ||
 		      !file_id_equal(&keywords, &b->keywords) || !file_id_equal(&extra, &b->extra);
@@ -443,14 +449,16 @@ run(struct sync *s, struct err *err)
 	if (keywords_reconcile_if_changed(f, err) < 0 ||
 	    (s->reconcile && sync_load_uidlist(s, err) < 0))
 		return -1;
+	if (f->box.r.uidnext > UIDS_USED_UP)
+		return sync_renumber(s, err);
 	if (s->is_first)
 		old_uidnext = 1;
 	if (sync_scan(s, err) < 0)
 		return -1;
 	if (s->reconcile)
 		sync_compare_uidlist(s);
-	if (collect_fresh(s, old_uidnext, err) < 0 ||
-	    (s->is_first && sync_import_keywords(s, err) < 0) ||
+	collect_fresh(s, old_uidnext);
+	if ((s->is_first && sync_import_keywords(s, err) < 0) ||
 	    ((s->how & SYNC_CLAIM) && claim_all(s, err) < 0) || append_uidlist(s, err) < 0)
 		return -1;
 	letter = highest_letter(s);

@@ -9,6 +9,9 @@
 #define NS_PER_S INT64_C(1000000000)
 enum { MAX_FILES = 20 * 1000 * 1000, SYNC_STRINGS_SHIFT = 33 /* 8 GB of names at most */ };
 
+/* From there on one pass could run out of UIDs.  Nobody gets so far by receiving mail. */
+#define UIDS_USED_UP (UIDLIST_MAX_UID - MAX_FILES)
+
 /* One file, or one message that the index knows.  base_len bytes of name (and of found) are its identity. */
 struct entry {
 	const char *name;  /* arena: as the index has it, or as it was met first */
@@ -90,6 +93,8 @@ int sync_scan(struct sync *s, struct err *err);
 /* dovecot-uidlist into lines (raises UIDNEXT); decides whether it must be written anew. */
 int sync_load_uidlist(struct sync *s, struct err *err);
 const struct line *sync_find_line(const struct sync *s, struct view base);
+/* The UIDs are used up: the mailbox begins anew.  Always -1: the next pass fills it. */
+int sync_renumber(struct sync *s, struct err *err);
 /* May this line give a UID to a message that the index does not know? */
 bool sync_line_is_news(const struct sync *s, const struct line *l);
 /* Does the text say of each message what the index says? */

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* --- dovecot-uidlist ------------------------------------------------------------------------------------------------ */
 
@@ -61,21 +62,19 @@ is_other_mailbox(const struct sync *s)
 	       memcmp(guid, r->guid, sizeof guid) != 0;
 }
 
+/* The index forgets all messages: their UIDs are void under the new UIDVALIDITY. */
 static int
-become_other_mailbox(struct sync *s, struct err *err)
+begin_anew(struct folder *f, uint32_t uidvalidity, struct err *err)
 {
-	struct index *x = &s->f->store->index;
-	struct box *b = &s->f->box;
+	struct index *x = &f->store->index;
+	struct box *b = &f->box;
 	MDB_txn *txn;
 	int r;
 
-	log_warn("%s: has a new UIDVALIDITY %u, given by another server", s->f->disk,
-	    s->header.uidvalidity);
 	if (index_write(x, (uint64_t)b->r.messages * MESSAGE_ROOM, &txn, err) < 0)
 		return -1;
 	r = box_clear(x, txn, b, err);
-	b->r.uidvalidity = s->header.uidvalidity;
-	hex_decode(b->r.guid, sizeof b->r.guid, s->header.guid);
+	b->r.uidvalidity = uidvalidity;
 	b->r.uidnext = b->r.recent_uid = 1;
 	b->r.floor = b->r.modseq = (uint64_t)(wall_ns() / 1000);
 	b->r.verified_ns = 0;
@@ -84,8 +83,33 @@ become_other_mailbox(struct sync *s, struct err *err)
 	if (r == 0)
 		r = index_commit(x, &txn, err);
 	index_abort(&txn);
-	s->is_first = true;
 	return r;
+}
+
+static int
+become_other_mailbox(struct sync *s, struct err *err)
+{
+	log_warn("%s: has a new UIDVALIDITY %u, given by another server", s->f->disk,
+	    s->header.uidvalidity);
+	hex_decode(s->f->box.r.guid, sizeof s->f->box.r.guid, s->header.guid);
+	s->is_first = true;
+	return begin_anew(s->f, s->header.uidvalidity, err);
+}
+
+/* RFC 3501 2.3.1.1: where UIDs cannot go on rising, a greater UIDVALIDITY says that they begin anew. */
+int
+sync_renumber(struct sync *s, struct err *err)
+{
+	uint32_t uidvalidity, uidnext = s->f->box.r.uidnext;
+
+	if (uidvalidity_next(s->f->store, &uidvalidity, err) < 0 ||
+	    begin_anew(s->f, uidvalidity, err) < 0)
+		return -1;
+	unlinkat(s->f->dir_fd, KEYWORDS_EXTRA, 0); /* by UID: of other messages from now on */
+	log_warn(
+	    "%s: the UIDs are used up (the next would be %u): numbered anew under UIDVALIDITY %u",
+	    s->f->disk, uidnext, uidvalidity);
+	return err_set(err, ERR_TEMP, "%s: is being numbered anew", s->f->disk);
 }
 
 bool
@@ -118,6 +142,13 @@ raise_uidnext(struct sync *s)
 {
 	struct box_record *b = &s->f->box.r;
 
+	/* The index knows what we gave, and nobody else can have given so many. */
+	if (!s->is_first && s->header.uidnext > UIDS_USED_UP) {
+		log_warn("%s: %s: the next UID %u makes no sense: it is %u", s->f->disk,
+		    UIDLIST_FILE, s->header.uidnext, b->uidnext);
+		s->header.uidnext = 0;
+		s->rewrite = true;
+	}
 	if (s->trusted_from == 0 && s->header.uidnext > b->uidnext)
 		b->uidnext = s->header.uidnext;
 	for (size_t i = 0; i < s->nlines; i++)
@@ -143,6 +174,7 @@ parse_uidlist(struct sync *s, const struct file_id *id, struct err *err)
 		log_warn(
 		    "%s: %s is of another UIDVALIDITY: written anew", s->f->disk, UIDLIST_FILE);
 		s->nlines = 0;
+		s->header.uidnext = 0;
 		s->rewrite = true;
 	}
 	if (s->faults > 0 || s->header.version != 3)

@@ -118,9 +118,26 @@ sync_stat(struct folder *f, uint8_t place, const char *name, struct stat *st)
 	return fstatat(f->dir_fd, path, st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st->st_mode);
 }
 
-/* A second file with the base name of another gets a name of its own: one base is one message. */
+/* What is no mail is left out.  That is said once in a process's life, and of so many files at most: the directory is
+ * its user's. */
+static void
+note_oddity(struct sync *s, uint8_t place, const char *name, const char *what)
+{
+	enum { MAX_ODDITIES = 100 };
+	char key[2 * MAILDIR_NAME_MAX + 8];
+	struct map *told = &s->f->store->oddities;
+
+	snprintf(key, sizeof key, "%s/%s/%s", s->f->disk, sub_of(place), name);
+	if (told->count >= MAX_ODDITIES || map_get(told, view_of(key)) != NULL)
+		return;
+	map_put(told, view_of(key), s->f->store);
+	log_warn("%s: ignoring %s/%s: %s", s->f->disk, sub_of(place), lqs(name), what);
+}
+
+/* A second file with the base name of another (one base is one message), or one whose name must not get into a text of
+ * lines: it gets a name of its own, and stays in reach. */
 static int
-give_own_name(struct sync *s, uint8_t place, const char *name, struct err *err)
+give_own_name(struct sync *s, uint8_t place, const char *name, const char *why, struct err *err)
 {
 	char base[MAILDIR_NAME_MAX + 1], from[MAILDIR_NAME_MAX + 8], to[MAILDIR_NAME_MAX + 8];
 	char full[MAILDIR_NAME_MAX + 1];
@@ -129,16 +146,22 @@ give_own_name(struct sync *s, uint8_t place, const char *name, struct err *err)
 	maildir_name_parse(view_of(name), &n);
 	store_unique_name(s->f->store, base, sizeof base);
 	n.base = view_of(base);
+	if (maildir_name_has_control(view_of(name))) { /* of the flags, those that we know */
+		n.others[0] = '\0';
+		n.rest = view_make("", 0);
+	}
 	if (place == PLACE_NEW)
 		memcpy(full, base, strlen(base) + 1);
 	else if (maildir_name_format(&n, full) < 0)
 		return 0;
 	snprintf(from, sizeof from, "%s/%s", sub_of(place), name);
 	snprintf(to, sizeof to, "%s/%s", sub_of(place), full);
-	if (rename_exclusive(s->f->dir_fd, from, s->f->dir_fd, to, err) < 0)
+	if (rename_exclusive(s->f->dir_fd, from, s->f->dir_fd, to, err) < 0) {
+		if (err->kind != ERR_GONE)
+			note_oddity(s, place, name, why);
 		return 0; /* it went, or is in the way again at the next pass */
-	log_warn(
-	    "%s: two files with the same base name: %s is now %s", s->f->disk, lqs(name), full);
+	}
+	log_warn("%s: %s: %s is now %s", s->f->disk, why, lqs(name), full);
 	s->moved = true;
 	return add_fresh_entry(s, place, full, strlen(base), err);
 }
@@ -162,7 +185,7 @@ meet_again(struct sync *s, struct entry *e, uint8_t place, const char *name, str
 		return e->found == NULL ? -1 : 0;
 	}
 	if (a.st_ino != b.st_ino)
-		return give_own_name(s, place, name, err);
+		return give_own_name(s, place, name, "two files with the same base name", err);
 	snprintf(path, sizeof path, "%s/%s", sub_of(place), name);
 	unlinkat(s->f->dir_fd, path, 0);
 	s->moved = true;
@@ -178,6 +201,8 @@ meet_file(struct sync *s, uint8_t place, const char *name, struct err *err)
 
 	if (base_len == 0)
 		return 0;
+	if (maildir_name_has_control(view_of(name)))
+		return give_own_name(s, place, name, "control characters in a file name", err);
 	e = find_entry(s, view_make(name, base_len));
 	if (e == NULL)
 		return add_fresh_entry(s, place, name, base_len, err);
@@ -191,6 +216,20 @@ meet_file(struct sync *s, uint8_t place, const char *name, struct err *err)
 	return e->found == NULL ? -1 : 0;
 }
 
+/* No directory, link, FIFO or device. */
+static bool
+is_file(struct sync *s, uint8_t place, const struct dirent *e)
+{
+	struct stat st;
+
+	if (e->d_type == DT_REG)
+		return true;
+	if (e->d_type == DT_UNKNOWN)
+		return sync_stat(s->f, place, e->d_name, &st);
+	note_oddity(s, place, e->d_name, "not a regular file");
+	return false;
+}
+
 static int
 read_directory(struct sync *s, uint8_t place, struct err *err)
 {
@@ -198,7 +237,6 @@ read_directory(struct sync *s, uint8_t place, struct err *err)
 	int fd = open_beneath(s->f->dir_fd, sub, O_RDONLY | O_DIRECTORY, 0);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
-	struct stat st;
 	int r = 0;
 
 	if (d == NULL) {
@@ -206,13 +244,9 @@ read_directory(struct sync *s, uint8_t place, struct err *err)
 		fd_close(&fd);
 		return -1;
 	}
-	while (r == 0 && (errno = 0, e = readdir(d)) != NULL) {
-		if (e->d_name[0] == '.' || (e->d_type != DT_REG && e->d_type != DT_UNKNOWN))
-			continue;
-		if (e->d_type == DT_UNKNOWN && !sync_stat(s->f, place, e->d_name, &st))
-			continue;
-		r = meet_file(s, place, e->d_name, err);
-	}
+	while (r == 0 && (errno = 0, e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && is_file(s, place, e))
+			r = meet_file(s, place, e->d_name, err);
 	if (r == 0 && errno != 0)
 		r = err_sys(err, ERR_TEMP, "read %s/%s", s->f->disk, sub);
 	closedir(d);

@@ -154,9 +154,19 @@ uidlist_format_header(
 	return buf_printf(out, "3 V%u N%u G%s%.*s\n", uidvalidity, uidnext, guid, VIEW_ARG(others));
 }
 
+static bool
+has_line_end(struct view v)
+{
+	return v.len > 0 && memchr(v.p, '\n', v.len) != NULL;
+}
+
 int
 uidlist_format_record(struct buf *out, uint32_t uid, struct view fields, struct view base)
 {
+	if (has_line_end(fields) || has_line_end(base)) { /* would forge a record of another UID */
+		out->failed = true;
+		return -1;
+	}
 	if (fields.len > 0)
 		return buf_printf(out, "%u %.*s :%.*s\n", uid, VIEW_ARG(fields), VIEW_ARG(base));
 	return buf_printf(out, "%u :%.*s\n", uid, VIEW_ARG(base));

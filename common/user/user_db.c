@@ -55,6 +55,12 @@ use_failed(struct user_db *db, struct err *err, int code, const char *what)
 	return db_failed(err, code, what);
 }
 
+static int
+is_open(const struct user_db *db, struct err *err)
+{
+	return db != NULL ? 0 : err_set(err, ERR_TEMP, "user database: it cannot be opened");
+}
+
 int
 user_db_paths(const char *spec, char *file, char *env, size_t size, struct err *err)
 {
@@ -346,8 +352,11 @@ int
 user_db_get(struct user_db *db, const char *address, struct user_record *out, struct err *err)
 {
 	DBT k = key_of(address), v = { 0 };
+	struct err why;
 	int code;
 
+	if (is_open(db, err) < 0)
+		return -1;
 	if (!is_account_key(address))
 		return 1;
 	code = db->db->get(db->db, NULL, &k, &v, 0);
@@ -355,9 +364,10 @@ user_db_get(struct user_db *db, const char *address, struct user_record *out, st
 		return 1;
 	if (code != 0)
 		return use_failed(db, err, code, "read");
-	if (user_record_decode(view_make(v.data, v.size), out, err) < 0)
-		return err_prefix(err, "%s", address);
-	return 0;
+	if (user_record_decode(view_make(v.data, v.size), out, &why) == 0)
+		return 0;
+	/* the account is there: its mail and its logins wait for the admin */
+	return err_set(err, ERR_TEMP, "%s: %s", address, why.text);
 }
 
 static int
@@ -378,6 +388,8 @@ user_db_put(struct user_db *db, const char *address, const struct user_record *r
 	struct buf record;
 	int code, found, done = -1;
 
+	if (is_open(db, err) < 0)
+		return -1;
 	if (!is_account_key(address))
 		return err_set(err, ERR_SYNTAX, "not an address for an account");
 	found = exists(db, &k, err);
@@ -403,6 +415,8 @@ user_db_del(struct user_db *db, const char *address, struct err *err)
 	DBT k = key_of(address);
 	int code;
 
+	if (is_open(db, err) < 0)
+		return -1;
 	if (!is_account_key(address))
 		return 1;
 	code = db->db->del(db->db, NULL, &k, 0);
@@ -433,8 +447,11 @@ user_db_list(struct user_db *db, const char *after, bool (*fn)(void *arg, const 
 	DBT k = key_of(after), v = { .flags = DB_DBT_PARTIAL };
 	char address[USER_ADDRESS_MAX + 1];
 	DBC *cursor;
-	int code = db->db->cursor(db->db, NULL, &cursor, 0);
+	int code;
 
+	if (is_open(db, err) < 0)
+		return -1;
+	code = db->db->cursor(db->db, NULL, &cursor, 0);
 	if (code != 0)
 		return use_failed(db, err, code, "read");
 	code = cursor->get(cursor, &k, &v, after[0] == '\0' ? DB_FIRST : DB_SET_RANGE);
@@ -451,8 +468,11 @@ int
 user_db_secret(struct user_db *db, uint8_t out[USER_SECRET_BYTES], struct err *err)
 {
 	DBT k = { .data = (void *)(uintptr_t)secret_key, .size = sizeof secret_key - 1 }, v = { 0 };
-	int code = db->db->get(db->db, NULL, &k, &v, 0);
+	int code;
 
+	if (is_open(db, err) < 0)
+		return -1;
+	code = db->db->get(db->db, NULL, &k, &v, 0);
 	if (code != 0)
 		return use_failed(db, err, code, "read the secret");
 	if (v.size != USER_SECRET_BYTES)
@@ -466,7 +486,7 @@ user_db_checkpoint(struct user_db *db, struct err *err)
 {
 	int code;
 
-	if (!db->is_dirty)
+	if (db == NULL || !db->is_dirty)
 		return 0;
 	code = db->env->txn_checkpoint(db->env, 0, 0, 0);
 	if (code != 0)
@@ -478,5 +498,5 @@ user_db_checkpoint(struct user_db *db, struct err *err)
 bool
 user_db_is_broken(const struct user_db *db)
 {
-	return db->is_broken;
+	return db != NULL && db->is_broken;
 }

@@ -36,8 +36,9 @@ int user_db_enter(const char *spec, struct err *err);
 int user_db_open(const char *spec, int wait_ms, struct user_db **out, struct err *err);
 void user_db_close(struct user_db *db); /* NULL is allowed */
 
-/* address: folded (user_address_fold).  0 found, 1 no such user, -1 (ERR_TEMP; ERR_SYNTAX: the
- * record is damaged). */
+/* In all that follows, db may be NULL: one that could not be opened (ERR_TEMP).
+ *
+ * address: folded (user_address_fold).  0 found, 1 no such user, -1 (ERR_TEMP, also of a record that is damaged). */
 int user_db_get(struct user_db *db, const char *address, struct user_record *out, struct err *err);
 enum user_db_put { USER_DB_NEW, USER_DB_REPLACE };
 /* Durable when it returns 0.  1: NEW and it exists, REPLACE and it does not. */

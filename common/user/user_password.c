@@ -3,6 +3,7 @@
 #include "common/base/codec.h"
 #include "common/base/mem.h"
 #include "common/base/random.h"
+#include "common/user/saslprep.h"
 
 #include <crypt.h>
 #include <openssl/evp.h>
@@ -141,26 +142,42 @@ int
 user_password_set(struct user_record *out, const char *password,
     const struct password_policy *policy, struct err *err)
 {
-	if (check_form(password, policy->scheme, err) < 0 ||
-	    crypt_into(out->crypt, password, policy, err) < 0)
-		return -1;
-	return scram_into(out->scram, password, policy->scram_iterations, err);
+	char prepared[USER_PASSWORD_MAX + 1];
+	int r = check_form(password, policy->scheme, err);
+
+	if (r == 0 && !saslprep(password, prepared, sizeof prepared))
+		r = err_set(err, ERR_SYNTAX,
+		    "the password has characters that are forbidden in it (RFC 4013 2.3)");
+	else if (r ==
+		 0) /* what is left of it: soft hyphens and the like are gone, some have grown */
+		r = check_form(prepared, policy->scheme, err);
+	if (r == 0)
+		r = crypt_into(out->crypt, prepared, policy, err);
+	if (r == 0)
+		r = scram_into(out->scram, prepared, policy->scram_iterations, err);
+	mem_wipe(prepared, sizeof prepared);
+	return r;
 }
 
 bool
 user_password_fits(const char *hash, const char *password)
 {
+	char prepared[USER_PASSWORD_MAX + 1];
 	struct crypt_data *data;
 	const char *got;
 	bool fits;
 
 	if (hash[0] == '\0' || hash[0] == '*' || strlen(password) > USER_PASSWORD_MAX)
 		return false;
+	/* one that cannot be prepared may have been set by another program: it counts as it stands */
+	if (saslprep(password, prepared, sizeof prepared))
+		password = prepared;
 	data = x_calloc(1, sizeof *data);
 	got = crypt_rn(password, hash, data, (int)sizeof *data);
 	fits =
 	    got != NULL && strlen(got) == strlen(hash) && mem_equal_secret(got, hash, strlen(hash));
 	mem_wipe(data, sizeof *data);
+	mem_wipe(prepared, sizeof prepared);
 	free(data);
 	return fits;
 }

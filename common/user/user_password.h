@@ -20,12 +20,12 @@ int password_scheme_by_name(const char *name);
 /* The scheme of a hash, "none" for "", "crypt" for one that is not ours. */
 const char *user_password_kind(const char *hash);
 
-/* 1..USER_PASSWORD_MAX bytes of UTF-8 without control characters; for bcrypt at most the 72
- * bytes that it looks at. Fills crypt and scram of *out.  -1: ERR_SYNTAX, ERR_LIMIT, ERR_TEMP. */
+/* 1..USER_PASSWORD_MAX bytes of UTF-8 without control characters, in the form that saslprep gives it; for bcrypt at
+ * most the 72 bytes that it looks at. Fills crypt and scram of *out.  -1: ERR_SYNTAX, ERR_LIMIT, ERR_TEMP. */
 int user_password_set(struct user_record *out, const char *password,
     const struct password_policy *policy, struct err *err);
-/* The time it takes depends on the hash's scheme and cost alone; false for "" and damaged
- * hashes. */
+/* password: as the client sent it.  The time it takes depends on the hash's scheme and cost, and on what the client
+ * sent, alone; false for "" and damaged hashes. */
 bool user_password_fits(const char *hash, const char *password);
 
 /* A hash that no password fits and that costs what a new one costs: for unknown users. */

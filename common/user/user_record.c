@@ -1,5 +1,5 @@
 #include "common/user/user_record.h"
-#include "common/base/utf8.h"
+#include "common/user/saslprep.h"
 
 #include <stdio.h>
 
@@ -99,23 +99,45 @@ domain_is_valid(struct view v)
 	return true;
 }
 
+/* Twice: what is lower case may compose where the capital did not ("T" and a diaeresis), and the first round may give
+ * new capitals. */
+static bool
+fold(char text[USER_ADDRESS_MAX + 1])
+{
+	char prepared[USER_ADDRESS_MAX + 1];
+
+	for (int i = 0; i < 2; i++) {
+		ascii_lower_str(text);
+		if (!saslprep(text, prepared, sizeof prepared))
+			return false;
+		memcpy(text, prepared, strlen(prepared) + 1);
+	}
+	return true;
+}
+
 int
 user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct err *err)
 {
-	const char *at = address.len == 0 ? NULL : memrchr(address.p, '@', address.len);
+	char text[USER_ADDRESS_MAX + 1];
 	struct view local, domain;
+	const char *at;
 
 	if (address.len > USER_ADDRESS_MAX)
 		return err_set(err, ERR_LIMIT, "address too long");
+	if (address.len > 0)
+		memcpy(text, address.p, address.len);
+	text[address.len] = '\0';
+	if (strlen(text) != address.len || !fold(text))
+		return err_set(err, ERR_SYNTAX, "not an address for an account");
+	address = view_of(text);
+	at = strrchr(text, '@');
 	if (at == NULL)
 		return err_set(err, ERR_SYNTAX, "not an address: no domain");
 	local = view_make(address.p, (size_t)(at - address.p));
 	domain = view_make(at + 1, address.len - local.len - 1);
-	if (!local_is_valid(local) || !domain_is_valid(domain) || !utf8_is_valid(address))
+	if (!local_is_valid(local) || !domain_is_valid(domain))
 		return err_set(err, ERR_SYNTAX, "not an address for an account");
-	for (size_t i = 0; i < address.len; i++)
-		out[i] = (char)ascii_lower((unsigned char)address.p[i]);
-	out[address.len] = '\0';
+	memcpy(out, text, address.len + 1);
 	return 0;
 }
 

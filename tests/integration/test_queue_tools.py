@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import socket
 import subprocess
@@ -222,3 +223,28 @@ def test_flush_by_sendmail(box):
     assert box.run("sendmail", "-qRfar.example").returncode == 0
     assert box.run("sendmail", "-qIQ1").returncode == 0
     assert box.qmgr.asked == [(FLUSH, ""), (FLUSH, "far.example"), (REQUEUE, "Q1")]
+
+
+def test_authorized_users(make_instance):
+    """Postfix's authorized_*_users, by the kernel's word on who asks; root is always allowed."""
+    nobody = pwd.getpwnam("nobody")
+    mail = make_instance(main_cf="authorized_mailq_users = root\nauthorized_flush_users = !nobody, static:anyone\n"
+                                 "authorized_submit_users = !nobody, static:anyone\n")
+    mail.start()
+
+    def run(program, *args, **options):
+        return subprocess.run([BUILD / program, *args], capture_output=True, text=True, timeout=60, **options)
+
+    other = dict(user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
+    cases = [
+        ("sendmail", ["-C", mail.conf, "-bp"], "User nobody is not allowed to view the mail queue"),
+        ("sendmail", ["-C", mail.conf, "-q"], "User nobody is not allowed to flush the mail queue"),
+        ("sendmail", ["-C", mail.conf, "x@far.example"], "User nobody is not allowed to submit mail"),
+        ("estafeta", ["-c", mail.conf, "queue", "list"], "User nobody is not allowed to view the mail queue"),
+        ("estafeta", ["-c", mail.conf, "queue", "flush"], "User nobody is not allowed to flush the mail queue"),
+    ]
+    for program, args, words in cases:
+        done = run(program, *args, input="Subject: x\n\nx\n", **other)
+        assert done.returncode == 77 and words in done.stderr, (args, done)
+    assert run("sendmail", "-C", mail.conf, "-bp").stdout == "Mail queue is empty\n"
+    assert run("estafeta", "-c", mail.conf, "queue", "flush").returncode == 0

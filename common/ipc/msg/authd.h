@@ -16,7 +16,7 @@ enum authd_status {
 
 /* smtpd, imapd-login, pop3d-login */
 enum {
-	/* A SASL exchange.  sig "ussusssb": session (chosen by the caller, unique on its connection),
+	/* A SASL exchange.  sig "ussusssb": session (chosen by the caller, higher than all before it on its connection),
 	 * service ("smtp", "imap", "pop3"), mechanism (upper case), flags (AUTHD_*), client ip, server ip,
 	 * server name (myhostname), initial response (see AUTHD_HAS_INITIAL).
 	 * Answer AUTHD_STEP_SIG. */

@@ -21,6 +21,7 @@ enum qmgr_status {
 	QMGR_TEMP = 1,  /* 451: a write failed */
 	QMGR_FULL = 2,  /* 452: no room */
 	QMGR_BAD = 3,   /* descriptors not sealed, sizes wrong, unknown id: 451 and a log line */
+	QMGR_DENIED = 4, /* control edge: not for this user */
 };
 #define QMGR_BODY_SIG "uh"
 /* queue id, envelope (envelope_encode, inline or as descriptor: 0 = inline bytes, 1 = first descriptor),
@@ -31,14 +32,15 @@ enum qmgr_status {
 
 /* estafeta queue, mailq, sendmail: control edge, uid checked */
 enum {
-	QMGR_CTL_LIST = 40,   /* sig "s": after this id ("" = first).  Answer "u(b)": more?, entries as JSON lines
-			       * with postqueue -j's fields */
+	QMGR_CTL_LIST = 40,   /* sig "s": after this id ("" = first).  Answer "u(b)": enum qmgr_list, entries as JSON
+			       * lines with postqueue -j's fields */
 	QMGR_CTL_SHOW = 41,   /* sig "s"; answer "usbh": status, text, envelope, content (a sealed memfd or a file) */
 	QMGR_CTL_DELETE = 42, /* sig "s": id or ALL; answer "uus": status, count, text */
 	QMGR_CTL_HOLD = 43, QMGR_CTL_RELEASE = 44, QMGR_CTL_REQUEUE = 45, /* as DELETE */
 	QMGR_CTL_FLUSH = 46,  /* sig "s": domain, "" = all; answer "uus" */
 	QMGR_CTL_SUBMIT = 47, /* sendmail.  sig "susuhh"-like: QMGR_SUBMIT_SIG; answer "uss": status, queue id, text */
 };
+enum qmgr_list { QMGR_LIST_END = 0, QMGR_LIST_MORE = 1, QMGR_LIST_DENIED = 2 };
 /* sender ("" = <>), flags, full name, headers+body as one sealed memfd, sealed memfd with the recipients
  * (NUL-separated) */
 #define QMGR_SUBMIT_SIG "sushh"

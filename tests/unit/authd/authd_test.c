@@ -42,6 +42,7 @@ static struct authd_conf conf;
 struct client {
 	struct ipc_conn *ours, *theirs;
 	bool is_closed;
+	uint32_t last_number, numbers[8192]; /* of exchanges: see sasl_start */
 };
 struct answer {
 	bool is_done, is_null;
@@ -197,8 +198,8 @@ instance_start(void **state)
 		.policy = { PASSWORD_SHA512_CRYPT, 1000, 4096 },
 	};
 	put_aliases("info@example.test alice@example.test, far@elsewhere.test\n");
-	if (user_db_prepare(spec, getuid(), getgid(), &e) < 0 ||
-	    user_db_enter(spec, &e) < 0 || user_db_open(spec, 0, &db, &e) < 0) {
+	if (user_db_prepare(spec, getuid(), getgid(), &e) < 0 || user_db_enter(spec, &e) < 0 ||
+	    user_db_open(spec, 0, &db, &e) < 0) {
 		print_error("%s\n", e.text);
 		return 1;
 	}
@@ -304,13 +305,15 @@ put_start(struct ipc_out *o, uint32_t session, const char *service, const char *
 	ipc_put_bytes(o, initial.p, initial.len);
 }
 
+/* Numbers of exchanges rise: a name that a test uses again stands for the next. */
 static struct step
-sasl_start(
-    struct client *cl, uint32_t session, const char *mech, unsigned flags, struct view initial)
+sasl_start(struct client *cl, uint32_t name, const char *mech, unsigned flags, struct view initial)
 {
 	struct ipc_out o;
 
-	put_start(&o, session, "imap", mech, flags, initial);
+	cl->last_number = name > cl->last_number ? name : cl->last_number + 1;
+	cl->numbers[name] = cl->last_number;
+	put_start(&o, cl->last_number, "imap", mech, flags, initial);
 	return step_of(ask(cl, &o, AUTHD_STEP_SIG));
 }
 
@@ -323,11 +326,11 @@ put_step(struct ipc_out *o, uint32_t session, struct view response)
 }
 
 static struct step
-sasl_step(struct client *cl, uint32_t session, struct view response)
+sasl_step(struct client *cl, uint32_t name, struct view response)
 {
 	struct ipc_out o;
 
-	put_step(&o, session, response);
+	put_step(&o, cl->numbers[name], response);
 	return step_of(ask(cl, &o, AUTHD_STEP_SIG));
 }
 
@@ -623,18 +626,22 @@ a_bad_exchange_hurts_only_itself(void **state)
 	struct step s;
 
 	(void)state;
-	for (uint32_t i = 0; i < 20; i++)
+	for (uint32_t i = 1; i < 20; i++)
 		assert_int_equal(
 		    scram_first(cl, i, "alice@example.test", &x[i]).state, AUTHD_STEP_MORE);
 	for (uint32_t i = 100; i < 150; i++)
 		sasl_start(cl, i, "PLAIN", TLS | INITIAL, PLAIN("\0\xff\xff\xff\0garbage\0\0"));
 	assert_int_equal(sasl_step(cl, 7777, VIEW_LIT("x")).state, AUTHD_STEP_FAILED);
-	s = sasl_start(cl, 3, "PLAIN", TLS, VIEW_LIT("")); /* the number is in use */
-	assert_int_equal(s.state, AUTHD_STEP_TEMP);
+	for (uint32_t used = 0; used < 150; used++) { /* in use now, used up, never used */
+		put_start(&o, used, "imap", "PLAIN", TLS | INITIAL,
+		    PLAIN("\0alice@example.test\0secret-a"));
+		s = step_of(ask(cl, &o, AUTHD_STEP_SIG));
+		assert_int_equal(s.state, AUTHD_STEP_TEMP);
+	}
 	ipc_out_init(&o, AUTHD_SASL_ABORT);
 	ipc_put_u32(&o, 5);
 	ipc_conn_send(cl->ours, &o);
-	for (uint32_t i = 0; i < 20; i++) {
+	for (uint32_t i = 1; i < 20; i++) {
 		scram_proof(&x[i], "secret-a", final, sizeof final);
 		s = sasl_step(cl, i, view_of(final));
 		assert_int_equal(s.state, i == 5 ? AUTHD_STEP_FAILED : AUTHD_STEP_MORE);
@@ -795,6 +802,78 @@ the_database_worker_is_replaced(void **state)
 	client_free(cl);
 }
 
+/* A database that is damaged under us: what needs no account is answered as ever, the rest waits. */
+static void
+a_damaged_database_stops_only_accounts(void **state)
+{
+	struct client *cl = client_new(ROLE_SMTPD);
+	char *file = x_asprintf("%s/users.db", dir), *aside = x_asprintf("%s/aside", dir);
+	unsigned status = AUTHD_TEMP;
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(resolve_status(cl, "alice@example.test"), AUTHD_OK);
+	assert_int_equal(rename(file, aside), 0);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	for (int i = 0; i < 4096; i++)
+		fputs("no database ", f);
+	fclose(f);
+	kill_children_named("authd-db");
+	for (int i = 0; i < 1000 && (status = resolve_status(cl, "x@elsewhere.test")) != AUTHD_OK;
+	     i++) {
+		assert_int_equal(status, AUTHD_TEMP);
+		wait_a_little();
+	}
+	assert_int_equal(status, AUTHD_OK);
+	assert_int_equal(resolve_status(cl, "alice@example.test"), AUTHD_TEMP); /* not: unknown */
+	assert_int_equal(
+	    sasl_start(cl, 1, "PLAIN", TLS | INITIAL, PLAIN("\0alice@example.test\0secret-a"))
+		.state,
+	    AUTHD_STEP_TEMP);
+	assert_int_equal(rename(aside, file), 0);
+	kill_children_named("authd-db"); /* or five seconds later */
+	for (int i = 0; i < 1000 && (status = resolve_status(cl, "alice@example.test")) != AUTHD_OK;
+	     i++) {
+		assert_int_equal(status, AUTHD_TEMP);
+		wait_a_little();
+	}
+	assert_int_equal(status, AUTHD_OK);
+	client_free(cl);
+	free(file);
+	free(aside);
+}
+
+static void
+a_missing_table_stops_only_addresses(void **state)
+{
+	struct client *cl = client_new(ROLE_SMTPD);
+	unsigned status = AUTHD_TEMP;
+	struct step s;
+
+	(void)state;
+	assert_int_equal(unlink(aliases + strlen("texthash:")), 0);
+	kill_children_named("authd-db");
+	for (int i = 0; i < 1000; i++) {
+		s = sasl_start(
+		    cl, 1, "PLAIN", TLS | INITIAL, PLAIN("\0alice@example.test\0secret-a"));
+		if (s.state == AUTHD_STEP_DONE)
+			break;
+		assert_int_equal(s.state, AUTHD_STEP_TEMP);
+		wait_a_little();
+	}
+	assert_int_equal(s.state, AUTHD_STEP_DONE);
+	assert_int_equal(resolve_status(cl, "alice@example.test"), AUTHD_TEMP);
+	put_aliases("info@example.test alice@example.test, far@elsewhere.test\n");
+	for (int i = 0; i < 1000 && (status = resolve_status(cl, "info@example.test")) != AUTHD_OK;
+	     i++) {
+		assert_int_equal(status, AUTHD_TEMP);
+		wait_a_little();
+	}
+	assert_int_equal(status, AUTHD_OK);
+	client_free(cl);
+}
+
 /* --- recipients -------------------------------------------------------------------------------------- */
 
 static struct answer *
@@ -935,24 +1014,24 @@ a_foreign_ticket_opens_nothing(void **state)
 	static const struct {
 		const char *service;
 		int pid;
-		uint32_t session;
-	} wrong[] = { { "pop3", 0, 1 }, { "imap", 1, 1 }, { "imap", 0, 2 }, { "", 0, 1 } };
-	for (size_t i = 0; i < 4; i++) {
-		s = scram_login(front, 1, "bob@example.test", "secret-b");
+		uint32_t off;
+	} wrong[] = { { "pop3", 0, 0 }, { "imap", 1, 0 }, { "imap", 0, 1 }, { "", 0, 0 } };
+	for (uint32_t i = 0; i < 4; i++) {
+		s = scram_login(front, 10 + i, "bob@example.test", "secret-b");
 		a = ask_account(master, &s, wrong[i].service, (uint32_t)(getpid() + wrong[i].pid),
-		    wrong[i].session);
+		    10 + i + wrong[i].off);
 		assert_int_equal(ipc_get_u32(&a->in), AUTHD_NO);
 		fd_close(&a->fd);
-		a = ask_account(master, &s, "imap", (uint32_t)getpid(), 1);
+		a = ask_account(master, &s, "imap", (uint32_t)getpid(), 10 + i);
 		assert_int_equal(ipc_get_u32(&a->in), AUTHD_NO);
 		fd_close(&a->fd);
 	}
 	/* two sessions with each other's ticket */
-	s = scram_login(front, 1, "alice@example.test", "secret-a");
-	t = scram_login(front, 2, "bob@example.test", "secret-b");
-	a = ask_account(master, &s, "imap", (uint32_t)getpid(), 1);
+	s = scram_login(front, 21, "alice@example.test", "secret-a");
+	t = scram_login(front, 22, "bob@example.test", "secret-b");
+	a = ask_account(master, &s, "imap", (uint32_t)getpid(), 21);
 	alice = client_of_fd(a->fd);
-	a = ask_account(master, &t, "imap", (uint32_t)getpid(), 2);
+	a = ask_account(master, &t, "imap", (uint32_t)getpid(), 22);
 	bob = client_of_fd(a->fd);
 	assert_int_equal(redeem(alice, t.ticket, TICKET_BYTES), AUTHD_NO);
 	assert_int_equal(redeem(alice, s.ticket, TICKET_BYTES), 999); /* one try an edge */
@@ -1173,6 +1252,34 @@ others_change_their_own_password_only(void **state)
 	client_free(stranger);
 }
 
+/* RFC 4616 2, RFC 5802 2.2: what is the same to a reader is the same to us. */
+static void
+names_and_passwords_are_prepared(void **state)
+{
+	struct client *cl = client_new(ROLE_IMAPD_LOGIN), *tool = client_new(ROLE_TOOL);
+
+	(void)state;
+	assert_int_equal(
+	    user_add(tool, "jose\xcc\x81@example.test", "caf\x65\xcc\x81 I\xc2\xadX", 0), AUTHD_OK);
+	for (int i = 0; i < 2; i++) {
+		struct step s = sasl_start(cl, 1, "PLAIN", TLS | INITIAL,
+		    i == 0
+			? PLAIN("\0jos\xc3\xa9@example.test\0caf\xc3\xa9 IX")
+			: PLAIN(
+			      "\0Jose\xcc\x81@example.test\0caf\x65\xcc\x81\xc2\xa0\xe2\x85\xa8"));
+
+		assert_int_equal(s.state, AUTHD_STEP_DONE);
+		assert_string_equal(s.account, "jos\xc3\xa9@example.test");
+	}
+	/* a client of SCRAM prepares its password itself */
+	assert_int_equal(scram_login(cl, 1, "jose\xcc\x81@example.test", "caf\xc3\xa9 IX").state,
+	    AUTHD_STEP_DONE);
+	assert_int_equal(
+	    scram_login(cl, 1, "jos\xc3\xa9@example.test", "cafe IX").state, AUTHD_STEP_FAILED);
+	client_free(tool);
+	client_free(cl);
+}
+
 /* --- timing ---------------------------------------------------------------------------------------------- */
 
 static double
@@ -1228,11 +1335,14 @@ main(void)
 		TEST(scram_proves_both_sides),
 		TEST(scram_does_not_tell_who_exists),
 		TEST(scram_oddities_harm_nobody),
+		TEST(names_and_passwords_are_prepared),
 		TEST(a_bad_exchange_hurts_only_itself),
 		TEST(two_steps_at_once),
 		TEST(a_front_that_goes_leaves_nothing),
 		TEST(sasl_workers_are_replaced),
 		TEST(the_database_worker_is_replaced),
+		TEST(a_damaged_database_stops_only_accounts),
+		TEST(a_missing_table_stops_only_addresses),
 		TEST(recipients),
 		TEST(a_changed_alias_is_seen),
 		TEST(a_ticket_opens_one_session),

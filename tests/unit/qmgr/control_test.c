@@ -1,13 +1,17 @@
 /* The tools' edge: list, show, delete, hold, release, requeue, flush, submit. */
 #include "tests/unit/qmgr/fixture.h"
 
+#include <pwd.h>
+#include <sys/socket.h>
+
 static const struct fix_mail plain = { .sender = "alice@example.test",
 	.headers = "Received: x\r\n",
 	.body = "Subject: hi\r\n\r\nhello\r\n",
 	.rcpts = { "bob@example.test" } };
 
 struct list {
-	bool is_there, has_more;
+	bool is_there;
+	enum qmgr_list has_more;
 	size_t count;
 	char entries[80][1024];
 };
@@ -19,7 +23,7 @@ on_list(void *arg, struct ipc_in *in)
 
 	l->is_there = true;
 	assert_non_null(in);
-	l->has_more = ipc_get_u32(in) != 0;
+	l->has_more = ipc_get_u32(in);
 	for (l->count = 0; ipc_in_more(in); l->count++) {
 		struct view v = ipc_get_bytes(in);
 
@@ -424,6 +428,215 @@ test_rude_tool(void **state)
 	assert_int_equal(queue_count(f->queue), 1);
 }
 
+/* --- other local users ------------------------------------------------------------------------------------------ */
+enum { ALICE = 64001, BOB = 64002 };
+
+/* The kernel's word on a socket pair is the effective uid of who made it. */
+static int
+open_as(struct fixture *f, uid_t uid)
+{
+	int sv[2];
+
+	assert_int_equal(seteuid(uid), 0);
+	fix_pair(sv);
+	assert_int_equal(seteuid(0), 0);
+	control_open(f->control, ipc_conn_new(f->loop, sv[0], &control_ops, NULL));
+	return sv[1];
+}
+
+static bool
+is_shut(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
+}
+
+static void
+wait_shut(struct fixture *f, int fd)
+{
+	int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS;
+
+	while (!is_shut(fd)) {
+		assert_true(clock_mono_ms() < end);
+		loop_run_once(f->loop, false);
+	}
+}
+
+/* The answer to a request from a tool of this user. */
+static struct fix_reply
+ask_as(struct fixture *f, uid_t uid, uint16_t verb, const char *what)
+{
+	struct ipc_conn *mine = f->tool;
+	struct fix_reply r;
+
+	f->tool = ipc_conn_new(f->loop, open_as(f, uid), &fix_client_ops, f);
+	r = ask(f, verb, what);
+	ipc_conn_close(f->tool);
+	f->tool = mine;
+	fix_turn(f, 1);
+	return r;
+}
+
+static enum qmgr_list
+list_as(struct fixture *f, uid_t uid)
+{
+	struct ipc_conn *mine = f->tool;
+	static struct list l;
+
+	f->tool = ipc_conn_new(f->loop, open_as(f, uid), &fix_client_ops, f);
+	ask_list(f, "", &l);
+	ipc_conn_close(f->tool);
+	f->tool = mine;
+	fix_turn(f, 1);
+	return l.has_more;
+}
+
+static void
+test_idle(void **state)
+{
+	struct fixture *f = *state;
+	static struct list l;
+	int fd;
+
+	f->cc.idle_ms = 50;
+	fix_start(f);
+	fd = open_as(f, 0);
+	wait_shut(f, fd);
+	close(fd);
+	/* the time runs between requests too */
+	fd = open_as(f, 0);
+	ipc_conn_close(f->tool);
+	f->tool = ipc_conn_new(f->loop, fd, &fix_client_ops, f);
+	ask_list(f, "", &l);
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; f->tool != NULL;) {
+		assert_true(clock_mono_ms() < end);
+		loop_run_once(f->loop, false);
+	}
+}
+
+static void
+test_crowd(void **state)
+{
+	struct fixture *f = *state;
+	int fds[CONTROL_CONNS + 10], n = 0, late;
+	static struct list l;
+	struct ipc_conn *mine;
+
+	if (geteuid() != 0)
+		skip();
+	fix_start(f);
+	user_acl_init(&f->cc.mailq_users, "test", "static:anyone");
+	/* one user */
+	for (int i = 0; i < CONTROL_USER; i++)
+		fds[n++] = open_as(f, ALICE);
+	late = open_as(f, ALICE);
+	assert_true(is_shut(late));
+	close(late);
+	assert_int_equal(list_as(f, BOB), QMGR_LIST_END);
+	/* hers are served as others of hers go, in the order of their coming */
+	mine = f->tool;
+	f->tool = ipc_conn_new(f->loop, fds[CONTROL_SERVED], &fix_client_ops, f);
+	l.is_there = false;
+	{
+		struct ipc_out o;
+
+		ipc_out_init(&o, QMGR_CTL_LIST);
+		ipc_put_str(&o, "");
+		ipc_conn_call(f->tool, &o, "u(b)", FIX_TIMEOUT_MS, on_list, &l);
+	}
+	fix_turn(f, 20);
+	assert_false(l.is_there);
+	close(fds[0]);
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; !l.is_there;) {
+		assert_true(clock_mono_ms() < end);
+		loop_run_once(f->loop, false);
+	}
+	ipc_conn_close(f->tool);
+	f->tool = mine;
+	fds[0] = fds[CONTROL_SERVED] = -1;
+	fix_turn(f, 5);
+	/* many users: root is served none the less */
+	for (uid_t u = BOB; n < CONTROL_CONNS; n++)
+		fds[n] = open_as(f, u + (uid_t)n / 50);
+	assert_true(is_shut(fds[n - 1]));
+	ask_list(f, "", &l);
+	late = open_as(f, 0);
+	fix_turn(f, 5);
+	assert_false(is_shut(late));
+	close(late);
+	while (n > 0)
+		if (fds[--n] >= 0)
+			close(fds[n]);
+	fix_turn(f, 300);
+	assert_int_equal(list_as(f, ALICE), QMGR_LIST_END);
+	user_acl_clear(&f->cc.mailq_users);
+}
+
+static void
+test_authorized_users(void **state)
+{
+	struct fixture *f = *state;
+	struct ipc_conn *mine;
+
+	if (geteuid() != 0)
+		skip();
+	fix_start(f);
+	assert_int_equal(list_as(f, ALICE), QMGR_LIST_DENIED);
+	assert_int_equal(list_as(f, 0), QMGR_LIST_END);
+	assert_int_equal(ask_as(f, ALICE, QMGR_CTL_FLUSH, "").status, QMGR_DENIED);
+	assert_int_equal(ask_as(f, 0, QMGR_CTL_FLUSH, "").status, QMGR_OK);
+	mine = f->tool;
+	f->tool = ipc_conn_new(f->loop, open_as(f, ALICE), &fix_client_ops, f);
+	assert_int_equal(submit(f, "a", "x\n", "bob", 3).status, QMGR_DENIED);
+	user_acl_init(&f->cc.submit_users, "test", "static:anyone");
+	assert_int_equal(submit(f, "a", "x\n", "bob", 3).status, QMGR_OK);
+	ipc_conn_close(f->tool);
+	f->tool = mine;
+	fix_answer(fix_next_job(f), 0, DELIVERY_SENT, "2.0.0", "ok");
+	user_acl_init(&f->cc.flush_users, "test", "static:anyone");
+	assert_int_equal(ask_as(f, ALICE, QMGR_CTL_FLUSH, "").status, QMGR_OK);
+	assert_int_equal(ask_as(f, BOB, QMGR_CTL_FLUSH, "").status, QMGR_TEMP); /* again */
+	assert_int_equal(ask_as(f, 0, QMGR_CTL_FLUSH, "").status, QMGR_OK);
+	assert_int_equal(ask_as(f, ALICE, QMGR_CTL_DELETE, "ALL").status, QMGR_BAD); /* root's */
+	user_acl_clear(&f->cc.submit_users);
+	user_acl_clear(&f->cc.flush_users);
+}
+
+static void
+test_user_acl(void **state)
+{
+	static const struct {
+		const char *value;
+		bool nobody, daemon, other;
+	} cases[] = {
+		{ "", false, false, false },
+		{ "static:anyone", true, true, true },
+		{ "nobody", true, false, false },
+		{ "nobody daemon", true, true, false },
+		{ "!nobody, static:all", false, true, true },
+		{ "static:all, !nobody", true, true, true },
+		{ "!static:all, nobody", false, false, false },
+		{ "!!nobody", true, false, false },
+		{ "no-such-user-here, daemon", false, true, false },
+		{ "!no-such-user-here", false, false, false },
+		{ "hash:/etc/users", false, false, false },
+	};
+	const uid_t nobody = getpwnam("nobody")->pw_uid, daemon = getpwnam("daemon")->pw_uid;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct user_acl a;
+
+		user_acl_init(&a, "authorized_mailq_users", cases[i].value);
+		assert_int_equal(user_acl_allows(&a, nobody), cases[i].nobody);
+		assert_int_equal(user_acl_allows(&a, daemon), cases[i].daemon);
+		assert_int_equal(user_acl_allows(&a, ALICE), cases[i].other);
+		assert_true(user_acl_allows(&a, 0));
+		user_acl_clear(&a);
+	}
+}
+
 int
 main(void)
 {
@@ -438,6 +651,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_submit, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_submit_refused, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_rude_tool, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_idle, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_crowd, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_authorized_users, fix_setup, fix_teardown),
+		cmocka_unit_test(test_user_acl),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,6 +58,7 @@ struct fixture {
 	struct intake *intake;
 	struct submit *submit;
 	struct control *control;
+	struct control_conf cc;
 	/* our ends */
 	struct ipc_edge *authd_edge, *relay_edge;
 	struct ipc_conn *authd, *relay, *smtpd, *tool;
@@ -280,7 +281,7 @@ fix_start(struct fixture *f)
 	f->notices = notices_new(f->queue, f->authd_edge, &f->nc);
 	f->intake = intake_new(f->queue, &ic);
 	f->submit = submit_new(f->queue, f->authd_edge, &uc);
-	f->control = control_new(f->queue, f->schedule, f->submit);
+	f->control = control_new(f->queue, f->schedule, f->submit, &f->cc);
 	fix_pair(sv);
 	intake_open(f->intake, ipc_conn_new(f->loop, sv[0], &intake_ops, NULL));
 	f->smtpd = ipc_conn_new(f->loop, sv[1], &fix_client_ops, f);
@@ -392,6 +393,7 @@ fix_setup(void **state)
 	f->nc = (struct notices_conf){
 		.myhostname = "mx.example.test", .mail_name = "Estafeta", .bounce_size_limit = 50000
 	};
+	f->cc.idle_ms = 30000;
 	f->resolve_status = AUTHD_OK;
 	f->resolve_transport = TRANSPORT_VIRTUAL;
 	*state = f;

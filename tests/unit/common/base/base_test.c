@@ -58,6 +58,42 @@ buf_grows_to_its_cap_and_no_further(void **state)
 }
 
 static void
+buf_without_a_cap_does_not_wrap_round(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, SIZE_MAX);
+	assert_int_equal(buf_append_str(&b, "abc"), 0);
+	assert_string_equal(buf_cstr(&b), "abc");
+	assert_null(buf_reserve(&b, SIZE_MAX));
+	assert_true(b.failed);
+	buf_reset(&b);
+	assert_null(buf_reserve(&b, SIZE_MAX - 1));
+	buf_clear(&b);
+}
+
+static void
+empty_views_may_be_null(void **state)
+{
+	struct view none = { NULL, 0 }, head = none, tail = none, token;
+	uint64_t n;
+
+	(void)state;
+	assert_false(view_cut(none, 'x', &head, &tail));
+	assert_int_equal(head.len + tail.len, 0);
+	assert_false(view_token(&none, " ", &token));
+	assert_int_equal(token.len, 0);
+	assert_null(view_find(none, view_of("x")));
+	assert_non_null(view_find(none, none)); /* the empty string is in every string */
+	assert_non_null(view_find(view_of("x"), none));
+	assert_true(view_eq(none, view_of("")) && view_case_eq(none, view_of("")));
+	assert_true(view_starts(none, "") && view_ends(none, ""));
+	assert_false(view_starts(none, "x") || view_ends(none, "x") || view_u64(none, 1, &n));
+	assert_int_equal(view_trim(none).len, 0);
+}
+
+static void
 views_cut_and_compare(void **state)
 {
 	struct view head, tail, rest = view_of("  a, b ,c"), token;
@@ -182,9 +218,10 @@ static void
 base64_is_strict(void **state)
 {
 	static const char *const pairs[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" },
-		{ "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } };
-	static const char *const bad[] = { "Z", "Zg", "Zg=", "Zg= =", "=g==", "Zh==", "Zm9=", "Zm 9v", "Zg==Zg==",
-		"Zm9v\n", "Zm9*" };
+		{ "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" },
+		{ "foobar", "Zm9vYmFy" } };
+	static const char *const bad[] = { "Z", "Zg",
+		"Zg=", "Zg= =", "=g==", "Zh==", "Zm9=", "Zm 9v", "Zg==Zg==", "Zm9v\n", "Zm9*" };
 	struct buf b;
 
 	(void)state;
@@ -352,6 +389,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(err_keeps_errno_and_prefix),
 		cmocka_unit_test(buf_grows_to_its_cap_and_no_further),
+		cmocka_unit_test(buf_without_a_cap_does_not_wrap_round),
+		cmocka_unit_test(empty_views_may_be_null),
 		cmocka_unit_test(views_cut_and_compare),
 		cmocka_unit_test(arena_is_bounded_and_aligned),
 		cmocka_unit_test(map_finds_what_was_put),

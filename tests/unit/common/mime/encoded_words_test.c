@@ -164,12 +164,26 @@ test_preload_in_empty_root(void **state)
 	assert_int_equal(status, 0);
 }
 
+static void
+test_nothing(void **state)
+{
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 10);
+	assert_int_equal(encoded_words_decode((struct view){ NULL, 0 }, &out), 0);
+	assert_int_equal(encoded_words_decode(view_of(""), &out), 0);
+	assert_string_equal(buf_cstr(&out), "");
+	buf_clear(&out);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_preload_in_empty_root),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_charsets),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_bombs),

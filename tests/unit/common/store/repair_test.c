@@ -336,6 +336,114 @@ test_foreign_new_mailbox(void **state)
 	assert_int_equal(st.uidnext, 9 + 5);
 }
 
+/* --- a uidlist that makes no sense --------------------------------------------------------------------------- */
+
+static uint32_t
+uid_of(struct fixture *f, struct mailbox *m, const char *text)
+{
+	uint32_t *uids, found = 0;
+	struct buf b;
+	size_t n;
+
+	buf_init(&b, 1000);
+	ok(f, mailbox_uids(m, &f->a, &uids, &n, &f->err));
+	for (size_t i = 0; i < n; i++) {
+		ok(f, mailbox_read(m, uids[i], &b, &f->err));
+		if (strcmp(buf_cstr(&b), text) == 0) {
+			assert_int_equal(found, 0);
+			found = uids[i];
+		}
+	}
+	buf_clear(&b);
+	assert_true(found > 0);
+	return found;
+}
+
+static void
+put_uidlist(struct fixture *f, const char *text)
+{
+	fixture_write(f, "uidlist.new", text);
+	assert_int_equal(
+	    rename(fixture_path(f, "uidlist.new"), fixture_path(f, "dovecot-uidlist")), 0);
+}
+
+/* What an admin, a broken disk or the user himself can write: UIDs of a, b, c in a mailbox without an index, and the next
+ * one; validity 0: another than before, for no UID may come again under the old one. */
+static void
+test_uidlist_extremes(void **state)
+{
+#define HEAD(n) "3 V5 N" n " G0123456789abcdef0123456789abcdef\n"
+	static const struct {
+		const char *text;
+		uint32_t validity, a, b, c, next;
+	} cases[] = {
+		{ HEAD("10") "1 :a\n2 :b\n3 :c\n", 5, 1, 2, 3, 10 },
+		{ HEAD("4294967295") "1 :a\n2 :b\n3 :c\n", 0, 1, 2, 3, 4 },
+		{ HEAD("4294967290") "1 :a\n2 :b\n", 0, 1, 2, 3, 4 },
+		{ HEAD("4294967296") "1 :a\n2 :b\n3 :c\n", 0, 1, 2, 3, 4 },
+		{ HEAD("99999999999999999999") "1 :a\n", 0, 1, 2, 3, 4 },
+		{ HEAD("0") "1 :a\n2 :b\n3 :c\n", 0, 1, 2, 3, 4 },
+		{ HEAD("-1") "1 :a\n2 :b\n3 :c\n", 0, 1, 2, 3, 4 },
+		{ HEAD("2") "1 :a\n7 :b\n", 5, 1, 7, 8, 9 },
+		{ HEAD("10") "3 :a\n2 :b\n1 :c\n", 5, 3, 10, 11, 12 },
+		{ HEAD("10") "1 :a\n1 :b\n3 :c\n", 5, 1, 10, 3, 11 },
+		{ HEAD("10") "1 :a\n2 :a\n3 :b\n", 5, 2, 3, 10, 11 },
+		{ HEAD("10") "0 :a\n4294967295 :b\n4294967296 :c\n", 5, 10, 11, 12, 13 },
+		{ HEAD("10") "1 :a\n4294967294 :b\n", 0, 1, 2, 3, 4 },
+		{ "3 V4294967296 N10\n1 :a\n", 0, 1, 2, 3, 4 },
+		{ "1 5 4294967295\n1 a\n", 0, 1, 2, 3, 4 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct mailbox_status st;
+		struct mailbox *m;
+
+		fixture_close(f);
+		fixture_remove(f->maildir);
+		fixture_open(f);
+		fixture_deliver(f, "cur", "a:2,", "a: \r\n");
+		fixture_deliver(f, "cur", "b:2,", "b: \r\n");
+		fixture_deliver(f, "cur", "c:2,", "c: \r\n");
+		put_uidlist(f, cases[i].text);
+		for (int again = 0; again < 2; again++) { /* and it stays so */
+			m = fixture_mailbox(f, "INBOX", true);
+			ok(f, mailbox_get_status(m, &st, &f->err));
+			assert_int_equal(st.messages, 3);
+			assert_true(cases[i].validity == 0 ? st.uidvalidity > 5
+							   : st.uidvalidity == cases[i].validity);
+			assert_int_equal(uid_of(f, m, "a: \r\n"), cases[i].a);
+			assert_int_equal(uid_of(f, m, "b: \r\n"), cases[i].b);
+			assert_int_equal(uid_of(f, m, "c: \r\n"), cases[i].c);
+			assert_int_equal(st.uidnext, cases[i].next);
+			mailbox_close(m);
+			fixture_reopen(f);
+		}
+		assert_int_equal(fixture_append(f, "INBOX", mail, 0, NULL), cases[i].next);
+	}
+#undef HEAD
+}
+
+/* The same beside an index: it knows better, and clients see nothing of it. */
+static void
+test_uidlist_forged(void **state)
+{
+	static const char *const next[] = { "4294967295", "4294967296", "0", "1", "x", "" };
+	struct fixture *f = *state;
+	struct mailbox_status st;
+	char *before = fixture_describe(f, "INBOX", true), *lines;
+
+	ok(f, store_status(f->s, "INBOX", &st, &f->err));
+	for (size_t i = 0; i < sizeof next / sizeof next[0]; i++) {
+		lines = strchr(fixture_read(f, "dovecot-uidlist"), '\n') + 1;
+		put_uidlist(f, arena_printf(&f->a, "3 V%u N%s G%s\n%s", st.uidvalidity, next[i],
+				   st.guid, lines));
+		assert_string_equal(fixture_describe(f, "INBOX", true), before);
+		fixture_reopen(f);
+		assert_string_equal(fixture_describe(f, "INBOX", true), before);
+	}
+}
+
 static void
 test_stale_locks(void **state)
 {
@@ -372,6 +480,8 @@ main(void)
 		T(test_index_flipped),
 		T(test_foreign_uidlist),
 		T(test_foreign_new_mailbox),
+		T(test_uidlist_extremes),
+		T(test_uidlist_forged),
 		T(test_stale_locks),
 		T(test_old_tmp_files),
 	};

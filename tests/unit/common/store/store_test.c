@@ -717,6 +717,118 @@ test_hostile_files(void **state)
 	mailbox_close(m);
 }
 
+/* A line end in a name would forge a line of dovecot-uidlist: the file gets another name, the mail stays in reach. */
+static void
+test_control_names(void **state)
+{
+	struct fixture *f = *state;
+	struct mailbox_status st;
+	struct mailbox *m;
+	char *text;
+
+	fixture_append(f, "INBOX", mail, 0, NULL);
+	fixture_deliver(f, "cur", "1.a\n7777 :forged:2,S", "Subject: a\r\n\r\n");
+	fixture_deliver(f, "new", "1.b\n8888 :forged", "Subject: b\r\n\r\n");
+	fixture_deliver(f, "cur", "1.c:2,FS\n9999", "Subject: c\r\n\r\n");
+	fixture_deliver(f, "cur", "1.d\x1b[2J:2,", "Subject: d\r\n\r\n");
+	for (int claim = 0; claim < 2; claim++) {
+		m = fixture_mailbox(f, "INBOX", claim);
+		ok(f, mailbox_get_status(m, &st, &f->err));
+		assert_int_equal(st.messages, 5);
+		assert_int_equal(st.uidnext, 6);
+		mailbox_close(m);
+		text = fixture_read(f, "dovecot-uidlist");
+		assert_null(strstr(text, "forged"));
+		assert_null(strpbrk(text, "\x1b"));
+	}
+	assert_non_null(strstr(fixture_describe(f, "INBOX", false), "flags=5"));
+	/* where no other name can be given, it is left out */
+	assert_int_equal(mkdir(fixture_path(f, "cur/2.e\n6666 :forged"), 0700), 0);
+	m = fixture_mailbox(f, "INBOX", true);
+	ok(f, mailbox_get_status(m, &st, &f->err));
+	assert_int_equal(st.messages, 5);
+	mailbox_close(m);
+	assert_null(strstr(fixture_read(f, "dovecot-uidlist"), "forged"));
+}
+
+static bool
+take_size(void *arg, const struct message_info *info)
+{
+	struct message_info *to = arg;
+
+	to[info->uid - 1] = *info;
+	return true;
+}
+
+/* Names say what a message measures: where that can be.  Nothing is read for it before somebody asks. */
+static void
+test_sizes(void **state)
+{
+	static const char text[] = "Subject: s\n\nx\n"; /* 14 bytes, 17 with CRLF */
+	static const struct {
+		const char *name;
+		bool is_measured;
+		uint64_t size;
+	} files[] = {
+		{ "1.a,S=14,W=17:2,", true, 17 },
+		{ "2.b,W=18:2,", true, 18 }, /* not true, and not to be seen as such */
+		{ "3.c:2,", false, 14 },
+		{ "4.d,S=99,W=17:2,", false, 14 },
+		{ "5.e,S=14,W=13:2,", false, 14 },
+		{ "6.f,S=14,W=29:2,", false, 14 },
+		{ "7.g,S=14:2,", false, 14 },
+	};
+	enum { N = sizeof files / sizeof files[0] };
+	struct fixture *f = *state;
+	struct message_info infos[N + 1];
+	struct mailbox_status st;
+	struct mailbox *m;
+	struct stat big;
+	struct buf b;
+	int fd;
+
+	for (size_t i = 0; i < N; i++)
+		fixture_deliver(f, "cur", files[i].name, text);
+	fd = open(fixture_path(f, "cur/8.huge:2,"), O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_int_equal(write(fd, text, 14), 14);
+	assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
+	assert_int_equal(fstat(fd, &big), 0);
+	close(fd);
+	m = fixture_mailbox(f, "INBOX", true);
+	ok(f, mailbox_get_status(m, &st, &f->err));
+	assert_int_equal(st.unsized, 5);
+	ok(f, mailbox_each(m, 1, UINT32_MAX, take_size, infos, &f->err));
+	for (size_t i = 0; i < N; i++) {
+		assert_int_equal(infos[i].is_measured, files[i].is_measured);
+		assert_int_equal(infos[i].size, files[i].size);
+	}
+	assert_int_equal(infos[N].size, big.st_size); /* nobody counts its lines */
+	assert_true(infos[N].is_measured);
+	unlink(fixture_path(f, "cur/7.g,S=14:2,"));
+	assert_int_equal(mailbox_measure(m, infos, N + 1), N + 1);
+	for (size_t i = 0; i < N - 1; i++)
+		assert_int_equal(infos[i].size, i == 1 ? 18 : 17);
+	assert_int_equal(infos[N - 1].size, 14); /* gone: what was known */
+	ok(f, mailbox_measure_all(m, &f->err));
+	ok(f, mailbox_get_status(m, &st, &f->err));
+	assert_int_equal(st.unsized, 0);
+	/* one who reads it knows better */
+	buf_init(&b, 1 << 20);
+	ok(f, mailbox_read(m, 2, &b, &f->err));
+	assert_int_equal(fixture_get(f, m, 2).size, 17);
+	/* of the large one the header, and the file for those who stream it; not the whole in memory */
+	ok(f, mailbox_read_header(m, N + 1, &b, &f->err));
+	assert_string_equal(buf_cstr(&b), "Subject: s\r\n\r\n");
+	assert_int_equal(mailbox_read(m, N + 1, &b, &f->err), -1);
+	assert_int_equal(f->err.kind, ERR_LIMIT);
+	fd = mailbox_open_file(m, N + 1, &infos[0].size, &f->err);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(infos[0].size, big.st_size);
+	buf_clear(&b);
+	mailbox_close(m);
+}
+
 static void
 test_pop3(void **state)
 {
@@ -824,6 +936,8 @@ main(void)
 		T(test_many_keywords),
 		T(test_foreign_changes),
 		T(test_hostile_files),
+		T(test_control_names),
+		T(test_sizes),
 		T(test_pop3),
 		T(test_cache),
 		T(test_quota),

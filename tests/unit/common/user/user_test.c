@@ -7,6 +7,9 @@
 #include "common/base/mem.h"
 #include "common/user/user_db.h"
 
+#include "common/user/saslprep.h"
+
+#include <crypt.h>
 #include <errno.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -63,7 +66,7 @@ remove_dir(void **state)
 static struct user_db *
 open_ok(void)
 {
-	struct user_db *db;
+	struct user_db *db = NULL;
 	struct err e;
 
 	if (user_db_prepare(spec, getuid(), getgid(), &e) < 0 || user_db_enter(spec, &e) < 0 ||
@@ -137,6 +140,91 @@ addresses_are_folded_or_refused(void **state)
 			fail_msg("accepted \"%s\"", bad[i]);
 	memset(lng, 'a', sizeof lng);
 	assert_int_equal(user_address_fold(view_make(lng, sizeof lng), out, &e), -1);
+}
+
+/* RFC 4013 3, and what may not come out of a harmless looking name. */
+static void
+names_are_prepared(void **state)
+{
+	static const struct {
+		const char *in, *out; /* NULL: forbidden */
+	} cases[] = {
+		{ "I\xc2\xadX", "IX" },
+		{ "user", "user" },
+		{ "USER", "USER" },
+		{ "\xc2\xaa", "a" },
+		{ "\xe2\x85\xa8", "IX" },
+		{ "\a", NULL },
+		{ "\xd8\xa7\x31", NULL },
+		{ "", "" },
+		{ " ~!\"\\", " ~!\"\\" },
+		{ "a\xc2\xa0z", "a z" },         /* C.1.2 is a space */
+		{ "e\xcc\x81", "\xc3\xa9" },    /* composed */
+		{ "\xc2\xad", "" },             /* B.1 is nothing */
+		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" }, /* unknown to Unicode 3.2 */
+		{ "\xee\x80\x80", NULL },       /* private use */
+		{ "\x7f", NULL },
+		{ "\xc2\x85", NULL },
+		{ "\xef\xbf\xbd", NULL },
+		{ "\xff", NULL },
+		{ "a\xcc", NULL },
+	}, addresses[] = {
+		{ "Jos\x65\xcc\x81@Example.test", "jos\xc3\xa9@example.test" },
+		{ "T\xcc\x88@example.test", "\xe1\xba\x97@example.test" },
+		{ "\xef\xbc\xb4\xcc\x88@example.test", "\xe1\xba\x97@example.test" },
+		{ "\xe2\x85\xa8@example.test", "ix@example.test" },
+		{ "alice\xef\xbc\xa0" "example.test", "alice@example.test" },
+		{ "a\xef\xbc\x8f" "b@example.test", NULL },          /* a slash */
+		{ "\xe2\x80\xa4\xe2\x80\xa4@example.test", NULL }, /* dots */
+		{ "a\xc2\xa8@example.test", NULL },                  /* a space */
+		{ "a\xef\xbc\xa0" "b@example.test", NULL },          /* two @ */
+		{ "\xc2\xad@example.test", NULL },                   /* nothing */
+	};
+	char out[USER_ADDRESS_MAX + 1], grown[3 * 20 + 1] = "", small[20];
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		bool ok = saslprep(cases[i].in, out, sizeof out);
+
+		if (ok != (cases[i].out != NULL) || (ok && strcmp(out, cases[i].out) != 0))
+			fail_msg("case %zu", i);
+	}
+	for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+		bool ok = user_address_fold(view_of(addresses[i].in), out, &e) == 0;
+
+		if (ok != (addresses[i].out != NULL) || (ok && strcmp(out, addresses[i].out) != 0))
+			fail_msg("address %zu", i);
+	}
+	for (int i = 0; i < 20; i++)
+		strcat(grown, "\xef\xb7\xba"); /* each becomes eighteen characters */
+	assert_false(saslprep(grown, out, sizeof out));
+	assert_true(saslprep("0123456789012345678", small, sizeof small));
+	assert_false(saslprep("01234567890123456789", small, sizeof small));
+	assert_int_equal(user_address_fold(view_make("a\0b@c.test", 10), out, &e), -1);
+}
+
+/* Set in one form, typed in another. */
+static void
+passwords_are_prepared(void **state)
+{
+	struct password_policy p = { PASSWORD_SHA512_CRYPT, 1000, 4096 };
+	struct user_record r = { 0 };
+	struct err e;
+
+	(void)state;
+	assert_int_equal(user_password_set(&r, "caf\x65\xcc\x81 I\xc2\xadX", &p, &e), 0);
+	assert_true(user_password_fits(r.crypt, "caf\x65\xcc\x81 I\xc2\xadX"));
+	assert_true(user_password_fits(r.crypt, "caf\xc3\xa9 IX"));
+	assert_true(user_password_fits(r.crypt, "caf\xc3\xa9\xc2\xa0\xe2\x85\xa8"));
+	assert_false(user_password_fits(r.crypt, "cafe IX"));
+	assert_int_equal(user_password_set(&r, "\xf0\x9f\x98\x80", &p, &e), 0);
+	assert_true(user_password_fits(r.crypt, "\xf0\x9f\x98\x80"));
+	assert_int_equal(user_password_set(&r, "\xc2\xad", &p, &e), -1); /* nothing is left */
+	assert_int_equal(user_password_set(&r, "\xd8\xa7\x31", &p, &e), -1);
+	/* a hash that another program made of a Latin-1 password */
+	snprintf(r.crypt, sizeof r.crypt, "%s", crypt("caf\xe9", "$6$salt"));
+	assert_true(user_password_fits(r.crypt, "caf\xe9"));
 }
 
 static void
@@ -395,6 +483,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_survive_encoding),
 		cmocka_unit_test(damaged_records_are_refused),
+		cmocka_unit_test(names_are_prepared),
+		cmocka_unit_test(passwords_are_prepared),
 		cmocka_unit_test(addresses_are_folded_or_refused),
 		cmocka_unit_test(homes_lie_where_the_record_says),
 		cmocka_unit_test(passwords_fit_their_hash_only),

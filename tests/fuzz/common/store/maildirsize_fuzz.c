@@ -1,5 +1,5 @@
 /* maildirsize: what is understood has limits that are none or positive. */
-#include "delivery/box_quota.h"
+#include "common/store/maildirsize.h"
 
 #include <stdlib.h>
 
@@ -8,10 +8,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct box_quota q;
+	struct maildirsize q;
 
-	if (box_quota_parse(view_make(data, size), &q) && (q.limit_bytes < 0 || q.limit_count < 0))
+	if (maildirsize_parse(view_make(data, size), &q) &&
+	    (q.limit_bytes < 0 || q.limit_count < 0))
 		abort();
-	box_quota_has_room(&q, size);
+	maildirsize_has_room(&q, size);
 	return 0;
 }
