@@ -161,7 +161,6 @@ static void
 on_retry(void *arg)
 {
 	struct mailbox_lookup *m = arg;
-	struct entry_list late = TAILQ_HEAD_INITIALIZER(late);
 	int64_t now = clock_mono_ms();
 	struct entry *e;
 

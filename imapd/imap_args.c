@@ -203,7 +203,7 @@ take_announcement(struct imap_args *p, uint32_t *size)
 static bool
 take_literal(struct imap_args *p, struct view *out)
 {
-	uint32_t size;
+	uint32_t size = 0;
 
 	if (!take_announcement(p, &size))
 		return false;

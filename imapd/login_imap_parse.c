@@ -127,7 +127,7 @@ static int
 take_literal(struct view *rest, struct view *out, struct err *err)
 {
 	struct view line;
-	size_t used, size;
+	size_t used, size = 0;
 	bool is_sync;
 
 	if (line_cut(*rest, IMAP_LOGIN_LINE, &line, &used, err) != 0)

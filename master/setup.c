@@ -52,8 +52,8 @@ make_queue(struct master *m, struct err *err)
 {
 	static const char *const subs[] = { "journal", "deferred", "bodies", "corrupt" };
 	const char *queue = conf_str(&m->conf, "queue_directory");
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 
 	if (setup_user(role_row(ROLE_QMGR)->user, &uid, &gid, err) < 0 ||
 	    fd_make_directory(queue, 0755, 0, 0, true, err) < 0 ||
@@ -68,8 +68,8 @@ make_queue(struct master *m, struct err *err)
 static int
 make_auth(const char *data, struct err *err)
 {
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 
 	if (setup_user(role_row(ROLE_AUTHD)->user, &uid, &gid, err) < 0 ||
 	    make_below(data, "auth", 0750, 0, gid, err) < 0)

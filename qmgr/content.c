@@ -57,7 +57,7 @@ message_bytes_from_journal(int root_fd, const struct segment_header *seg, uint32
     struct queue_id id, struct message_bytes *out, struct err *err)
 {
 	char path[16 + JOURNAL_NAME] = "journal/";
-	struct record r;
+	struct record r = { 0 };
 	int fd, ret = -1;
 
 	*out = (struct message_bytes){ 0 };

@@ -116,38 +116,40 @@ parse_options(struct invocation *i, int argc, char **argv)
 
 	/* Sendmail's letters with Postfix's reading of them; what has no case is taken and ignored */
 	while ((c = getopt(argc, argv, "+A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx")) != -1) {
+		const char *value = optarg == NULL ? "" : optarg;
+
 		switch (c) {
 		case 'B':
-			option_body_type(i, optarg);
+			option_body_type(i, value);
 			break;
 		case 'C':
-			i->tool.config_directory = optarg;
+			i->tool.config_directory = value;
 			break;
 		case 'F':
-			i->full_name = optarg;
+			i->full_name = value;
 			break;
 		case 'I':
 			i->mode = MODE_NEWALIASES;
 			break;
 		case 'R':
-			option_return(i, optarg);
+			option_return(i, value);
 			break;
 		case 'b':
-			option_b(i, optarg);
+			option_b(i, value);
 			break;
 		case 'f':
 		case 'r':
-			i->sender = optarg;
+			i->sender = value;
 			break;
 		case 'i':
 			i->ignore_dots = true;
 			break;
 		case 'o':
-			if (strcmp(optarg, "i") == 0)
+			if (strcmp(value, "i") == 0)
 				i->ignore_dots = true;
 			break;
 		case 'q':
-			option_q(i, optarg == NULL ? "" : optarg);
+			option_q(i, value);
 			break;
 		case 't':
 			i->from_headers = true;

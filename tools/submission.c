@@ -96,7 +96,7 @@ submission_add_recipients(
 	list = address_list_parse(addresses, &a, ENVELOPE_MAX_RCPTS + 1, &n);
 	if (list == NULL)
 		r = err_set(err, ERR_LIMIT, "address list too long");
-	for (size_t i = 0; i < n && r == 0; i++)
+	for (size_t i = 0; list != NULL && i < n && r == 0; i++)
 		if (list[i].kind == MAIL_ADDRESS)
 			r = add_recipient(s, &list[i], origin, err);
 	arena_clear(&a);

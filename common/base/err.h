@@ -33,6 +33,13 @@ int err_sys(struct err *err, enum err_kind kind, const char *fmt, ...)
 int err_prefix(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void err_clear(struct err *err);
 
+/* What "always returns -1" means, for the analyzer. */
+#if defined __clang_analyzer__ && !defined ERR_C
+#define err_set(err, ...) ((err_set)(err, __VA_ARGS__), -1)
+#define err_sys(err, ...) ((err_sys)(err, __VA_ARGS__), -1)
+#define err_prefix(err, ...) ((err_prefix)(err, __VA_ARGS__), -1)
+#endif
+
 /* A broken invariant of ours: writes the place to standard error (master logs it) and aborts. */
 _Noreturn void bug_at(const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

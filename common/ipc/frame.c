@@ -122,7 +122,7 @@ field_length(const struct ipc_in *in, size_t off, char letter)
 	const unsigned char *p = in->p + off;
 	uint64_t n;
 
-	if (left == 0 || p[0] != letter)
+	if (left == 0 || p[0] != (unsigned char)letter)
 		return 0;
 	switch (letter) {
 	case 'u':
@@ -148,7 +148,7 @@ field_length(const struct ipc_in *in, size_t off, char letter)
 int
 ipc_in_check(const struct ipc_in *in, const char *signature, struct err *err)
 {
-	const char *group = NULL;
+	const char *group = signature;
 	size_t off = 0;
 	unsigned nfds = 0;
 

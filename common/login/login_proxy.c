@@ -215,7 +215,7 @@ void
 login_handover(struct login_client *c)
 {
 	struct ipc_conn_ops ops = { NULL, on_control_close };
-	int control[2], bytes[2];
+	int control[2] = { -1, -1 }, bytes[2] = { -1, -1 };
 	struct ipc_out o;
 	struct err err;
 

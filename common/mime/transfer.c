@@ -92,7 +92,7 @@ qp_decode_body(struct view in, struct buf *out)
 
 		if (c == '=' && in.len - i > 2 && hex_value((unsigned char)in.p[i + 1]) >= 0 &&
 		    hex_value((unsigned char)in.p[i + 2]) >= 0) {
-			*to++ = (char)(hex_value((unsigned char)in.p[i + 1]) << 4 |
+			*to++ = (char)(hex_value((unsigned char)in.p[i + 1]) * 16 |
 				       hex_value((unsigned char)in.p[i + 2]));
 			i += 3;
 		} else if (c == '=' && (end = line_end_length(in, i + 1, &blanks)) > 0) {

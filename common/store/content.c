@@ -127,7 +127,7 @@ correct_size(struct folder *f, uint32_t uid, uint64_t size)
 		m.r.size = size;
 		if (index_message_update(x, txn, &f->box, &old, &m, &err) == 0 &&
 		    box_save(x, txn, &f->box, &err) == 0)
-			r = index_commit(x, &txn, &err);
+			(void)index_commit(x, &txn, &err);
 		index_abort(&txn);
 	}
 	folder_unlock(f);

@@ -192,7 +192,7 @@ static int
 check_format(struct index *x, MDB_txn *txn, struct err *err)
 {
 	static const uint32_t format = INDEX_FORMAT;
-	struct view value;
+	struct view value = { 0 };
 	int r = index_get(x, txn, DB_META, VIEW_LIT("format"), &value, err);
 
 	if (r > 0)

@@ -81,7 +81,7 @@ box_add(struct index *x, MDB_txn *txn, struct box *b, struct err *err)
 int
 box_rename(struct index *x, MDB_txn *txn, struct box *b, const char *disk, struct err *err)
 {
-	if (index_del(x, txn, DB_NAMES, view_of(b->disk), err) < 0)
+	if (index_del(x, txn, DB_NAMES, view_make(b->disk, strlen(b->disk)), err) < 0)
 		return -1;
 	memcpy(b->disk, disk, strlen(disk) + 1);
 	if (put_name(x, txn, disk, b->id, err) < 0)

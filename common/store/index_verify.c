@@ -82,7 +82,7 @@ check_messages(struct walk *w, const struct box *b, struct err *err)
 	unsigned char prefix[BOX_KEY];
 	struct index_cursor c;
 	struct message m;
-	struct view key, value;
+	struct view key = { 0 }, value = { 0 };
 	uint32_t n = 0, last = 0, uid;
 	int r;
 
