@@ -89,6 +89,7 @@ check_message(struct fixture *f, struct mailbox *m, const char *fetch)
 
 	check_flags(m, &i, view_make(flags + 7, (size_t)(strchr(flags, ')') - flags - 7)));
 	assert_int_equal(i.internal_date, parse_date(date + 14));
+	assert_int_equal(mailbox_measure(m, &i, 1), 1);
 	assert_int_equal(i.size, strtoul(size + 12, NULL, 10));
 }
 
