@@ -63,6 +63,7 @@ class Front:
             sock.settimeout(20)
 
     def go_on(self):
+        self.edge.shutdown(socket.SHUT_RDWR)  # the front's own numbers are lower than ours: it begins anew
         os.kill(self.pid, signal.SIGCONT)
         self.edge.close()
         self.master.close()
