@@ -96,7 +96,7 @@ tables_refresh(struct db_worker *w)
 		return;
 	w->tables_seen_ms = now;
 	if (tables_open(&e) < 0)
-		log_warn("%s; the old version stays in use", e.text);
+		log_warn("%s; the old version stays in use while it is there, or mail waits", e.text);
 }
 
 /* --- recipients ------------------------------------------------------------------------------- */

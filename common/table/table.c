@@ -176,6 +176,16 @@ table_close(struct table *t)
 	free(t);
 }
 
+/* A map is replaced by another file, and the old one stays whole as long as it is open; but somebody wrote into this one. */
+static bool
+is_written_over(const struct table *t)
+{
+	struct file_mark now;
+
+	return t->driver->is_paged && mark_take(&t->file, &now, NULL) == 0 &&
+	       now.dev == t->mark.dev && now.ino == t->mark.ino && !mark_equal(&now, &t->mark);
+}
+
 int
 table_lookup(struct table *t, struct view key, struct buf *value, struct err *err)
 {
@@ -190,6 +200,8 @@ table_lookup(struct table *t, struct view key, struct buf *value, struct err *er
 		r = err_set(err, ERR_TEMP, "not open");
 	else
 		r = t->driver->lookup(t->state, view_make(folded, key.len), value, err);
+	if (r == 1 && is_written_over(t)) /* what is not found may only be lost */
+		r = err_set(err, ERR_TEMP, "is being written over");
 	if (r < 0)
 		err_prefix(err, "table %s:%s", t->driver->type, t->name);
 	return r;

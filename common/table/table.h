@@ -17,7 +17,8 @@ struct table_list; /* an ordered list: first hit wins */
 /* spec: "hash:/etc/estafeta/virtual".  -1: unknown type (ERR_SYNTAX), cannot open (ERR_TEMP/ERR_GONE). */
 int table_open(const char *spec, struct table **out, struct err *err);
 void table_close(struct table *t); /* NULL is allowed */
-/* 0 and the value appended to *value, 1 = not found, -1 *err (ERR_TEMP: answer "try again", never "no"). */
+/* 0 and the value appended to *value, 1 = not found, -1 *err (ERR_TEMP: answer "try again", never "no").  A database that
+ * was changed in place since it was opened (cp, instead of map build) finds nothing out for certain: ERR_TEMP. */
 int table_lookup(struct table *t, struct view key, struct buf *value, struct err *err);
 /* Has the file changed on disk since it was opened?  Reopens it; 0 or -1 with the old one kept.  A map that is
  * missing or damaged says how to build it; one that is older than its source is used, and logged. */

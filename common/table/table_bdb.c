@@ -17,6 +17,8 @@
 #include "common/log/log.h"
 
 enum { READ_CACHE = 1 << 20, BUILD_CACHE = 16 << 20 };
+/* a mapped file that is cut short in place ends its reader by SIGBUS */
+enum { OPEN_FLAGS = DB_RDONLY | DB_NOMMAP };
 
 /* The first page's beginning, the same for every type (libdb's db_page.h, DBMETA). */
 enum { META_MAGIC = 12, META_PAGE_SIZE = 20, META_LAST_PAGE = 32, META_BYTES = 36 };
@@ -102,7 +104,7 @@ bdb_open_in(DB *db, const struct table_file *file, DBTYPE type)
 	if (back < 0 || fchdir(file->dirfd) < 0)
 		code = errno;
 	else
-		code = db->open(db, NULL, file->name, NULL, type, DB_RDONLY, 0);
+		code = db->open(db, NULL, file->name, NULL, type, OPEN_FLAGS, 0);
 	if (back >= 0 && fchdir(back) < 0)
 		log_fatal("the working directory is lost: %s", strerrordesc_np(errno));
 	fd_close(&back);
@@ -122,7 +124,7 @@ bdb_open(
 		return -1;
 	if (is_whole)
 		code = file->dirfd == AT_FDCWD
-			   ? db->open(db, NULL, file->name, NULL, type, DB_RDONLY, 0)
+			   ? db->open(db, NULL, file->name, NULL, type, OPEN_FLAGS, 0)
 			   : bdb_open_in(db, file, type);
 	if (code == 0 && is_whole) {
 		*state = db;
@@ -268,6 +270,7 @@ const struct table_driver table_hash = {
 	.text =
 	    "Berkeley DB hash FILE.db, built from the text FILE by `estafeta map build`: large maps, the fastest lookup.",
 	.suffix = ".db",
+	.is_paged = true,
 	.open = hash_open,
 	.close = bdb_close,
 	.lookup = bdb_lookup,
@@ -278,6 +281,7 @@ const struct table_driver table_btree = {
 	.type = "btree",
 	.text = "Berkeley DB tree FILE.db, built in the same way: large maps.",
 	.suffix = ".db",
+	.is_paged = true,
 	.open = btree_open,
 	.close = bdb_close,
 	.lookup = bdb_lookup,

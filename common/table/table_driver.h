@@ -26,6 +26,7 @@ struct table_driver {
 	const char *text; /* one line for the reference */
 	const char
 	    *suffix; /* of the file behind the name, "" = none; NULL: the name is not a file */
+	bool is_paged; /* the file is read at lookups, not as a whole at open */
 	/* name is what follows "type:", file what is behind it.  0 or -1 *err. */
 	int (*open)(const char *name, const struct table_file *file, void **state, struct err *err);
 	void (*close)(void *state);

@@ -182,6 +182,11 @@ def test_a_table_that_is_damaged_under_a_running_suite(make_instance):
             s.mail("x@elsewhere.test")
             return s.rcpt(address)[0]
 
+    assert rcpt("info@example.test") == 250 and rcpt("nobody@example.test") == 550
+    db.write_bytes(b"garbage")  # in place: nobody is told that an address does not exist
+    assert rcpt("nobody@example.test") == 451
+    replace(whole)
+    wait_until(lambda: rcpt("nobody@example.test") == 550)
     assert rcpt("info@example.test") == 250
     replace(whole[:len(whole) // 2])
     # each question may be the one that has the file looked at

@@ -313,6 +313,46 @@ maps_that_are_missing_or_damaged_say_what_to_do(void **state)
 	free(db);
 }
 
+/* In place, by cp or an editor: what the open database no longer finds is not "unknown". */
+static void
+a_map_that_is_written_over_says_try_again(void **state)
+{
+	static const char *const types[] = { "hash", "btree", "texthash" };
+	char *db = path_of("map.db"), *source = path_of("map");
+	struct warnings w = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+		bool is_paged = strcmp(types[i], "texthash") != 0;
+		char *spec = spec_of(types[i], "map");
+		struct table *t;
+		struct buf value;
+		struct err e;
+
+		put_file("map", "a 1\nb 2\n");
+		if (is_paged)
+			build_ok(types[i], "map", &w);
+		t = open_ok(spec);
+		assert_int_equal(truncate(is_paged ? db : source, 1), 0);
+		assert_int_equal(table_refresh(t, &e), is_paged ? -1 : 0);
+		buf_init(&value, 100);
+		assert_int_equal(
+		    table_lookup(t, view_of("nobody"), &value, &e), is_paged ? -1 : 1);
+		if (is_paged) {
+			assert_int_equal(e.kind, ERR_TEMP);
+			build_ok(types[i], "map", &w);
+			assert_int_equal(table_refresh(t, &e), 0);
+			assert_string_equal(look(t, "b"), "2");
+			assert_int_equal(table_lookup(t, view_of("nobody"), &value, &e), 1);
+		}
+		buf_clear(&value);
+		table_close(t);
+		free(spec);
+	}
+	free(db);
+	free(source);
+}
+
 static void
 types_are_listed(void **state)
 {
@@ -504,6 +544,8 @@ main(void)
 		    a_prepared_list_needs_no_path, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(
 		    maps_that_are_missing_or_damaged_say_what_to_do, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(
+		    a_map_that_is_written_over_says_try_again, make_dir, remove_dir),
 		cmocka_unit_test(types_are_listed),
 		cmocka_unit_test(inline_and_static_tables),
 		cmocka_unit_test(the_first_hit_of_a_list_wins),
