@@ -8,6 +8,7 @@
 #include "common/ipc/msg/authd.h"
 #include "common/ipc/msg/master.h"
 #include "common/log/log.h"
+#include "common/user/user_home.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,9 +35,17 @@ find_mailbox_process(struct service_state *s, const char *account, uid_t uid)
 	return NULL;
 }
 
+/* A mailbox is nobody's whose processes are our own. */
 static bool
 uid_is_allowed(const struct master *m, uid_t uid, gid_t gid)
 {
+	const struct service_state *s;
+
+	LIST_FOREACH(s, &m->services, link)
+	{
+		if (s->uid == uid || s->gid == gid)
+			return false;
+	}
 	return uid != 0 && gid != 0 && (int64_t)uid >= conf_int(&m->conf, "virtual_minimum_uid") &&
 	    (int64_t)uid <= conf_int(&m->conf, "virtual_maximum_uid");
 }
@@ -278,64 +287,19 @@ handover_answer(struct handover *h, enum err_kind status, const char *text)
 	free(h);
 }
 
-/* Makes what is missing of the way to a home: parents belong to the mail owner, the home to its user. */
-static int
-make_home(struct master *m, int base, const char *path, uid_t uid, gid_t gid, struct err *err)
-{
-	struct view rest = view_of(path), part;
-	int dir = fcntl(base, F_DUPFD_CLOEXEC, 3), next;
-
-	while (dir >= 0 && view_token(&rest, "/", &part)) {
-		char name[256];
-		bool last = rest.len == 0;
-
-		if (part.len >= sizeof name) {
-			fd_close(&dir);
-			errno = ENAMETOOLONG;
-			break;
-		}
-		memcpy(name, part.p, part.len);
-		name[part.len] = '\0';
-		bool made = mkdirat(dir, name, last ? 0700 : 0755) == 0;
-
-		next = open_beneath(dir, name, O_RDONLY | O_DIRECTORY, 0);
-		if (next >= 0 && made && fchown(next, last ? uid : m->mail_uid, last ? gid : m->mail_gid) < 0)
-			fd_close(&next);
-		fd_close(&dir);
-		dir = next;
-	}
-	if (dir < 0)
-		err_sys(err, ERR_TEMP, "home %s", path);
-	return dir;
-}
-
 /* Descriptor of the account's home, beneath the base, no link on the way, owned by its user. */
 static int
 open_home(struct master *m, const char *home, uid_t uid, gid_t gid, struct err *err)
 {
-	const char *base = conf_str(&m->conf, "virtual_mailbox_base");
-	size_t len = strlen(base);
-	int base_fd, fd = -1;
-	struct stat st;
+	const struct user_home h = {
+		.base = conf_str(&m->conf, "virtual_mailbox_base"),
+		.base_uid = m->mail_uid,
+		.base_gid = m->mail_gid,
+		.uid = uid,
+		.gid = gid,
+	};
 
-	while (len > 1 && base[len - 1] == '/')
-		len--;
-	if (strncmp(home, base, len) != 0 || home[len] != '/' || home[len + 1] == '\0')
-		return err_set(err, ERR_PERM, "home %s is not beneath %s", home, base);
-	base_fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (base_fd < 0)
-		return err_sys(err, ERR_TEMP, "open %s", base);
-	fd = open_beneath(base_fd, home + len + 1, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		fd = make_home(m, base_fd, home + len + 1, uid, gid, err);
-	else if (fd < 0)
-		err_sys(err, ERR_TEMP, "open %s", home);
-	close(base_fd);
-	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != uid)) {
-		err_set(err, ERR_PERM, "home %s does not belong to uid %u", home, (unsigned)uid);
-		fd_close(&fd);
-	}
-	return fd;
+	return user_home_open(&h, home, err);
 }
 
 static struct process *

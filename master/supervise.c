@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -74,6 +75,22 @@ attach(struct process *p, const char *name, int fd)
 	return ipc_conn_send(p->conn, &o);
 }
 
+/* Whoever owns the directory of a certificate must not hold us up with a FIFO. */
+static int
+open_regular(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (fd < 0)
+		return err_sys(err, ERR_PERM, "open %s", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		fd_close(&fd);
+		return err_set(err, ERR_PERM, "%s is not a regular file", path);
+	}
+	return fd;
+}
+
 /* keyd gets each certificate file in use and its key as descriptors: master opens, never reads. */
 static int
 attach_key(struct process *p, const struct conf *conf, const char *cert_param, const char *key_param,
@@ -84,10 +101,8 @@ attach_key(struct process *p, const struct conf *conf, const char *cert_param, c
 	int cert_fd = -1, key_fd = -1, r = 0;
 
 	if (cert[0] != '\0') {
-		cert_fd = open(cert, O_RDONLY | O_CLOEXEC);
-		key_fd = open(key, O_RDONLY | O_CLOEXEC);
-		if (cert_fd < 0 || key_fd < 0)
-			r = err_sys(err, ERR_PERM, "open %s", cert_fd < 0 ? cert : key);
+		if ((cert_fd = open_regular(cert, err)) < 0 || (key_fd = open_regular(key, err)) < 0)
+			r = -1;
 		else if (attach(p, cert_name, cert_fd) < 0 || attach(p, key_name, key_fd) < 0)
 			r = err_set(err, ERR_TEMP, "keyd does not take its keys");
 	}

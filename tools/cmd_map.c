@@ -3,10 +3,14 @@
 
 #include "common/table/table.h"
 
+#include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 enum { VALUE_MAX = 1 << 20 };
 
@@ -30,11 +34,28 @@ exit_status(const struct err *e)
 	}
 }
 
+/* Root builds a map as the owner of its source, as postmap(1) does: what an owner of the directory may swap meanwhile
+ * reaches no further than the owner.  -1 errno */
+static int
+become_owner(const char *spec)
+{
+	const char *file = strchr(spec, ':');
+	struct stat st;
+
+	if (geteuid() != 0 || file == NULL || stat(file + 1, &st) < 0 || st.st_uid == 0)
+		return 0;
+	return setgroups(0, NULL) < 0 || setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0 ? -1 : 0;
+}
+
 static int
 map_build(const char *spec)
 {
 	struct err e;
 
+	if (become_owner(spec) < 0) {
+		tool_complain("cannot become the owner of %s: %s", spec, strerrordesc_np(errno));
+		return EX_OSERR;
+	}
 	if (table_build(spec, on_warn, NULL, &e) == 0)
 		return 0;
 	tool_complain("%s", e.text);

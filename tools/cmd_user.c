@@ -5,7 +5,7 @@
  * the authentication user, so that files keep their owner and nothing that a broken worker left
  * there is opened by root. */
 #include "tools/tool.h"
-#include "tools/user_home.h"
+#include "common/user/user_home.h"
 
 #include "common/base/fd.h"
 #include "common/base/mem.h"
@@ -426,6 +426,7 @@ make_home(struct user_job *j)
 	struct user_home home = { .base = conf_str(conf, "virtual_mailbox_base") };
 	char path[USER_HOME_MAX];
 	struct err e;
+	int fd = -1;
 
 	if (geteuid() != 0)
 		return 0;
@@ -438,10 +439,11 @@ make_home(struct user_job *j)
 	home.uid = j->record.uid == 0 ? pw->pw_uid : j->record.uid;
 	home.gid = j->record.gid == 0 ? pw->pw_gid : j->record.gid;
 	if (user_home_path(&j->record, home.base, j->address, path, &e) < 0 ||
-	    user_home_make(&home, path, &e) < 0) {
+	    (fd = user_home_open(&home, path, &e)) < 0) {
 		tool_complain("%s: account added, but: %s", j->address, e.text);
 		return EX_CANTCREAT;
 	}
+	fd_close(&fd);
 	return 0;
 }
 

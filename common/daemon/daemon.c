@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -23,7 +24,18 @@ enum {
 	ACCEPT_RETRY_MS = 500,
 	TEST_SECONDS =
 	    30, /* for the test of a configuration: a table may lie on a server that does not answer */
+	CONNS_OF_WORKER = 16, /* one is what a worker needs; in other hands it could take all our descriptors */
 };
+
+struct listener;
+
+/* A connection of a caller. */
+struct caller {
+	LIST_ENTRY(caller) link;
+	struct listener *listener;
+	pid_t pid;
+};
+LIST_HEAD(caller_list, caller);
 
 struct attachment {
 	char *name; /* owned */
@@ -42,6 +54,7 @@ struct listener {
 	void (*on_open)(void *arg, struct ipc_conn *c);
 	void (*on_client)(void *arg, int fd, const struct sockaddr_storage *peer);
 	void *arg;
+	struct caller_list callers; /* edge */
 	unsigned conns, max_conns;
 };
 
@@ -486,27 +499,58 @@ on_retry(void *arg)
 static void
 on_conn_free(void *arg)
 {
-	struct listener *l = arg;
+	struct caller *c = arg;
+	struct listener *l = c->listener;
 
+	LIST_REMOVE(c, link);
+	free(c);
 	l->conns--;
 	listener_update(l);
+}
+
+static bool
+has_enough(const struct listener *l, pid_t pid)
+{
+	const struct caller *c;
+	unsigned n = 0;
+
+	LIST_FOREACH(c, &l->callers, link)
+	{
+		n += c->pid == pid;
+	}
+	return l->caller != ROLE_TOOL && n >= CONNS_OF_WORKER;
+}
+
+static void
+refuse(const struct listener *l, struct ipc_conn *c, const char *why, unsigned who)
+{
+	log_warn("edge from %s: connection refused: %s %u", role_row(l->caller)->name, why, who);
+	ipc_conn_close(c);
 }
 
 static void
 open_edge(struct listener *l, int fd)
 {
 	struct ipc_conn *c = ipc_conn_new(l->d->loop, fd, &l->ops, l->arg);
+	struct caller *caller;
+	pid_t pid;
 	uid_t uid;
 
-	ipc_conn_peer(c, NULL, &uid, NULL);
+	ipc_conn_peer(c, &pid, &uid, NULL);
 	if (l->caller != ROLE_TOOL && uid != l->uid) {
-		log_warn("edge from %s: connection by uid %u refused", role_row(l->caller)->name,
-		    (unsigned)uid);
-		ipc_conn_close(c);
+		refuse(l, c, "uid", (unsigned)uid);
 		return;
 	}
+	if (has_enough(l, pid)) {
+		refuse(l, c, "too many of pid", (unsigned)pid);
+		return;
+	}
+	caller = x_calloc(1, sizeof *caller);
+	caller->listener = l;
+	caller->pid = pid;
+	LIST_INSERT_HEAD(&l->callers, caller, link);
 	l->conns++;
-	ipc_conn_on_free(c, on_conn_free, l);
+	ipc_conn_on_free(c, on_conn_free, caller);
 	l->on_open(l->arg, c);
 }
 

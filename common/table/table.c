@@ -434,7 +434,7 @@ table_build(const char *spec, void (*warn)(void *arg, const char *text), void *a
 	const struct table_driver *driver = driver_find(spec, &name, err);
 	struct table_file source = { AT_FDCWD, name, name };
 	struct buf text;
-	struct stat st;
+	mode_t mode;
 	int r = -1;
 
 	if (driver == NULL)
@@ -442,12 +442,9 @@ table_build(const char *spec, void (*warn)(void *arg, const char *text), void *a
 	if (driver->build == NULL)
 		return err_set(err, ERR_SYNTAX, "tables of type %s are not built", driver->type);
 	buf_init(&text, TABLE_TEXT_MAX);
-	if (stat(name, &st) < 0)
-		err_sys(err, errno == ENOENT ? ERR_GONE : ERR_TEMP, "open %s", name);
-	else if (table_read_file(&source, &text, err) == 0)
+	if (table_read_file(&source, &text, &mode, err) == 0)
 		/* readable by those who may read the source, as with postmap(1) */
-		r = build_from_text(
-		    driver, name, buf_view(&text), st.st_mode & 0666, warn, arg, err);
+		r = build_from_text(driver, name, buf_view(&text), mode & 0666, warn, arg, err);
 	buf_clear(&text);
 	return r;
 }

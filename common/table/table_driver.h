@@ -8,6 +8,8 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
+#include <sys/types.h>
+
 enum {
 	TABLE_KEY_MAX = 4096,       /* longer keys are in no table */
 	TABLE_VALUE_MAX = 1 << 20,  /* alias lists are long, but not endless */
@@ -39,8 +41,8 @@ struct table_driver {
 extern const struct table_driver table_hash, table_btree, table_texthash, table_inline,
     table_static;
 
-/* Whole regular file into *out.  0 or -1: ERR_GONE when it does not exist. */
-int table_read_file(const struct table_file *file, struct buf *out, struct err *err);
+/* Whole regular file into *out; *mode (may be NULL) gets its permission bits.  0 or -1: ERR_GONE when it does not exist. */
+int table_read_file(const struct table_file *file, struct buf *out, mode_t *mode, struct err *err);
 /* The next "key value" of text that is well-formed; odd lines go to warn (may be NULL) as
  * "source, line N: ...".  0, or 1 at the end. */
 int table_text_record(struct view *rest, int *line, const char *source, struct buf *key,

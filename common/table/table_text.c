@@ -140,7 +140,7 @@ table_text_record(struct view *rest, int *line, const char *source, struct buf *
 }
 
 int
-table_read_file(const struct table_file *file, struct buf *out, struct err *err)
+table_read_file(const struct table_file *file, struct buf *out, mode_t *mode, struct err *err)
 {
 	const char *path = file->path;
 	int fd = openat(file->dirfd, file->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = -1;
@@ -166,6 +166,8 @@ table_read_file(const struct table_file *file, struct buf *out, struct err *err)
 		if (r == 0)
 			out->len += (size_t)st.st_size;
 	}
+	if (r == 0 && mode != NULL)
+		*mode = st.st_mode & 0777;
 	fd_close(&fd);
 	return r;
 }

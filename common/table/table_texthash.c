@@ -64,7 +64,7 @@ texthash_open(const char *name, const struct table_file *file, void **state, str
 	(void)name;
 	map_init(&t->map);
 	buf_init(&text, TABLE_TEXT_MAX);
-	r = table_read_file(file, &text, err);
+	r = table_read_file(file, &text, NULL, err);
 	if (r == 0)
 		r = texthash_load(t, file->path, buf_view(&text), err);
 	buf_clear(&text);

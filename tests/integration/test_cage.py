@@ -5,6 +5,7 @@ import pathlib
 import poplib
 import pwd
 import re
+import signal
 import smtplib
 import subprocess
 
@@ -170,3 +171,44 @@ def test_a_taken_over_worker_is_stopped(make_instance, program):
             continue
         value = re.search(r"\$1 = (-?\d+)", out)
         assert value and int(value.group(1)) == -1, (program, what, out)
+
+
+def test_a_worker_cannot_take_all_connections_of_a_server(busy):
+    """Whoever connects as smtpd gets a few connections of qmgr; its descriptors are for the others too."""
+    script = """
+import os, socket, sys
+os.chdir(sys.argv[1]); os.setgroups([]); os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[2]))
+held = []
+for i in range(40):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("qmgr")
+    held.append(s)
+closed = 0
+for s in held[16:]:
+    s.settimeout(20)
+    closed += s.recv(10) == b""
+for s in held[:16]:
+    s.setblocking(False)
+    try:
+        assert s.recv(10) != b""
+    except BlockingIOError:
+        pass
+print(closed)
+"""
+    user = pwd.getpwnam("es-smtpd")
+    out = subprocess.run(["/usr/bin/python3", "-c", script, busy.dir / "data/edges/smtpd", str(user.pw_uid),
+                          str(user.pw_gid)], capture_output=True, text=True, timeout=60)
+    assert out.stdout.strip() == "24", out.stderr
+
+
+def test_a_fifo_as_certificate_does_not_hold_up_master(make_instance):
+    mail = make_instance()
+    mail.start()
+    (mail.conf / "cert.pem").rename(mail.conf / "cert.saved")
+    os.mkfifo(mail.conf / "cert.pem")
+    [(_, keyd)] = mail.processes("keyd")
+    os.kill(keyd, signal.SIGKILL)
+    mail.wait_log("is not a regular file")
+    assert mail.estafeta("status").returncode == 0
+    (mail.conf / "cert.saved").rename(mail.conf / "cert.pem")
+    wait_until(lambda: mail.processes("keyd"))

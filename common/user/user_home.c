@@ -1,9 +1,10 @@
-#include "tools/user_home.h"
+#include "common/user/user_home.h"
 
 #include "common/base/fd.h"
 #include "common/base/view.h"
 #include "common/user/user_record.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,20 +39,40 @@ open_base(const struct user_home *h, struct err *err)
 	return fd;
 }
 
+/* The owner of the directory above may have swapped what was just made for another: only what cannot be anything but a
+ * new directory of ours is given away. */
+static bool
+is_just_made(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	struct stat st;
+	size_t entries = 0;
+
+	if (d == NULL) {
+		fd_close(&copy);
+		return false;
+	}
+	while (entries < 3 && readdir(d) != NULL)
+		entries++; /* . and .. */
+	closedir(d);
+	return entries < 3 && fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+	       (st.st_mode & 07777) == 0700;
+}
+
 /* One step down: closes parent, returns the child. */
 static int
 step_down(const struct user_home *h, int parent, const char *name, bool is_last, struct err *err)
 {
-	bool is_new = mkdirat(parent, name, 0700) == 0;
+	int fd = open_beneath(parent, name, OPEN_DIR, 0), r = 0;
+	bool is_new = fd < 0 && errno == ENOENT && mkdirat(parent, name, 0700) == 0;
 	struct stat st;
-	int fd = -1, r = 0;
 
-	if (!is_new && errno != EEXIST)
-		r = err_sys(err, ERR_TEMP, "mkdir %s", name);
-	else if ((fd = open_beneath(parent, name, OPEN_DIR, 0)) < 0)
-		r = err_sys(err, ERR_PERM, "open %s", name);
-	else if (is_new && (fstat(fd, &st) < 0 || st.st_uid != geteuid()))
-		/* swapped by the owner of the directory above, in the moment between */
+	if (fd < 0 && (is_new || errno == EEXIST))
+		fd = open_beneath(parent, name, OPEN_DIR, 0);
+	if (fd < 0)
+		r = err_sys(err, ERR_PERM, "%s", name);
+	else if (is_new && !is_just_made(fd))
 		r = err_set(err, ERR_PERM, "%s was replaced while it was made", name);
 	else if (is_new)
 		r = give(fd, is_last ? h->uid : h->base_uid, is_last ? h->gid : h->base_gid,
@@ -67,7 +88,7 @@ step_down(const struct user_home *h, int parent, const char *name, bool is_last,
 }
 
 int
-user_home_make(const struct user_home *h, const char *path, struct err *err)
+user_home_open(const struct user_home *h, const char *path, struct err *err)
 {
 	const char *below = user_home_beneath(path, h->base);
 	struct view rest, part;
@@ -89,8 +110,5 @@ user_home_make(const struct user_home *h, const char *path, struct err *err)
 		snprintf(name, sizeof name, "%.*s", VIEW_ARG(part));
 		fd = step_down(h, fd, name, !view_token(&ahead, "/", &next), err);
 	}
-	if (fd < 0)
-		return err_prefix(err, "home %s", path);
-	close(fd);
-	return 0;
+	return fd < 0 ? err_prefix(err, "home %s", path) : fd;
 }
