@@ -42,12 +42,15 @@ owner    = $(firstword $(subst /, ,$(patsubst tests/unit/%,%,$(patsubst tests/fu
 Q         := $(if $(V),,@)
 say       = @$(if $(V),:,printf '  %-3s %s\n' $(1) $(2))
 
-all: $(PROGS)
+all: $(PROGS) $(B)/mailq $(B)/newaliases
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) -iquote . $(CFLAGS) -MMD -MP -c $< -o $@
+
+# names of one program: they run from the source tree too
+$(B)/mailq $(B)/newaliases: $(B)/sendmail ; $(Q)ln -sf sendmail $@
 
 define library # a folder without its main files; the directories too, so that a deleted source drops out
 $(B)/lib$(1).a: $(addsuffix .o,$(call built,$(filter-out %_main.c,$(shell find $(1) -name '*.c')))) $(shell find $(1) -type d)

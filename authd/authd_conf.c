@@ -5,6 +5,27 @@
 #include <limits.h>
 #include <pwd.h>
 
+/* What crypt(5) would refuse, or silently take for its own bound. */
+static int
+check_cost(enum password_scheme scheme, int64_t cost, struct err *err)
+{
+	static const struct {
+		const char *name;
+		int64_t least, most;
+	} rows[] = {
+		[PASSWORD_YESCRYPT] = { "yescrypt", 1, 11 },
+		[PASSWORD_BCRYPT] = { "bcrypt", 4, 31 },
+		[PASSWORD_SHA512_CRYPT] = { "sha512-crypt", 1000, 999999999 },
+	};
+
+	if (cost == 0 || (cost >= rows[scheme].least && cost <= rows[scheme].most))
+		return 0;
+	return err_set(err, ERR_LIMIT,
+	    "password_cost: %lld is not between %lld and %lld, as %s counts it (crypt(5))",
+	    (long long)cost, (long long)rows[scheme].least, (long long)rows[scheme].most,
+	    rows[scheme].name);
+}
+
 int
 authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err)
 {
@@ -14,10 +35,12 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 	int scheme = password_scheme_by_name(conf_str(from, "password_scheme"));
 
 	if (pw == NULL)
-		return err_set(err, ERR_PERM, "mail_owner: no such user: %s", owner);
+		return err_set(
+		    err, ERR_PERM, "mail_owner: system user \"%s\" does not exist", owner);
 	if (pw->pw_uid == 0)
 		return err_set(err, ERR_PERM, "mail_owner: mail is never root's: %s", owner);
-	if (user_db_paths(conf_str(from, "user_database"), file, env, sizeof file, err) < 0)
+	if (user_db_paths(conf_str(from, "user_database"), file, env, sizeof file, err) < 0 ||
+	    check_cost((enum password_scheme)scheme, conf_int(from, "password_cost"), err) < 0)
 		return -1;
 	*out = (struct authd_conf){
 		.user_database = conf_str(from, "user_database"),

@@ -10,6 +10,7 @@
  * the nursery: es-auth needs no search permission on what lies above them. */
 #include "authd/authd.h"
 #include "authd/db_worker.h"
+#include "authd/sasl_exchange.h"
 
 #include "common/base/mem.h"
 #include "common/daemon/daemon.h"
@@ -18,9 +19,12 @@
 
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
 
-enum { DRAIN_MS = 3000, MAX_FILES = 20000 };
+enum { DRAIN_MS = 3000, MAX_FILES = 20000, HASH_SECONDS = 10, TABLES_SECONDS = 30 };
 
 static struct {
 	struct daemon *daemon;
@@ -127,6 +131,29 @@ serve(struct daemon *d, struct authd *a)
 		    edges[i].max_conns);
 }
 
+static void
+on_slow_hash(int signo)
+{
+	static const char text[] =
+	    "authd: fatal: password_cost: one hash takes more than 10 seconds\n";
+
+	(void)signo;
+	_exit(write(STDERR_FILENO, text, sizeof text - 1) > 0 ? EX_CONFIG : EX_IOERR);
+}
+
+/* What the start leaves to the workers: libsasl2 and its mechanisms, a first hash, the lookup tables. */
+static int
+test_workers(const struct authd_conf *conf, const struct sandbox_plan *who, struct err *err)
+{
+	signal(SIGALRM, on_slow_hash);
+	alarm(HASH_SECONDS);
+	if (sasl_library_open(conf, err) < 0)
+		return -1;
+	signal(SIGALRM, SIG_DFL);
+	alarm(TABLES_SECONDS);
+	return db_worker_test(conf, who->uid, who->gid, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -139,7 +166,7 @@ main(int argc, char **argv)
 
 	daemon_helper_plan(d, &sasl);
 	if (authd_conf_read(daemon_conf(d), &conf, &e) < 0 ||
-	    (daemon_is_test(d) && db_worker_test(&conf, sasl.uid, sasl.gid, &e) < 0))
+	    (daemon_is_test(d) && test_workers(&conf, &sasl, &e) < 0))
 		log_fatal("%s", e.text);
 	daemon_configured(d);
 	if (plan_db(d, &conf, &db, &e) < 0 ||

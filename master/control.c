@@ -5,8 +5,6 @@
 #include "common/ipc/msg/master.h"
 #include "common/log/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -150,28 +148,14 @@ static void
 on_rotate(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct master *m = arg;
-	struct service_state *log = service_by_role(m, ROLE_LOG);
-	int fd = open(conf_str(&m->conf, "log_file"),
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-	struct process *p;
-	struct ipc_out o;
+	struct err err;
+	int fd = open_log_file(&m->conf, &err);
 
 	if (fd < 0) {
-		answer(c, in->id, EX_CANTCREAT, view_of(strerrordesc_np(errno)));
+		answer(c, in->id, EX_CANTCREAT, view_of(err.text));
 		return;
 	}
-	fd_close(&m->log_file);
-	m->log_file = fd;
-	if (log != NULL)
-		LIST_FOREACH(p, &log->processes, link)
-		{
-			if (p->conn == NULL)
-				continue;
-			ipc_out_init(&o, MASTER_LOG_FILE);
-			ipc_put_fd(&o, fd);
-			if (ipc_conn_send(p->conn, &o) < 0)
-				log_warn("the log process does not take its new file");
-		}
+	master_set_log_file(m, fd);
 	answer(c, in->id, EX_OK, view_make("", 0));
 }
 

@@ -61,6 +61,8 @@ on_ready(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	(void)c;
 	(void)in;
 	p->is_ready = true;
+	if (p->generation == s->master->generation)
+		service_drop_previous(s);
 	/* reload: when the new ones serve, the old ones finish what they have */
 	if (s->maxproc > 0 && service_is_up(s))
 		for (old = LIST_FIRST(&s->processes); old != NULL; old = next) {

@@ -52,6 +52,8 @@ struct service_state {
 	enum role role;
 	unsigned maxproc; /* processes kept running; 0 for those started on demand */
 	struct conf conf; /* effective */
+	struct conf *
+	    previous; /* owned: of an exclusive role, until a process serves with conf; NULL: none */
 	struct bound_listener *listeners; /* owned array */
 	size_t nlisteners;
 	struct process_list processes;
@@ -68,6 +70,7 @@ struct master {
 	const char *config_directory; /* borrowed from argv */
 	char *libexec;                /* owned: directory of the programs */
 	struct conf conf;
+	bool is_checked; /* conf may be read */
 	struct service_list services;
 	unsigned generation;
 	struct ipc_edge *authd;
@@ -97,6 +100,8 @@ void service_keep_running(struct service_state *s); /* starts what is missing, w
 void master_reap(struct master *m);
 void master_log_source(struct master *m, struct process *p); /* tells the log process of this one's socket */
 void master_own_log_source(struct master *m);                /* and of our own */
+void master_set_log_file(
+    struct master *m, int fd); /* takes fd; the log process writes there from now on */
 struct service_state *service_by_role(struct master *m, enum role r);
 bool master_has_workers(struct master *m); /* any process but the log's */
 bool service_is_up(const struct service_state *s); /* all that it keeps running serve with the present configuration */
@@ -118,7 +123,11 @@ void setup_renew_edges(struct service_state *s);
 
 /* services.c: configuration to services; reload */
 int services_load(struct master *m, struct err *err);
+int services_check_conf(
+    struct conf *c, struct err *err); /* logs every fault, *err gets the first */
+int open_log_file(const struct conf *conf, struct err *err);
 void service_free(struct service_state *s);
+void service_drop_previous(struct service_state *s);
 
 /* handover.c: messages of the workers */
 extern const struct ipc_conn_ops process_ops;

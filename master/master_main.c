@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { STOP_GRACE_MS = 5000, STOP_KILL_MS = 500, LOG_END_MS = 1000 };
@@ -41,10 +42,26 @@ master_report(struct master *m, const char *text)
 	fd_close(&m->report_fd);
 }
 
+/* A last line in the log's own form: there is no log process, and standard error is the log file. */
+static void
+log_without_process(const struct master *m, const char *text)
+{
+	const char *host = m->is_checked ? conf_str(&m->conf, "myhostname") : "localhost",
+		   *name = m->is_checked ? conf_str(&m->conf, "syslog_name") : "postfix";
+	time_t now = time(NULL);
+	char stamp[32];
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+	strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", &tm);
+	fprintf(stderr, "%s %.*s %s/%s[%d]: fatal: %s\n", stamp, (int)strcspn(host, "."), host,
+	    name, role_row(ROLE_MASTER)->log_tag, (int)getpid(), text);
+}
+
 _Noreturn static void
 give_up(struct master *m, const struct err *err)
 {
-	fprintf(stderr, "master: %s\n", err->text);
+	log_without_process(m, err->text);
 	master_report(m, err->text);
 	exit(EX_CONFIG);
 }
@@ -231,11 +248,12 @@ prepare(struct master *m, struct err *err)
 	conf_init(&m->conf);
 	r = conf_load(&m->conf, path, err);
 	free(path);
-	if (r < 0)
+	if (r < 0 || services_check_conf(&m->conf, err) < 0)
 		return -1;
+	m->is_checked = true;
 	data = conf_str(&m->conf, "data_directory");
 	if (fd_make_directory(data, 0755, 0, 0, false, err) < 0)
-		return -1;
+		return conf_err_prefix(err, &m->conf, "data_directory");
 	/* the edge to authd has a short name from here */
 	if (take_pid_file(m, &m->conf, err) < 0 || setup_directories(m, err) < 0 ||
 	    setup_control(m, err) < 0)
@@ -246,7 +264,7 @@ prepare(struct master *m, struct err *err)
 	return 0;
 }
 
-/* Our own lines go through the log process as everybody's do. */
+/* Our own lines go through the log process as everybody's do; until it runs they wait in the socket. */
 static void
 open_own_log(struct master *m)
 {
@@ -258,7 +276,6 @@ open_own_log(struct master *m)
 	}
 	m->own_log = pair[0];
 	log_open(m->loop, pair[1], role_row(ROLE_MASTER)->log_tag);
-	master_own_log_source(m);
 }
 
 int
@@ -272,12 +289,11 @@ main(int argc, char **argv)
 	m.loop = loop_new();
 	m.libexec = own_directory();
 	loop_timer_init(&m.stop_deadline, m.loop, on_stop_deadline, &m);
-	log_open(NULL, -1, "master");
+	open_own_log(&m);
 	raise_file_limit();
 	watch_signals(&m);
 	if (prepare(&m, &err) < 0 || services_load(&m, &err) < 0)
 		give_up(&m, &err);
-	open_own_log(&m);
 	control_start(&m);
 	log_info("daemon started -- version 1, configuration %s", m.config_directory);
 	loop_run(m.loop);

@@ -25,8 +25,8 @@ on_fault(void *arg, const char *text)
 	log_error("%s", text);
 }
 
-static int
-check_conf(struct conf *c, struct err *err)
+int
+services_check_conf(struct conf *c, struct err *err)
 {
 	struct fault first = { 0 };
 
@@ -56,12 +56,21 @@ is_on_demand(enum role r)
 }
 
 void
+service_drop_previous(struct service_state *s)
+{
+	if (s->previous != NULL)
+		conf_clear(s->previous);
+	x_free(&s->previous);
+}
+
+void
 service_free(struct service_state *s)
 {
 	for (size_t i = 0; i < s->nlisteners; i++)
 		listener_clear(&s->listeners[i]);
 	loop_timer_stop(&s->restart);
 	conf_clear(&s->conf);
+	service_drop_previous(s);
 	free(s->listeners);
 	free(s->name);
 	free(s);
@@ -100,11 +109,13 @@ build_service(struct master *m, const struct service *row, const struct conf *co
 	LIST_INIT(&s->processes);
 	loop_timer_init(&s->restart, m->loop, on_restart, s);
 	LIST_INSERT_HEAD(list, s, link);
-	if (service_conf(row, conf, &s->conf, err) < 0 || check_conf(&s->conf, err) < 0)
-		return err_prefix(err, "master.cf:%d", row->line);
+	if (service_conf(row, conf, &s->conf, err) < 0 || services_check_conf(&s->conf, err) < 0)
+		return err_prefix(err, "%s:%d", row->file, row->line);
 	if (role->user != NULL && setup_user(role->user, &s->uid, &s->gid, err) < 0)
 		return -1;
-	return setup_listeners(s, row, find_service(&m->services, row), err);
+	if (setup_listeners(s, row, find_service(&m->services, row), err) < 0)
+		return err_prefix(err, "%s:%d", row->file, row->line);
+	return 0;
 }
 
 static void
@@ -133,14 +144,16 @@ build_all(struct master *m, struct conf *conf, struct service_list *list, struct
 	return r;
 }
 
-static int
-open_log(struct conf *conf, struct err *err)
+int
+open_log_file(const struct conf *conf, struct err *err)
 {
 	const char *path = conf_str(conf, "log_file");
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640);
 
-	if (fd < 0)
+	if (fd < 0) {
 		err_sys(err, ERR_PERM, "open %s", path);
+		conf_err_prefix(err, conf, "log_file");
+	}
 	return fd;
 }
 
@@ -154,6 +167,20 @@ adopt_processes(struct service_state *s, struct service_state *old)
 		LIST_REMOVE(p, link);
 		p->service = s;
 		LIST_INSERT_HEAD(&s->processes, p, link);
+	}
+}
+
+/* What an exclusive role goes back to when its new process does not come to serve: there is no old one then. */
+static void
+keep_previous(struct service_state *s, struct service_state *old)
+{
+	if (!role_row(s->role)->is_exclusive || s->role == ROLE_LOG)
+		return;
+	s->previous = old->previous;
+	old->previous = NULL;
+	if (s->previous == NULL) {
+		s->previous = x_calloc(1, sizeof *s->previous);
+		conf_copy(s->previous, &old->conf);
 	}
 }
 
@@ -191,8 +218,10 @@ swap_services(struct master *m, struct service_list *fresh)
 	while ((old = LIST_FIRST(&m->services)) != NULL) {
 		LIST_REMOVE(old, link);
 		s = same_service(fresh, old);
-		if (s != NULL)
+		if (s != NULL) {
 			adopt_processes(s, old);
+			keep_previous(s, old);
+		}
 		/* who got its certificate from one keyd can have signatures of that one only */
 		if (s != NULL && s->role == ROLE_KEYD)
 			setup_renew_edges(s);
@@ -257,7 +286,7 @@ services_load(struct master *m, struct err *err)
 	conf_init(&conf);
 	r = conf_load(&conf, path, err);
 	if (r == 0)
-		r = check_conf(&conf, err);
+		r = services_check_conf(&conf, err);
 	if (r == 0)
 		r = check_same_place(m, &conf, err);
 	free(path);
@@ -266,7 +295,7 @@ services_load(struct master *m, struct err *err)
 
 		m->conf = conf;
 		r = setup_directories(m, err);
-		if (r == 0 && (log_file = open_log(&conf, err)) < 0)
+		if (r == 0 && (log_file = open_log_file(&conf, err)) < 0)
 			r = -1;
 		if (r == 0)
 			r = build_all(m, &m->conf, &fresh, err);
@@ -281,10 +310,9 @@ services_load(struct master *m, struct err *err)
 	}
 	conf_clear(&m->conf);
 	m->conf = conf;
-	fd_close(&m->log_file);
-	m->log_file = log_file;
 	m->generation++;
 	swap_services(m, &fresh);
+	master_set_log_file(m, log_file);
 	start_services(m);
 	return 0;
 }

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,16 +76,12 @@ make_auth(const char *data, struct err *err)
 	return make_below(data, "auth/edges", 0755, 0, 0, err);
 }
 
-int
-setup_directories(struct master *m, struct err *err)
+static int
+make_data(const char *data, struct err *err)
 {
-	const char *data = conf_str(&m->conf, "data_directory");
-
-	if (setup_user(conf_str(&m->conf, "mail_owner"), &m->mail_uid, &m->mail_gid, err) < 0 ||
-	    fd_make_directory(data, 0755, 0, 0, true, err) < 0 ||
+	if (fd_make_directory(data, 0755, 0, 0, true, err) < 0 ||
 	    make_below(data, "edges", 0755, 0, 0, err) < 0 ||
-	    make_below(data, "control", 0755, 0, 0, err) < 0 || make_auth(data, err) < 0 ||
-	    make_queue(m, err) < 0)
+	    make_below(data, "control", 0755, 0, 0, err) < 0 || make_auth(data, err) < 0)
 		return -1;
 	for (int r = 0; r < ROLE_COUNT; r++) {
 		char *sub = x_asprintf("edges/%s", role_row((enum role)r)->name);
@@ -96,8 +91,22 @@ setup_directories(struct master *m, struct err *err)
 		if (made < 0)
 			return -1;
 	}
-	return fd_make_directory(conf_str(&m->conf, "virtual_mailbox_base"), 0755, m->mail_uid, m->mail_gid,
-	    false, err);
+	return 0;
+}
+
+int
+setup_directories(struct master *m, struct err *err)
+{
+	if (setup_user(conf_str(&m->conf, "mail_owner"), &m->mail_uid, &m->mail_gid, err) < 0)
+		return conf_err_prefix(err, &m->conf, "mail_owner");
+	if (make_data(conf_str(&m->conf, "data_directory"), err) < 0)
+		return conf_err_prefix(err, &m->conf, "data_directory");
+	if (make_queue(m, err) < 0)
+		return conf_err_prefix(err, &m->conf, "queue_directory");
+	if (fd_make_directory(conf_str(&m->conf, "virtual_mailbox_base"), 0755, m->mail_uid,
+		m->mail_gid, false, err) < 0)
+		return conf_err_prefix(err, &m->conf, "virtual_mailbox_base");
+	return 0;
 }
 
 /* --- edges -------------------------------------------------------------------------------------------- */
@@ -206,7 +215,7 @@ bind_inet(const struct addrinfo *ai, const char *what, struct err *err)
 	    (ai->ai_family == AF_INET6 &&
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) ||
 	    bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
-		err_sys(err, ERR_PERM, "bind %s", what);
+		err_sys(err, ERR_PERM, "%s", what);
 		fd_close(&fd);
 	}
 	return fd;
@@ -230,62 +239,24 @@ take_over(struct service_state *old, const char *name)
 	return -1;
 }
 
-static bool
-family_is_wanted(const struct conf *c, int family)
-{
-	const char *protocols = conf_str(c, "inet_protocols");
-
-	return strcmp(protocols, "all") == 0 ||
-	    strstr(protocols, family == AF_INET6 ? "ipv6" : "ipv4") != NULL;
-}
+struct inet_request {
+	struct service_state *s, *old;
+};
 
 static int
-listen_on(struct service_state *s, const char *host, const char *port, struct service_state *old,
-    struct err *err)
+listen_on(void *arg, const struct addrinfo *ai, struct err *err)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
-	int r = getaddrinfo(host, port, &hints, &list);
+	struct inet_request *r = arg;
+	struct sockaddr_storage ss = { 0 };
+	char text[ADDR_TEXT];
+	struct bound_listener *l = add_listener(r->s);
 
-	if (r != 0)
-		return err_set(err, ERR_SYNTAX, "listener %s:%s: %s", host ? host : "*", port,
-		    gai_strerror(r));
-	r = 0;
-	for (const struct addrinfo *ai = list; ai != NULL && r == 0; ai = ai->ai_next) {
-		struct sockaddr_storage ss = { 0 };
-		char text[ADDR_TEXT];
-		struct bound_listener *l;
-
-		if (!family_is_wanted(&s->conf, ai->ai_family))
-			continue;
-		memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
-		l = add_listener(s);
-		l->name = x_asprintf("%s %u", addr_text(&ss, text), addr_port(&ss));
-		l->fd = take_over(old, l->name);
-		if (l->fd < 0 && (l->fd = bind_inet(ai, l->name, err)) < 0)
-			r = -1;
-	}
-	freeaddrinfo(list);
-	return r;
-}
-
-static int
-listen_inet(struct service_state *s, const struct service *row, struct service_state *old, struct err *err)
-{
-	struct view rest = view_of(conf_str(&s->conf, "inet_interfaces")), item;
-
-	if (row->host[0] != '\0')
-		return listen_on(s, row->host, row->port, old, err);
-	while (conf_next(&rest, &item)) {
-		char *host = x_strndup(item.p, item.len);
-		bool any = strcmp(host, "all") == 0;
-		const char *name = strcmp(host, "loopback-only") == 0 ? "localhost" : host;
-		int r = listen_on(s, any ? NULL : name, row->port, old, err);
-
-		free(host);
-		if (r < 0)
-			return -1;
-	}
-	return 0;
+	memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
+	l->name = x_asprintf("%s:%u", addr_text(&ss, text), addr_port(&ss));
+	l->fd = take_over(r->old, l->name);
+	if (l->fd < 0)
+		l->fd = bind_inet(ai, l->name, err);
+	return l->fd < 0 ? -1 : 0;
 }
 
 static int
@@ -318,7 +289,10 @@ int
 setup_listeners(struct service_state *s, const struct service *row, struct service_state *old,
     struct err *err)
 {
-	return row->is_inet ? listen_inet(s, row, old, err) : listen_edges(s, old, err);
+	struct inet_request r = { s, old };
+
+	return row->is_inet ? service_each_address(row, &s->conf, listen_on, &r, err)
+			    : listen_edges(s, old, err);
 }
 
 void

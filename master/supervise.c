@@ -230,6 +230,27 @@ master_own_log_source(struct master *m)
 	send_log_source(m, conf_str(&m->conf, "syslog_name"), getpid(), false, m->own_log);
 }
 
+void
+master_set_log_file(struct master *m, int fd)
+{
+	struct service_state *log = service_by_role(m, ROLE_LOG);
+	struct process *p;
+	struct ipc_out o;
+
+	fd_close(&m->log_file);
+	m->log_file = fd;
+	if (log == NULL)
+		return;
+	LIST_FOREACH (p, &log->processes, link) {
+		if (p->conn == NULL)
+			continue;
+		ipc_out_init(&o, MASTER_LOG_FILE);
+		ipc_put_fd(&o, fd);
+		if (ipc_conn_send(p->conn, &o) < 0)
+			log_warn("the log process does not take its new file");
+	}
+}
+
 /* --- fork and exec ------------------------------------------------------------------------------------- */
 
 _Noreturn static void
@@ -475,11 +496,23 @@ has_ready_process(const struct service_state *s)
 	return false;
 }
 
+static bool
+take_back_previous(struct service_state *s)
+{
+	if (s->previous == NULL)
+		return false;
+	conf_clear(&s->conf);
+	s->conf = *s->previous;
+	x_free(&s->previous);
+	return true;
+}
+
 static void
 report_failure(struct process *p, int status)
 {
 	struct master *m = p->service->master;
-	char how[64], text[600];
+	const char *outcome = "";
+	char how[64], text[800];
 
 	describe_end(status, how, sizeof how);
 	snprintf(text, sizeof text, "process %s/%s pid %d %s%s%s", m->libexec, role_row(p->service->role)->name,
@@ -489,7 +522,14 @@ report_failure(struct process *p, int status)
 	if (p->is_ready || p->generation != m->generation || p->service->maxproc == 0)
 		return;
 	if (has_ready_process(p->service))
-		log_warn("%s: the workers of before the reload go on", p->service->name);
+		outcome = "the workers of before the reload go on";
+	else if (take_back_previous(p->service))
+		outcome = "started again with the configuration of before the reload";
+	if (outcome[0] != '\0') {
+		log_warn("%s: %s", p->service->name, outcome);
+		snprintf(text + strlen(text), sizeof text - strlen(text), "; %s: %s",
+		    p->service->name, outcome);
+	}
 	master_report(m, text);
 	control_reload_ended(m, EX_UNAVAILABLE, text);
 }

@@ -228,9 +228,9 @@ main(int argc, char **argv)
 		.max_files = 20000,
 	};
 
+	read_control_conf(&g);
 	daemon_configured(g.d);
 	g.nrelays = (unsigned)conf_int(daemon_conf(g.d), "relay_connections");
-	read_control_conf(&g);
 	g.authd = daemon_edge(g.d, ROLE_AUTHD, NULL, NULL);
 	loop_timer_init(&g.drain_timer, daemon_loop(g.d), on_drain_poll, &g);
 	daemon_serve(g.d, ROLE_SMTPD, &intake_ops, on_smtpd, &g, 0);

@@ -1,5 +1,6 @@
 #include "smtpd/config.h"
 #include "common/base/mem.h"
+#include "common/log/log.h"
 #include "smtpd/restrict_table.h"
 
 #include <stdlib.h>
@@ -20,14 +21,22 @@ static int
 read_networks(struct net_list *l, const struct conf *conf, const char *name, struct err *err)
 {
 	struct view rest = view_of(conf_str(conf, name)), item;
+	struct err one;
+	int r = 0;
 
 	while (conf_next(&rest, &item)) {
 		l->items = x_realloc(l->items, l->count + 1, sizeof *l->items);
-		if (net_prefix_parse(item, &l->items[l->count], err) < 0)
-			return err_prefix(err, "%s", name);
-		l->count++;
+		if (net_prefix_parse(item, &l->items[l->count], &one) == 0) {
+			l->count++;
+			continue;
+		}
+		/* all of them are named, the last one by the caller */
+		if (r < 0)
+			log_error("%s", err->text);
+		*err = one;
+		r = err_prefix(err, "%s", name);
 	}
-	return 0;
+	return r;
 }
 
 static enum smtpd_tls_level

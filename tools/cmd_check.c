@@ -3,15 +3,18 @@
  * The daemons themselves say it: each is run with -t and the effective configuration of its service. */
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/user/user_db.h"
 #include "tools/check.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -29,35 +32,56 @@ say_once(struct check *c, bool fault, const char *text)
 	tool_complain("%s%s", fault ? "" : "warning: ", text);
 }
 
-/* The setting of the parameter that text begins with. */
-static const struct conf_setting *
-place_of(const struct conf *conf, const char *text)
+/* The parameter that text begins with, NULL if it does not. */
+static const struct conf_param *
+param_of(const char *text)
 {
-	size_t len = strcspn(text, ": ");
-	char *name = x_strndup(text, len);
-	const struct conf_setting *s = conf_param_find(name) == NULL
-					   ? NULL
-					   : map_get(&conf->raw, view_of(conf_origin(conf, name)));
+	char *name = x_strndup(text, strcspn(text, ": "));
+	const struct conf_param *p = conf_param_find(name);
 
 	free(name);
-	return s != NULL && s->line > 0 ? s : NULL;
+	return p;
+}
+
+/* "... run: estafeta map build hash:/x": the parameter that has hash:/x, NULL if none has. */
+static const struct conf_param *
+param_of_table(const struct conf *conf, const char *text)
+{
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+	const char *table = strrchr(text, ' ');
+
+	for (size_t i = 0; i < count && table != NULL; i++) {
+		struct view rest = view_of(conf_str(conf, p[i].name)), item;
+
+		while (p[i].type == CONF_TABLES && conf_next(&rest, &item))
+			if (view_eq_str(item, table + 1))
+				return &p[i];
+	}
+	return NULL;
 }
 
 void
 check_say(struct check *c, const struct service *s, const struct conf *conf, bool fault,
     const char *fmt, ...)
 {
-	const struct conf_setting *place;
+	const struct conf_setting *place = NULL;
+	const struct conf_param *p;
+	const char *name = "";
 	char text[LINE_MAX_BYTES], *whole;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	place = place_of(conf, text);
+	if ((p = param_of(text)) == NULL && (p = param_of_table(conf, text)) != NULL)
+		name = p->name;
+	if (p != NULL)
+		place = conf_place(conf, p->name);
 	whole = place != NULL
-		    ? x_asprintf("%s:%d: %s", place->file, place->line, text)
-		    : x_asprintf("master.cf:%d: %s: %s", s->line, role_row(s->role)->name, text);
+		    ? x_asprintf("%s:%d: %s%s%s", place->file, place->line, name,
+			  name[0] ? ": " : "", text)
+		    : x_asprintf("%s:%d: %s: %s", s->file, s->line, role_row(s->role)->name, text);
 	say_once(c, fault, whole);
 	free(whole);
 }
@@ -170,6 +194,92 @@ check_daemon(struct check *c, const struct service *s, const struct conf *conf)
 	free(program);
 }
 
+/* --- what no daemon's own test can see ---------------------------------------------------------------------- */
+
+static int
+on_address(void *arg, const struct addrinfo *ai, struct err *err)
+{
+	(void)arg;
+	(void)ai;
+	(void)err;
+	return 0;
+}
+
+static void
+check_listeners(struct check *c, const struct service *s, const struct conf *conf)
+{
+	struct err err;
+
+	if (s->is_inet && service_each_address(s, conf, on_address, NULL, &err) < 0)
+		check_say(c, s, conf, true, "%s%s", s->host[0] == '\0' ? "inet_interfaces: " : "",
+		    err.text);
+}
+
+static void
+say_place(struct check *c, const char *name, struct err *err)
+{
+	conf_err_prefix(err, &c->tool->conf, name);
+	say_once(c, true, err->text);
+}
+
+/* Can what is missing of the path be made?  A directory beside it is, and goes again. */
+static int
+try_directory(const char *path, struct err *err)
+{
+	char *up = x_strdup(path), *probe;
+	struct stat st;
+	int r = 0;
+
+	while (stat(up, &st) < 0 && errno == ENOENT && strrchr(up, '/') > up)
+		*strrchr(up, '/') = '\0';
+	probe = x_asprintf("%s/.estafeta.XXXXXX", up);
+	if (stat(up, &st) < 0)
+		r = err_sys(err, ERR_PERM, "%s", up);
+	else if (!S_ISDIR(st.st_mode))
+		r = err_set(err, ERR_PERM, "%s is not a directory", up);
+	else if (strcmp(up, path) != 0 && geteuid() == 0 &&
+		 (mkdtemp(probe) == NULL || rmdir(probe) < 0))
+		r = err_sys(err, ERR_PERM, "cannot make %s", path);
+	free(probe);
+	free(up);
+	return r;
+}
+
+static void
+check_places(struct check *c)
+{
+	static const char *const directories[] = { "data_directory", "queue_directory",
+		"virtual_mailbox_base" };
+	const char *log = conf_str(&c->tool->conf, "log_file");
+	char *log_dir = x_strndup(log, (size_t)(strrchr(log, '/') - log) + 1);
+	struct stat st;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++)
+		if (try_directory(conf_str(&c->tool->conf, directories[i]), &err) < 0)
+			say_place(c, directories[i], &err);
+	if (stat(log_dir, &st) < 0 && err_sys(&err, ERR_PERM, "open %s", log) < 0)
+		say_place(c, "log_file", &err);
+	else if (stat(log, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode) &&
+		 err_set(&err, ERR_PERM, "%s is not a file", log) < 0)
+		say_place(c, "log_file", &err);
+	free(log_dir);
+}
+
+/* It is made at the first start: an admin who moved it should hear that there will be nobody in it. */
+static void
+check_user_database(struct check *c, const struct service *s, const struct conf *conf)
+{
+	char file[PATH_MAX], env[PATH_MAX];
+	struct err err;
+
+	if (s->role == ROLE_AUTHD &&
+	    user_db_paths(conf_str(conf, "user_database"), file, env, sizeof file, &err) == 0 &&
+	    access(file, F_OK) < 0 && errno == ENOENT)
+		check_say(c, s, conf, false,
+		    "user_database: %s does not exist: there are no accounts yet", file);
+}
+
 /* --- the whole ------------------------------------------------------------------------------------------------ */
 
 static void
@@ -182,7 +292,9 @@ check_service(struct check *c, const struct service *s)
 	if (service_conf(s, &c->tool->conf, &conf, &err) < 0)
 		say_once(c, true, err.text);
 	else if (conf_check(&conf, on_fault, c) == 0) {
+		check_listeners(c, s, &conf);
 		check_tls(c, s, &conf);
+		check_user_database(c, s, &conf);
 		if (c->faults == before)
 			check_daemon(c, s, &conf);
 	}
@@ -206,13 +318,13 @@ check_services(struct check *c)
 }
 
 static void
-check_user(struct check *c, const char *what, const char *user)
+check_user(struct check *c, const char *user)
 {
 	char *text;
 
 	if (getpwnam(user) != NULL)
 		return;
-	text = x_asprintf("%ssystem user \"%s\" does not exist (run conf/users.sh)", what, user);
+	text = x_asprintf("system user \"%s\" does not exist (run conf/users.sh)", user);
 	say_once(c, true, text);
 	free(text);
 }
@@ -224,13 +336,13 @@ tool_cmd_check(struct tool *t, int argc, char **argv)
 
 	(void)argv;
 	if (argc != 1)
-		return EX_USAGE;
+		return tool_usage(t);
 	map_init(&c.said);
 	if (conf_check(&t->conf, on_fault, &c) == 0) {
 		for (int r = ROLE_LOG; r < ROLE_COUNT; r++)
 			if (role_row((enum role)r)->user != NULL)
-				check_user(&c, "", role_row((enum role)r)->user);
-		check_user(&c, "mail_owner: ", conf_str(&t->conf, "mail_owner"));
+				check_user(&c, role_row((enum role)r)->user);
+		check_places(&c);
 		check_services(&c);
 	}
 	map_clear(&c.said);

@@ -50,7 +50,7 @@ print_all(const struct tool *t, bool only_set, bool defaults)
 	return EX_OK;
 }
 
-/* The words of an enumeration, as a cell of a table. */
+/* The words that are allowed, as a cell of a table. */
 static void
 print_words(const char *words)
 {
@@ -95,9 +95,18 @@ print_table_types(void)
 static int
 print_reference(void)
 {
-	static const char *const types[] = { [CONF_STR] = "text", [CONF_BOOL] = "yes/no", [CONF_INT] = "number",
-		[CONF_TIME] = "time", [CONF_SIZE] = "size", [CONF_LIST] = "list", [CONF_PATH] = "path",
-		[CONF_ENUM] = "word", [CONF_TABLES] = "tables", [CONF_HOST] = "host name" };
+	static const char *const types[] = { [CONF_STR] = "text",
+		[CONF_BOOL] = "yes/no",
+		[CONF_INT] = "number",
+		[CONF_TIME] = "time",
+		[CONF_SIZE] = "size",
+		[CONF_LIST] = "list",
+		[CONF_PATH] = "path",
+		[CONF_ENUM] = "word",
+		[CONF_TABLES] = "tables",
+		[CONF_HOST] = "host name",
+		[CONF_WORDS] = "list",
+		[CONF_DOMAINS] = "list of domains" };
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
 
@@ -116,20 +125,29 @@ print_reference(void)
 }
 
 static int
+find_param(const char *name, struct err *err)
+{
+	const char *near = conf_nearest(name);
+
+	if (conf_param_find(name) != NULL)
+		return 0;
+	return err_set(err, ERR_SYNTAX, "%s: unknown parameter%s%s%s", name,
+	    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static int
 print_named(const struct tool *t, int count, char **names)
 {
 	int r = EX_OK;
 
 	for (int i = 0; i < count; i++) {
-		const struct conf_param *p = conf_param_find(names[i]);
-		const char *near = conf_nearest(names[i]);
+		struct err err;
 
-		if (p != NULL) {
-			print_raw(t, p, false);
+		if (find_param(names[i], &err) == 0) {
+			print_raw(t, conf_param_find(names[i]), false);
 			continue;
 		}
-		tool_complain("%s: unknown parameter%s%s%s", names[i], near ? "; did you mean " : "",
-		    near ? near : "", near ? "?" : "");
+		tool_complain("%s", err.text);
 		r = 1;
 	}
 	return r;
@@ -197,73 +215,102 @@ replace_file(const char *path, struct view text, const struct stat *like, struct
 	return r;
 }
 
+/* NAME=VALUE in two halves, owned by the caller when 0 is returned. */
 static int
-edit_one(struct tool *t, const char *setting, struct err *err)
+split(const char *setting, char **name, char **value, struct err *err)
 {
-	struct view name, value;
-	char *path = x_asprintf("%s/main.cf", t->config_directory), *n = NULL, *v = NULL;
+	struct view n, v;
+
+	if (!view_cut(view_of(setting), '=', &n, &v))
+		return err_set(err, ERR_SYNTAX, "%s: NAME=VALUE expected", setting);
+	n = view_trim(n);
+	v = view_trim(v);
+	if (memchr(v.p, '\n', v.len) != NULL)
+		return err_set(err, ERR_SYNTAX, "%.*s: a value is one line", VIEW_ARG(n));
+	*name = x_strndup(n.p, n.len);
+	*value = x_strndup(v.p, v.len);
+	return 0;
+}
+
+/* All of them are looked at before one is written; a value may mention another of them. */
+static int
+check_edits(struct tool *t, int count, char **settings, struct err *err)
+{
+	char *name, *value;
+	int r = 0;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < count && r == 0; i++) {
+			if (split(settings[i], &name, &value, err) < 0)
+				return -1;
+			if (pass > 0)
+				r = conf_check_one(&t->conf, name, err);
+			else if ((r = find_param(name, err)) == 0)
+				r = conf_set(&t->conf, name, value, "main.cf", 1, err);
+			free(name);
+			free(value);
+		}
+	return r;
+}
+
+static int
+edit_file(struct tool *t, int count, char **settings, struct err *err)
+{
+	char *path = x_asprintf("%s/main.cf", t->config_directory), *name, *value;
 	struct buf text, edited;
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r = -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
 
 	buf_init(&text, FILE_MAX_BYTES);
-	buf_init(&edited, FILE_MAX_BYTES);
-	if (!view_cut(view_of(setting), '=', &name, &value)) {
-		err_set(err, ERR_SYNTAX, "%s: NAME=VALUE expected", setting);
-		goto out;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		r = err_sys(err, ERR_PERM, "open %s", path);
+	else
+		r = fd_read_rest(fd, &text, err);
+	for (int i = 0; i < count && r == 0 && (r = split(settings[i], &name, &value, err)) == 0;
+	     i++) {
+		buf_init(&edited, FILE_MAX_BYTES);
+		edit_text(buf_view(&text), name, value, &edited);
+		buf_clear(&text);
+		text = edited;
+		free(name);
+		free(value);
 	}
-	name = view_trim(name);
-	value = view_trim(value);
-	n = x_strndup(name.p, name.len);
-	v = x_strndup(value.p, value.len);
-	if (conf_param_find(n) == NULL) {
-		err_set(err, ERR_SYNTAX, "%s: unknown parameter", n);
-		goto out;
-	}
-	if (strchr(v, '\n') != NULL) {
-		err_set(err, ERR_SYNTAX, "%s: a value is one line", n);
-		goto out;
-	}
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		err_sys(err, ERR_PERM, "open %s", path);
-		goto out;
-	}
-	if (fd_read_rest(fd, &text, err) < 0)
-		goto out;
-	edit_text(buf_view(&text), n, v, &edited);
-	r = edited.failed ? err_set(err, ERR_LIMIT, "file too large") :
-			    replace_file(path, buf_view(&edited), &st, err);
-out:
+	if (r == 0)
+		r = text.failed ? err_set(err, ERR_LIMIT, "file too large")
+				: replace_file(path, buf_view(&text), &st, err);
 	fd_close(&fd);
 	buf_clear(&text);
-	buf_clear(&edited);
 	free(path);
-	free(n);
-	free(v);
 	return r;
+}
+
+static int
+edit(struct tool *t, int count, char **settings)
+{
+	int status = EX_OK;
+	struct err err;
+
+	if (check_edits(t, count, settings, &err) < 0)
+		status = EX_DATAERR;
+	else if (edit_file(t, count, settings, &err) < 0)
+		status = EX_CANTCREAT;
+	if (status != EX_OK)
+		tool_complain("config: %s", err.text);
+	return status;
 }
 
 int
 tool_cmd_config(struct tool *t, int argc, char **argv)
 {
-	struct err err;
-
 	if (argc == 1)
 		return print_all(t, false, false);
 	if (strcmp(argv[1], "-n") == 0)
-		return argc == 2 ? print_all(t, true, false) : EX_USAGE;
+		return argc == 2 ? print_all(t, true, false) : tool_usage(t);
 	if (strcmp(argv[1], "-d") == 0)
-		return argc == 2 ? print_all(t, false, true) : EX_USAGE;
+		return argc == 2 ? print_all(t, false, true) : tool_usage(t);
 	if (strcmp(argv[1], "-m") == 0)
-		return argc == 2 ? print_reference() : EX_USAGE;
-	if (strcmp(argv[1], "-e") != 0)
-		return argv[1][0] == '-' ? EX_USAGE : print_named(t, argc - 1, argv + 1);
-	if (argc < 3)
-		return EX_USAGE;
-	for (int i = 2; i < argc; i++)
-		if (edit_one(t, argv[i], &err) < 0) {
-			tool_complain("config: %s", err.text);
-			return EX_CONFIG;
-		}
-	return EX_OK;
+		return argc == 2 ? print_reference() : tool_usage(t);
+	if (strcmp(argv[1], "-e") == 0)
+		return argc > 2 ? edit(t, argc - 2, argv + 2) : tool_usage(t);
+	return argv[1][0] == '-' ? tool_usage(t) : print_named(t, argc - 1, argv + 1);
 }

@@ -134,11 +134,9 @@ map_query(const char *key, const char *spec)
 int
 tool_cmd_map(struct tool *t, int argc, char **argv)
 {
-	(void)t;
 	if (argc == 3 && strcmp(argv[1], "build") == 0)
 		return map_build(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "query") == 0)
 		return map_query(argv[2], argv[3]);
-	tool_complain("usage: estafeta map build TYPE:FILE | query KEY TYPE:FILE");
-	return EX_USAGE;
+	return tool_usage(t);
 }

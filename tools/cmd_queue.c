@@ -32,14 +32,6 @@ static const struct action {
 };
 
 static int
-usage(void)
-{
-	tool_complain(
-	    "usage: queue list [-j] | show ID | hold|release|requeue|delete ID... | flush [DOMAIN]");
-	return EX_USAGE;
-}
-
-static int
 failed(const struct err *err)
 {
 	tool_complain("%s", err->text);
@@ -352,13 +344,13 @@ tool_cmd_queue(struct tool *t, int argc, char **argv)
 	int fd, status;
 
 	if (argc < 2 || !is_verb(argv[1]))
-		return usage();
+		return tool_usage(t);
 	fd = tool_connect(t, ROLE_QMGR, &err);
 	if (fd < 0)
 		return failed(&err);
 	status = run_verb(fd, argc - 1, argv + 1);
 	fd_close(&fd);
 	if (status < 0)
-		return usage();
+		return tool_usage(t);
 	return fflush(stdout) == EOF ? EX_IOERR : status;
 }

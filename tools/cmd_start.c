@@ -79,7 +79,7 @@ tool_cmd_start(struct tool *t, int argc, char **argv)
 	pid_t pid;
 
 	if (argc != 1)
-		return EX_USAGE;
+		return tool_usage(t);
 	if (geteuid() != 0) {
 		tool_complain("start: must be root: master binds ports and starts each worker as its own user");
 		return EX_NOPERM;
@@ -146,7 +146,16 @@ int
 tool_cmd_stop(struct tool *t, int argc, char **argv)
 {
 	(void)argv;
-	return argc != 1 ? EX_USAGE : simple_question(t, MASTER_CTL_STOP, STOP_TIMEOUT_MS, "stop");
+	return argc != 1 ? tool_usage(t)
+			 : simple_question(t, MASTER_CTL_STOP, STOP_TIMEOUT_MS, "stop");
+}
+
+int
+tool_cmd_rotate(struct tool *t, int argc, char **argv)
+{
+	(void)argv;
+	return argc != 1 ? tool_usage(t)
+			 : simple_question(t, MASTER_CTL_ROTATE, ASK_TIMEOUT_MS, "rotate");
 }
 
 int
@@ -155,7 +164,7 @@ tool_cmd_reload(struct tool *t, int argc, char **argv)
 	int r;
 
 	if (argc != 1)
-		return EX_USAGE;
+		return tool_usage(t);
 	r = tool_cmd_check(t, argc, argv);
 	return r != EX_OK ? r : simple_question(t, MASTER_CTL_RELOAD, ASK_TIMEOUT_MS, "reload");
 }
@@ -205,7 +214,7 @@ tool_cmd_status(struct tool *t, int argc, char **argv)
 	int r;
 
 	if (argc > 2 || (argc == 2 && !json))
-		return EX_USAGE;
+		return tool_usage(t);
 	r = ask(t, MASTER_CTL_STATUS, ASK_TIMEOUT_MS, &text, &err);
 	if (r < 0) {
 		tool_complain("status: %s", err.text);

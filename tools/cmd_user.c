@@ -22,7 +22,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { CALL_MS = 60000, LOCK_WAIT_MS = 5000, LIST_MAX = 500 };
+/* QUESTION_MS: authd answers these at once, or it is not there; a hash may take its time */
+enum { CALL_MS = 60000, QUESTION_MS = 10000, LOCK_WAIT_MS = 5000, LIST_MAX = 500 };
 
 enum verb { VERB_ADD, VERB_PASSWD, VERB_DEL, VERB_LIST, VERB_SHOW };
 
@@ -135,6 +136,14 @@ put_request(struct ipc_out *o, const struct user_job *j)
 }
 
 static int
+authd_is_down(const struct user_job *j, const struct err *why)
+{
+	tool_complain("authd is not running, or does not answer (%s); see the log %s", why->text,
+	    conf_str(&j->tool->conf, "log_file"));
+	return EX_UNAVAILABLE;
+}
+
+static int
 authd_change(struct user_job *j)
 {
 	static char packet[IPC_MAX_PACKET];
@@ -144,10 +153,8 @@ authd_change(struct user_job *j)
 	unsigned status;
 
 	put_request(&o, j);
-	if (ipc_call_blocking(j->authd_fd, &o, "us", CALL_MS, packet, &in, &e) < 0) {
-		tool_complain("authd: %s", e.text);
-		return EX_TEMPFAIL;
-	}
+	if (ipc_call_blocking(j->authd_fd, &o, "us", CALL_MS, packet, &in, &e) < 0)
+		return authd_is_down(j, &e);
 	status = ipc_get_u32(&in);
 	if (status != AUTHD_OK)
 		tool_complain("%s: %s", j->address, ipc_get_str(&in));
@@ -169,10 +176,8 @@ authd_list(struct user_job *j)
 
 		ipc_out_init(&o, AUTHD_USER_LIST);
 		ipc_put_str(&o, last);
-		if (ipc_call_blocking(j->authd_fd, &o, "u(s)", CALL_MS, packet, &in, &e) < 0) {
-			tool_complain("authd: %s", e.text);
-			return EX_TEMPFAIL;
-		}
+		if (ipc_call_blocking(j->authd_fd, &o, "u(s)", QUESTION_MS, packet, &in, &e) < 0)
+			return authd_is_down(j, &e);
 		status = ipc_get_u32(&in);
 		if (status != AUTHD_OK) {
 			tool_complain("the accounts cannot be listed");
@@ -198,10 +203,8 @@ authd_fetch(struct user_job *j, bool quiet)
 
 	ipc_out_init(&o, AUTHD_USER_SHOW);
 	ipc_put_str(&o, j->address);
-	if (ipc_call_blocking(j->authd_fd, &o, "usuuss", CALL_MS, packet, &in, &e) < 0) {
-		tool_complain("authd: %s", e.text);
-		return EX_TEMPFAIL;
-	}
+	if (ipc_call_blocking(j->authd_fd, &o, "usuuss", QUESTION_MS, packet, &in, &e) < 0)
+		return authd_is_down(j, &e);
 	status = ipc_get_u32(&in);
 	ipc_get_str(&in);
 	if (status != AUTHD_OK) {
@@ -228,24 +231,24 @@ authd_show(struct user_job *j)
 }
 
 static int
-authd_del(struct user_job *j)
-{
-	bool is_known = authd_fetch(j, true) == 0;
-	int status = authd_change(j);
-
-	if (status == 0 && is_known)
-		say_mail_left(j);
-	return status;
-}
-
-static int
 run_through_authd(struct user_job *j)
 {
+	struct user_job known = *j;
+	int found, status;
+
 	if (j->verb == VERB_LIST)
 		return authd_list(j);
-	if (j->verb == VERB_DEL)
-		return authd_del(j);
-	return j->verb == VERB_SHOW ? authd_show(j) : authd_change(j);
+	if (j->verb == VERB_SHOW)
+		return authd_show(j);
+	/* asked first: a change that waits in the socket of an authd that is down would be made some time */
+	mem_wipe(known.password, sizeof known.password);
+	found = authd_fetch(&known, true);
+	if (found == EX_UNAVAILABLE)
+		return found;
+	status = authd_change(j);
+	if (status == 0 && j->verb == VERB_DEL && found == 0)
+		say_mail_left(&known);
+	return status;
 }
 
 /* --- on the database itself ------------------------------------------------------------------- */
@@ -479,14 +482,6 @@ run(struct user_job *j)
 }
 
 static int
-usage(void)
-{
-	tool_complain("usage: estafeta user add [-u UID] [-g GID] [-d HOME] ADDR | "
-		      "passwd ADDR | del ADDR | list | show ADDR");
-	return EX_USAGE;
-}
-
-static int
 verb_find(const char *word)
 {
 	static const char *const words[] = { [VERB_ADD] = "add",
@@ -541,11 +536,11 @@ tool_cmd_user(struct tool *t, int argc, char **argv)
 	struct err e;
 
 	if (verb < 0)
-		return usage();
+		return tool_usage(t);
 	j.verb = (enum verb)verb;
 	if (take_options(&j, argc - 1, argv + 1) < 0 ||
 	    argc - 1 - optind != (j.verb == VERB_LIST ? 0 : 1))
-		return usage();
+		return tool_usage(t);
 	if (j.verb != VERB_LIST &&
 	    user_address_fold(view_of(argv[1 + optind]), j.address, &e) < 0) {
 		tool_complain("%s: %s", argv[1 + optind], e.text);

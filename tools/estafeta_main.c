@@ -1,6 +1,7 @@
 /* estafeta(8): starts, stops, watches and looks after the mail system. */
 #include "tools/tool.h"
 #include "common/base/mem.h"
+#include "common/config/nearest.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -12,25 +13,53 @@
 
 /* clang-format off */
 static const struct tool_verb verbs[] = {
-	{ "start",  "start                              start the mail system and wait until it serves", tool_cmd_start },
-	{ "stop",   "stop                               end it", tool_cmd_stop },
-	{ "reload", "reload                             take over a changed configuration", tool_cmd_reload },
-	{ "status", "status [-j]                        services and their processes", tool_cmd_status },
-	{ "check",  "check                              look for faults in the configuration", tool_cmd_check },
-	{ "config", "config [-n | -d | -m | NAME... | -e NAME=VALUE]   show or edit parameters (-m: as a reference)", tool_cmd_config },
-	{ "queue",  "queue list [-j] | show ID | hold ID | release ID | requeue ID | delete ID | flush [DOMAIN]", tool_cmd_queue },
-	{ "map",    "map build TYPE:FILE | query KEY TYPE:FILE", tool_cmd_map },
-	{ "user",   "user add ADDR | passwd ADDR | del ADDR | list | show ADDR", tool_cmd_user },
+	{ "start",  "", "start the mail system and wait until it serves", tool_cmd_start },
+	{ "stop",   "", "end it", tool_cmd_stop },
+	{ "reload", "", "take over a changed configuration, new certificates, a rotated log", tool_cmd_reload },
+	{ "rotate", "", "open the log file anew, nothing else", tool_cmd_rotate },
+	{ "status", "[-j]", "services and their processes", tool_cmd_status },
+	{ "check",  "", "look for faults in the configuration", tool_cmd_check },
+	{ "config", "[-n | -d | -m | NAME... | -e NAME=VALUE...]", "show (all, set, defaults, reference, some) or edit parameters", tool_cmd_config },
+	{ "queue",  "list [-j] | show ID | hold|release|requeue|delete ID... | flush [DOMAIN]", "", tool_cmd_queue },
+	{ "map",    "build TYPE:FILE | query KEY TYPE:FILE", "", tool_cmd_map },
+	{ "user",   "add [-u UID] [-g GID] [-d HOME] ADDR | passwd ADDR | del ADDR | list | show ADDR", "", tool_cmd_user },
 };
 /* clang-format on */
+
+static void
+print_usage(FILE *to)
+{
+	fputs("usage: estafeta [-c CONFIG_DIRECTORY] VERB ...\n", to);
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+		fprintf(to, "  %-6s %s%s%s\n", verbs[i].name, verbs[i].usage,
+		    verbs[i].usage[0] != '\0' && verbs[i].help[0] != '\0' ? ": " : "",
+		    verbs[i].help);
+}
 
 static int
 usage(void)
 {
-	fputs("usage: estafeta [-c CONFIG_DIRECTORY] VERB ...\n", stderr);
-	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-		fprintf(stderr, "       %s\n", verbs[i].usage);
+	print_usage(stderr);
 	return EX_USAGE;
+}
+
+static int
+unknown_verb(const char *word)
+{
+	struct nearest n = { .word = word };
+
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+		nearest_offer(&n, verbs[i].name);
+	tool_complain("unknown verb \"%s\"%s%s%s", word, n.found ? "; did you mean \"" : "",
+	    n.found ? n.found : "", n.found ? "\"?" : "");
+	return usage();
+}
+
+static int
+help(void)
+{
+	print_usage(stdout);
+	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 }
 
 /* The daemons stand beside the command in the build tree, in ../libexec/estafeta when installed. */
@@ -72,6 +101,8 @@ main(int argc, char **argv)
 	struct tool t = { .config_directory = directory };
 	int opt;
 
+	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return help();
 	while ((opt = getopt(argc, argv, "+c:")) != -1) {
 		if (opt != 'c')
 			return usage();
@@ -82,14 +113,17 @@ main(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
+	if (argc == 1 && strcmp(argv[0], "help") == 0)
+		return help();
 	for (size_t i = 0; argc > 0 && i < sizeof verbs / sizeof verbs[0]; i++) {
 		if (strcmp(argv[0], verbs[i].name) != 0)
 			continue;
 		if (load_conf(&t) < 0)
 			return EX_CONFIG;
+		t.verb = &verbs[i];
 		t.libexec = find_libexec();
 		optind = 1;
 		return verbs[i].run(&t, argc, argv);
 	}
-	return usage();
+	return argc > 0 ? unknown_verb(argv[0]) : usage();
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -19,6 +20,14 @@ tool_complain(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+}
+
+int
+tool_usage(const struct tool *t)
+{
+	fprintf(stderr, "usage: estafeta %s%s%s\n", t->verb->name,
+	    t->verb->usage[0] != '\0' ? " " : "", t->verb->usage);
+	return EX_USAGE;
 }
 
 int

@@ -7,7 +7,9 @@
 #include "common/ipc/conn.h"
 #include "common/ipc/edges.h"
 
+struct tool_verb;
 struct tool {
+	const struct tool_verb *verb; /* that runs */
 	const char *config_directory;
 	struct conf conf;   /* loaded main.cf */
 	const char *libexec; /* directory of the daemons, found relative to the command itself */
@@ -15,7 +17,8 @@ struct tool {
 
 struct tool_verb {
 	const char *name;
-	const char *usage; /* "queue list [-j] | show ID | ..." */
+	const char *usage;                                 /* "list [-j] | show ID | ..." */
+	const char *help;                                  /* "" where the usage says it */
 	int (*run)(struct tool *t, int argc, char **argv); /* argv[0] is the verb */
 };
 
@@ -23,6 +26,7 @@ struct tool_verb {
 int tool_cmd_start(struct tool *t, int argc, char **argv);
 int tool_cmd_stop(struct tool *t, int argc, char **argv);
 int tool_cmd_reload(struct tool *t, int argc, char **argv);
+int tool_cmd_rotate(struct tool *t, int argc, char **argv);
 int tool_cmd_status(struct tool *t, int argc, char **argv);
 int tool_cmd_check(struct tool *t, int argc, char **argv);
 int tool_cmd_config(struct tool *t, int argc, char **argv);
@@ -33,6 +37,8 @@ int tool_cmd_user(struct tool *t, int argc, char **argv);
 /* Blocking connection to the control edge of a server (authd, qmgr, master): the socket
  * $data_directory/control/<server>.  Descriptor, or -1: ERR_GONE when the suite is not running. */
 int tool_connect(const struct tool *t, enum role server, struct err *err);
+/* Prints how the running verb is used on standard error; EX_USAGE. */
+int tool_usage(const struct tool *t);
 /* Prints "estafeta: TEXT" on standard error. */
 void tool_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Reads a password: prompted twice without echo on a terminal, one line from standard input otherwise. */

@@ -468,16 +468,26 @@ conf_next(struct view *rest, struct view *item)
 /* --- checking ----------------------------------------------------------------------------------- */
 
 static int
-check_enum(const struct conf_param *p, struct view v, struct err *err)
+check_word(const struct conf_param *p, struct view v, struct err *err)
 {
 	struct view rest = view_of(p->words), word;
 
 	while (view_token(&rest, "|", &word))
 		if (view_eq(word, v))
 			return 0;
-	if (v.len == 0 && p->default_value[0] == '\0')
-		return 0;
 	return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not one of %s", p->name, VIEW_ARG(v), p->words);
+}
+
+static int
+check_words(const struct conf_param *p, struct view v, struct err *err)
+{
+	struct view item;
+	bool is_empty = true;
+
+	for (; conf_next(&v, &item); is_empty = false)
+		if (check_word(p, item, err) < 0)
+			return -1;
+	return is_empty && p->default_value[0] != '\0' ? check_word(p, view_make("", 0), err) : 0;
 }
 
 static int
@@ -503,9 +513,10 @@ is_label(struct view v)
 	return true;
 }
 
-/* RFC 1123 2.1: labels of letters, digits and hyphens; a last one of digits only would be an address. */
+/* RFC 1123 2.1: labels of letters, digits and hyphens; a last one of digits only would be an address.
+ * what: "host", "domain" */
 static int
-check_host(const struct conf_param *p, struct view v, struct err *err)
+check_name(const struct conf_param *p, const char *what, struct view v, struct err *err)
 {
 	struct view rest = v, label;
 	uint64_t n;
@@ -520,8 +531,24 @@ check_host(const struct conf_param *p, struct view v, struct err *err)
 		ok = is_label(label);
 	} while (more && ok);
 	if (!ok || view_u64(label, UINT64_MAX, &n))
-		return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not a host name (RFC 1123 2.1)", p->name,
-		    VIEW_ARG(v));
+		return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not a %s name (RFC 1123 2.1)",
+		    p->name, VIEW_ARG(v), what);
+	return 0;
+}
+
+static int
+check_domains(const struct conf_param *p, struct view v, struct err *err)
+{
+	struct view item;
+
+	while (conf_next(&v, &item)) {
+		if (memchr(item.p, ':', item.len) != NULL || memchr(item.p, '/', item.len) != NULL)
+			return err_set(err, ERR_SYNTAX,
+			    "%s: \"%.*s\": lookup tables are not supported here yet; list the domains",
+			    p->name, VIEW_ARG(item));
+		if (check_name(p, "domain", item, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -556,11 +583,15 @@ check_value(const struct conf_param *p, struct view v, struct err *err)
 			return err_set(err, ERR_SYNTAX, "%s: must not be empty", p->name);
 		return 0;
 	case CONF_ENUM:
-		return check_enum(p, v, err);
+		return v.len == 0 && p->default_value[0] == '\0' ? 0 : check_word(p, v, err);
+	case CONF_WORDS:
+		return check_words(p, v, err);
+	case CONF_DOMAINS:
+		return check_domains(p, v, err);
 	case CONF_TABLES:
 		return check_tables(p, v, err);
 	case CONF_HOST:
-		return check_host(p, v, err);
+		return check_name(p, "host", v, err);
 	case CONF_STR:
 	case CONF_LIST:
 		return 0;
@@ -607,44 +638,125 @@ check_param(struct conf *c, const struct conf_param *p, struct err *err)
 	return r;
 }
 
-unsigned
-conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg)
+/* NULL: nobody wrote it; at line 0 stands what the machine is called. */
+static const struct conf_setting *
+setting_of(const struct conf *c, const char *name)
+{
+	const struct conf_setting *s = map_get(&c->raw, view_of(name));
+
+	return s != NULL && s->line > 0 ? s : NULL;
+}
+
+const struct conf_setting *
+conf_place(const struct conf *c, const char *name)
+{
+	return setting_of(c, conf_origin(c, name));
+}
+
+int
+conf_err_prefix(struct err *err, const struct conf *c, const char *name)
+{
+	const struct conf_setting *s = conf_place(c, name);
+
+	name = conf_origin(c, name);
+	return s == NULL ? err_prefix(err, "%s (default)", name)
+			 : err_prefix(err, "%s:%d: %s", s->file, s->line, name);
+}
+
+int
+conf_check_one(struct conf *c, const char *name, struct err *err)
+{
+	return check_param(c, conf_param_find(name), err);
+}
+
+/* Settings of which neither is wrong alone. */
+static int
+check_order(struct conf *c, struct err *err)
+{
+	const char *least = "minimal_backoff_time", *most = "maximal_backoff_time";
+
+	if (conf_seconds(c, least) <= conf_seconds(c, most))
+		return 0;
+	if (conf_place(c, least) == NULL)
+		return err_set(err, ERR_LIMIT, "%s: %s is less than %s, which is %s", most,
+		    conf_str(c, most), least, conf_str(c, least));
+	return err_set(err, ERR_LIMIT, "%s: %s is more than %s, which is %s", least,
+	    conf_str(c, least), most, conf_str(c, most));
+}
+
+struct report {
+	void (*fn)(void *arg, const char *text);
+	void *arg;
+	unsigned faults;
+};
+
+/* text begins with the parameter's name */
+static void
+report_fault(struct report *r, const struct conf_setting *s, const char *name, const char *text)
+{
+	char *whole = s == NULL ? x_asprintf("%s (default)%s", name, text + strlen(name))
+				: x_asprintf("%s:%d: %s", s->file, s->line, text);
+
+	r->fn(r->arg, whole);
+	r->faults++;
+	free(whole);
+}
+
+static void
+check_unknown(struct conf *c, struct report *r)
 {
 	struct map_walk w = { 0 };
 	struct map_entry *e;
-	unsigned faults = 0;
-	size_t count;
-	const struct conf_param *p = conf_params(&count);
-	char text[500];
-	struct err err;
 
 	while ((e = map_next(&c->raw, &w)) != NULL) {
 		const struct conf_setting *s = e->value;
 		const char *near;
+		char *text;
 
 		if (conf_param_find(e->key) != NULL || is_mentioned(c, view_of(e->key)))
 			continue;
 		near = conf_nearest(e->key);
-		snprintf(text, sizeof text, "%s:%d: unknown parameter \"%s\"%s%s%s", s->file, s->line,
-		    e->key, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-		report(arg, text);
-		faults++;
+		text = x_asprintf("unknown parameter \"%s\"%s%s%s", e->key,
+		    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+		report_fault(r, s, e->key, text);
+		free(text);
 	}
-	for (size_t i = 0; i < count; i++) {
-		const struct conf_setting *s = map_get(&c->raw, view_of(p[i].name));
-		const struct conf_param *origin = conf_param_find(conf_origin(c, p[i].name));
-		struct err same;
+}
 
-		if (check_param(c, &p[i], &err) == 0 || (origin != &p[i] && check_param(c, origin, &same) < 0))
-			continue;
-		if (s != NULL)
-			snprintf(text, sizeof text, "%s:%d: %s", s->file, s->line, err.text);
-		else
-			snprintf(text, sizeof text, "%s", err.text);
-		report(arg, text);
-		faults++;
+/* What was set, or what was not. */
+static void
+check_params(struct conf *c, bool is_set, struct report *r)
+{
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+	struct err err;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct conf_setting *s = setting_of(c, p[i].name);
+
+		if ((s != NULL) == is_set && check_param(c, &p[i], &err) < 0)
+			report_fault(r, s, p[i].name, err.text);
 	}
-	return faults;
+}
+
+unsigned
+conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg)
+{
+	struct report r = { report, arg, 0 };
+	struct err err;
+
+	check_unknown(c, &r);
+	check_params(c, true, &r);
+	/* a default can only be wrong through what it mentions: that has been named */
+	if (r.faults == 0)
+		check_params(c, false, &r);
+	if (r.faults == 0 && check_order(c, &err) < 0) {
+		char *name = x_strndup(err.text, strcspn(err.text, ":"));
+
+		report_fault(&r, conf_place(c, name), name, err.text);
+		free(name);
+	}
+	return r.faults;
 }
 
 int

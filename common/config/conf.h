@@ -16,16 +16,18 @@
 #include "common/base/view.h"
 
 enum conf_type {
-	CONF_STR,   /* any text */
-	CONF_BOOL,  /* yes, no */
-	CONF_INT,   /* decimal, min..max */
-	CONF_TIME,  /* seconds by default; suffix s m h d w */
-	CONF_SIZE,  /* bytes; suffix k m g */
-	CONF_LIST,  /* separated by commas and white space */
-	CONF_PATH,  /* absolute path, or empty where the default is empty */
-	CONF_ENUM,  /* one of the words in `words` */
-	CONF_TABLES,/* list of type:name lookup tables */
-	CONF_HOST,  /* host or domain name (RFC 1123 2.1) */
+	CONF_STR,     /* any text */
+	CONF_BOOL,    /* yes, no */
+	CONF_INT,     /* decimal, min..max */
+	CONF_TIME,    /* seconds by default; suffix s m h d w */
+	CONF_SIZE,    /* bytes; suffix k m g */
+	CONF_LIST,    /* separated by commas and white space */
+	CONF_PATH,    /* absolute path, or empty where the default is empty */
+	CONF_ENUM,    /* one of the words in `words` */
+	CONF_TABLES,  /* list of type:name lookup tables */
+	CONF_HOST,    /* host or domain name (RFC 1123 2.1) */
+	CONF_WORDS,   /* list of words out of `words`, not empty unless the default is */
+	CONF_DOMAINS, /* list of domain names */
 };
 
 struct conf_param {
@@ -33,7 +35,7 @@ struct conf_param {
 	enum conf_type type;
 	const char *default_value; /* may contain $name */
 	int64_t min, max;          /* CONF_INT, CONF_TIME (seconds), CONF_SIZE */
-	const char *words;         /* CONF_ENUM: allowed words, separated by '|' */
+	const char *words;         /* CONF_ENUM, CONF_WORDS: allowed words, separated by '|' */
 	const char *readers;       /* roles that read it, separated by spaces; "all" */
 	const char *text;          /* one line for the reference */
 };
@@ -63,6 +65,8 @@ int conf_set(struct conf *c, const char *name, const char *value, const char *fi
 /* Every setting known, well-formed, in range; every default too.  Calls report(arg, text) for each fault
  * ("main.cf:12: unknown parameter \"x\"; did you mean \"y\"?") and returns the number of faults. */
 unsigned conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg);
+/* This one parameter only; it is in the table.  -1: "name: why". */
+int conf_check_one(struct conf *c, const char *name, struct err *err);
 /* All parameters with their effective values, "name = value\n" with $names expanded, for a worker. */
 int conf_dump(const struct conf *c, struct buf *out);
 void conf_copy(struct conf *to, const struct conf *from);
@@ -79,6 +83,10 @@ bool conf_next(struct view *rest, struct view *item);
 /* The parameter that gives name its value: name, or the one that its default stands for
  * (smtpd_tls_cert_file = $tls_cert_file), and so on.  For messages: it is the one to change. */
 const char *conf_origin(const struct conf *c, const char *name);
+/* That setting; NULL when the value is a default. */
+const struct conf_setting *conf_place(const struct conf *c, const char *name);
+/* Puts "main.cf:12: name: " before the text of *err; "name (default): " where nobody set it.  Returns -1. */
+int conf_err_prefix(struct err *err, const struct conf *c, const char *name);
 bool conf_is_set(const struct conf *c, const char *name); /* set explicitly, not by default */
 
 /* conf_directory is not in main.cf: the directory main.cf was loaded from, set by the loader. */

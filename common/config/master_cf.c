@@ -1,7 +1,10 @@
 #include "common/config/master_cf.h"
 #include "common/base/fd.h"
+#include "common/base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { MASTER_CF_BYTES = 1 << 20, SERVICES_MAX = 500, OPTIONS_MAX = 200, COLUMNS = 8 };
 
@@ -23,6 +26,7 @@ static int
 parse_inet_name(struct master_cf *m, struct service *s, struct view name, struct err *err)
 {
 	struct view host = view_make("", 0), port = name;
+	uint64_t number;
 
 	if (name.len > 0 && name.p[0] == '[') {
 		struct view after;
@@ -36,9 +40,26 @@ parse_inet_name(struct master_cf *m, struct service *s, struct view name, struct
 	if (port.len == 0 || memchr(port.p, ':', port.len) != NULL)
 		return err_set(err, ERR_SYNTAX, "bad address \"%.*s\": ADDRESS:PORT or [IPV6]:PORT expected",
 		    VIEW_ARG(name));
+	if (view_u64(port, UINT64_MAX, &number) ? number == 0 || number > 65535
+						: ascii_is_digit(port.p[0]))
+		return err_set(err, ERR_SYNTAX,
+		    "bad port \"%.*s\": 1 to 65535, or a name of services(5)", VIEW_ARG(port));
 	s->host = keep(m, host);
 	s->port = keep(m, port);
 	return 0;
+}
+
+static int
+unknown_command(const char *name, struct err *err)
+{
+	char known[150] = "";
+	size_t used = 0;
+
+	for (int r = 0; r < ROLE_COUNT && used < sizeof known; r++)
+		if (r != ROLE_MASTER && r != ROLE_TOOL)
+			used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
+			    used > 0 ? ", " : "", role_row((enum role)r)->name);
+	return err_set(err, ERR_SYNTAX, "unknown command \"%s\"; known are %s", name, known);
 }
 
 static int
@@ -50,7 +71,7 @@ parse_command(struct service *s, struct view name, struct err *err)
 	snprintf(text, sizeof text, "%.*s", VIEW_ARG(name));
 	role = role_by_name(text);
 	if (role < 0 || role == ROLE_MASTER || role == ROLE_TOOL)
-		return err_set(err, ERR_SYNTAX, "unknown command \"%s\"", text);
+		return unknown_command(text, err);
 	s->role = (enum role)role;
 	return 0;
 }
@@ -162,7 +183,7 @@ add_service(struct master_cf *m, struct view logical, const char *file, int line
 
 	if (m->count == SERVICES_MAX)
 		return err_set(err, ERR_LIMIT, "%s:%d: too many services", file, line);
-	*s = (struct service){ .line = line };
+	*s = (struct service){ .file = m->file, .line = line };
 	if (parse_service(m, s, logical, err) < 0)
 		return err_prefix(err, "%s:%d", file, line);
 	for (size_t i = 0; i < m->count; i++) {
@@ -214,8 +235,9 @@ master_cf_parse(struct master_cf *m, struct view text, const char *file, struct 
 
 	*m = (struct master_cf){ 0 };
 	arena_init(&m->arena, MASTER_CF_BYTES * 16);
+	m->file = arena_strdup(&m->arena, file);
 	m->services = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->services);
-	if (m->services == NULL)
+	if (m->services == NULL || m->file == NULL)
 		return err_set(err, ERR_LIMIT, "%s: out of memory", file);
 	buf_init(&logical, MASTER_CF_BYTES);
 	while (text.len > 0 && r == 0) {
@@ -263,9 +285,62 @@ service_conf(const struct service *s, const struct conf *base, struct conf *out,
 {
 	conf_copy(out, base);
 	for (size_t i = 0; i < s->noptions; i++)
-		if (conf_set(out, s->options[i].name, s->options[i].value, "master.cf", s->line, err) < 0)
+		if (conf_set(out, s->options[i].name, s->options[i].value, s->file, s->line, err) <
+		    0)
 			return -1;
 	return 0;
+}
+
+static bool
+family_is_wanted(const struct conf *conf, int family)
+{
+	struct view rest = view_of(conf_str(conf, "inet_protocols")), word;
+	const char *name = family == AF_INET6 ? "ipv6" : "ipv4";
+
+	while (conf_next(&rest, &word))
+		if (view_eq_str(word, "all") || view_eq_str(word, name))
+			return true;
+	return false;
+}
+
+/* host NULL: any */
+static int
+each_address_of(const struct service *s, const struct conf *conf, const char *host,
+    int (*fn)(void *arg, const struct addrinfo *ai, struct err *err), void *arg, struct err *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
+	int r = getaddrinfo(host, s->port, &hints, &list);
+
+	if (r == EAI_SERVICE)
+		return err_set(err, ERR_SYNTAX, "port \"%s\": %s", s->port, gai_strerror(r));
+	if (r != 0)
+		return err_set(
+		    err, ERR_SYNTAX, "host \"%s\": %s", host ? host : "*", gai_strerror(r));
+	for (const struct addrinfo *ai = list; ai != NULL && r == 0; ai = ai->ai_next)
+		if (family_is_wanted(conf, ai->ai_family))
+			r = fn(arg, ai, err);
+	freeaddrinfo(list);
+	return r;
+}
+
+int
+service_each_address(const struct service *s, const struct conf *conf,
+    int (*fn)(void *arg, const struct addrinfo *ai, struct err *err), void *arg, struct err *err)
+{
+	struct view rest = view_of(conf_str(conf, "inet_interfaces")), item;
+	int r = 0;
+
+	if (s->host[0] != '\0')
+		return each_address_of(s, conf, s->host, fn, arg, err);
+	while (r == 0 && conf_next(&rest, &item)) {
+		char *host = x_strndup(item.p, item.len);
+		bool is_any = strcmp(host, "all") == 0;
+		const char *name = strcmp(host, "loopback-only") == 0 ? "localhost" : host;
+
+		r = each_address_of(s, conf, is_any ? NULL : name, fn, arg, err);
+		free(host);
+	}
+	return r;
 }
 
 const struct role_tls *

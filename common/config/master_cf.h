@@ -5,6 +5,8 @@
 #include "common/config/conf.h"
 #include "common/ipc/edges.h"
 
+#include <netdb.h>
+
 struct service_option {
 	const char *name, *value;
 };
@@ -17,10 +19,12 @@ struct service {
 	unsigned maxproc; /* 0: column was "-", the role's own default */
 	const struct service_option *options;
 	size_t noptions;
+	const char *file; /* as master_cf_load was told */
 	int line;
 };
 struct master_cf {
 	struct arena arena;
+	const char *file; /* in arena */
 	struct service *services;
 	size_t count;
 };
@@ -29,6 +33,10 @@ void master_cf_clear(struct master_cf *m);
  * unknown parameter, service twice, exclusive service with maxproc > 1, missing required service. */
 int master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err);
 int master_cf_load(struct master_cf *m, const char *path, struct err *err);
+/* Addresses on which an inet service is to listen, one call each: its own host's, else those of inet_interfaces; only
+ * families of inet_protocols.  Resolves names, so it blocks.  Ends with the first -1 of fn, and returns it. */
+int service_each_address(const struct service *s, const struct conf *conf,
+    int (*fn)(void *arg, const struct addrinfo *ai, struct err *err), void *arg, struct err *err);
 /* The parameters that name certificate and key of this role's listeners; NULL: they speak no TLS. */
 struct role_tls {
 	const char *cert, *key;

@@ -14,6 +14,8 @@
 #define LIST(name, def, readers, text) { name, CONF_LIST, def, 0, 0, NULL, readers, text }
 #define PATH(name, def, readers, text) { name, CONF_PATH, def, 0, 0, NULL, readers, text }
 #define ENUM(name, def, words, readers, text) { name, CONF_ENUM, def, 0, 0, words, readers, text }
+#define WORDS(name, def, words, readers, text) { name, CONF_WORDS, def, 0, 0, words, readers, text }
+#define DOMAINS(name, def, readers, text) { name, CONF_DOMAINS, def, 0, 0, NULL, readers, text }
 #define HOST(name, def, readers, text) { name, CONF_HOST, def, 0, 0, NULL, readers, text }
 #define TABLES(name, def, readers, text) { name, CONF_TABLES, def, 0, 0, NULL, readers, text }
 
@@ -23,7 +25,7 @@ static const struct conf_param params[] = {
 	HOST("myhostname", "localhost.localdomain", "all", "The name of this mail system, used in greetings, Received: lines and as default of others; the machine's name when not set."),
 	HOST("mydomain", "localdomain", "all", "The domain of this mail system; $myhostname without its first label when not set."),
 	HOST("myorigin", "$myhostname", "all", "The domain that is added to addresses without one."),
-	LIST("mydestination", "$myhostname, localhost.$mydomain, localhost", "authd qmgr", "Domains whose mail is for mailboxes of this machine, beside virtual_mailbox_domains."),
+	DOMAINS("mydestination", "$myhostname, localhost.$mydomain, localhost", "authd qmgr", "Domains whose mail is for mailboxes of this machine, beside virtual_mailbox_domains."),
 	STR("mail_name", "Estafeta", "all", "The name of the mail system in Received: lines and bounces."),
 	STR("syslog_name", "postfix", "all", "The name before the process name in log lines of the mail transfer daemons."),
 	STR("mailbox_syslog_name", "dovecot", "all", "The name in log lines of the POP3 and IMAP daemons."),
@@ -37,7 +39,7 @@ static const struct conf_param params[] = {
 	/* --- network ------------------------------------------------------------------------------- */
 	LIST("inet_interfaces", "all", "master relay", "Addresses of listeners that name only a port; also known as our own in loop detection."),
 	LIST("proxy_interfaces", "", "relay", "Further addresses under which mail reaches this machine (NAT, proxies)."),
-	ENUM("inet_protocols", "all", "all|ipv4|ipv6|ipv4, ipv6|ipv6, ipv4", "master relay", "Address families to listen on and to connect from."),
+	WORDS("inet_protocols", "all", "all|ipv4|ipv6", "master relay", "Address families to listen on and to connect from."),
 	LIST("mynetworks", "127.0.0.0/8 [::1]/128", "smtpd", "Trusted clients: addresses and networks, '!' excludes."),
 	LIST("dns_forwarders", "", "dnsd", "Name servers to ask, ADDRESS or ADDRESS@PORT; empty: those of /etc/resolv.conf."),
 	STR("dns_trust_anchor_file", "system", "dnsd", "File of DNSSEC trust anchors; system: the system's root key; empty: nothing is validated."),
@@ -46,7 +48,7 @@ static const struct conf_param params[] = {
 	SIZE("dns_cache_size", "32m", 1 << 16, "dnsd", "Memory of the resource record cache."),
 
 	/* --- domains and users ---------------------------------------------------------------------- */
-	LIST("virtual_mailbox_domains", "", "authd", "Domains whose addresses are mailboxes in the user database."),
+	DOMAINS("virtual_mailbox_domains", "", "authd", "Domains whose addresses are mailboxes in the user database."),
 	TABLES("virtual_alias_maps", "", "authd", "Aliases: address or @domain to one or more addresses, recursively."),
 	PATH("virtual_mailbox_base", "/srv/mail", "all", "Beneath it every mailbox: BASE/DOMAIN/LOCAL/Maildir unless the user's record says otherwise."),
 	STR("mail_owner", "vmail", "all", "The system user who owns mailboxes whose record names no other."),
@@ -54,7 +56,7 @@ static const struct conf_param params[] = {
 	INT("virtual_maximum_uid", "4294967294", 1, 4294967294LL, "master authd", "No mailbox owner has a higher uid."),
 	STR("user_database", "btree:$data_directory/users", "authd", "The user database, written by estafeta user."),
 	ENUM("password_scheme", "yescrypt", "yescrypt|bcrypt|sha512-crypt", "authd", "How new passwords are hashed (crypt(5))."),
-	INT("password_cost", "0", 0, COUNT_MAX, "authd", "Cost of new hashes, as crypt(5) counts it for the scheme; 0 = the library's default."),
+	INT("password_cost", "0", 0, COUNT_MAX, "authd", "Cost of new hashes, as crypt(5) counts it: 1 to 11 for yescrypt, 4 to 31 for bcrypt, 1000 to 999999999 rounds for sha512-crypt; 0 = the library's default. Each step of the first two doubles the time of every login; a cost of more than 10 seconds a hash is refused."),
 	INT("scram_iterations", "4096", 4096, 65536, "authd", "Iteration count of new SCRAM keys (RFC 7677 4)."),
 	INT("auth_workers", "2", 1, 64, "authd", "Processes that check passwords."),
 	STR("recipient_delimiter", "", "authd", "Characters that separate user from extension in a local part."),
@@ -81,7 +83,7 @@ static const struct conf_param params[] = {
 	ENUM("smtpd_tls_security_level", "${tls_cert_file?{may}:{none}}", "none|may|encrypt", "smtpd", "STARTTLS: not offered, offered, required."),
 	BOOL("smtpd_tls_auth_only", "yes", "smtpd", "AUTH is offered only under TLS."),
 	BOOL("smtpd_sasl_auth_enable", "$smtpd_submission", "smtpd", "AUTH is offered."),
-	LIST("smtpd_sasl_mechanisms", "PLAIN LOGIN SCRAM-SHA-256", "smtpd imapd-login pop3d-login", "SASL mechanisms offered."),
+	WORDS("smtpd_sasl_mechanisms", "PLAIN LOGIN SCRAM-SHA-256", "PLAIN|LOGIN|SCRAM-SHA-256", "smtpd imapd-login pop3d-login", "SASL mechanisms offered, by POP3 and IMAP too."),
 	BOOL("smtpd_sasl_authenticated_header", "no", "smtpd", "The Received: line names the login."),
 	SIZE("message_size_limit", "50m", 0, "smtpd qmgr imapd", "Largest message; 0 = no limit."),
 	INT("smtpd_recipient_limit", "1000", 1, 100000, "smtpd", "Recipients of one message (RFC 5321 4.5.3.1.8 asks for at least 100)."),
@@ -134,7 +136,7 @@ static const struct conf_param params[] = {
 	LIST("authorized_flush_users", "static:anyone", "qmgr", "Local users who may flush the queue."),
 	LIST("authorized_submit_users", "static:anyone", "qmgr", "Local users who may submit mail with sendmail."),
 	INT("relay_connections", "2", 1, 6, "qmgr", "Connections to relay processes: one for each, maxproc of relay in master.cf."),
-	STR("relayhost", "", "qmgr authd", "Where all mail for other domains goes: [HOST]:PORT, or a domain whose MX is asked."),
+	STR("relayhost", "", "qmgr authd relay", "Where all mail for other domains goes: [HOST]:PORT, or a domain whose MX is asked."),
 	STR("double_bounce_sender", "double-bounce", "qmgr", "Sender local part of notices to the postmaster."),
 
 	/* --- SMTP client --------------------------------------------------------------------------------- */

@@ -153,8 +153,8 @@ openssl_err(struct err *err, const char *what)
 }
 
 /* Postfix's list, with commas or spaces, as OpenSSL's, with colons. */
-static bool
-context_set_curves(SSL_CTX *c, const struct conf *conf)
+static int
+context_set_curves(SSL_CTX *c, const struct conf *conf, struct err *err)
 {
 	struct view rest = view_of(conf_str(conf, "tls_eecdh_auto_curves")), name;
 	struct buf list;
@@ -162,15 +162,25 @@ context_set_curves(SSL_CTX *c, const struct conf *conf)
 	bool ok;
 
 	buf_init(&list, 1024);
-	while (view_token(&rest, " ,:\t", &name))
-		if (name.len > 0) {
-			(void)buf_append_str(&list, list.len > 0 ? ":" : "");
-			(void)buf_append_view(&list, name);
+	while (view_token(&rest, " ,:\t", &name)) {
+		char one[64];
+
+		if (name.len == 0)
+			continue;
+		snprintf(one, sizeof one, "%.*s", VIEW_ARG(name));
+		if (SSL_CTX_set1_groups_list(c, one) != 1) {
+			buf_clear(&list);
+			ERR_clear_error();
+			return err_set(
+			    err, ERR_PERM, "tls_eecdh_auto_curves: unknown curve \"%s\"", one);
 		}
+		(void)buf_append_str(&list, list.len > 0 ? ":" : "");
+		(void)buf_append_view(&list, name);
+	}
 	text = buf_cstr(&list);
 	ok = text != NULL && SSL_CTX_set1_groups_list(c, text) == 1;
 	buf_clear(&list);
-	return ok;
+	return ok ? 0 : openssl_err(err, "tls_eecdh_auto_curves");
 }
 
 static SSL_CTX *
@@ -187,8 +197,9 @@ context_make(const SSL_METHOD *method, const struct conf *conf, struct err *err)
 	SSL_CTX_set_options(
 	    c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
-	if (SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 || !context_set_curves(c, conf)) {
-		openssl_err(err, "tls_eecdh_auto_curves");
+	if ((SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 &&
+		openssl_err(err, "TLS 1.2") < 0) ||
+	    context_set_curves(c, conf, err) < 0) {
 		SSL_CTX_free(c);
 		return NULL;
 	}

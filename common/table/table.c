@@ -227,7 +227,8 @@ warn_if_stale(const struct table *t, const struct file_mark *built)
 		return;
 	if (st.st_mtim.tv_sec > built->mtime.tv_sec ||
 	    (st.st_mtim.tv_sec == built->mtime.tv_sec && st.st_mtim.tv_nsec > built->mtime.tv_nsec))
-		log_warn("database %s is older than source file %s", t->path, t->name);
+		log_warn("database %s is older than source file %s; run: estafeta map build %s:%s",
+		    t->path, t->name, t->driver->type, t->name);
 }
 
 int
@@ -238,9 +239,13 @@ table_refresh(struct table *t, struct err *err)
 	void *state;
 
 	if (mark_take(&t->file, &now, err) < 0) {
-		if (err->kind == ERR_GONE && t->driver->build != NULL && stat_source(t, &st) == 0)
-			err_set(err, ERR_GONE, "not built; run: estafeta map build %s:%s",
-			    t->driver->type, t->name);
+		if (err->kind == ERR_GONE && t->driver->build != NULL)
+			stat_source(t, &st) == 0
+			    ? err_set(err, ERR_GONE, "not built; run: estafeta map build %s:%s",
+				  t->driver->type, t->name)
+			    : err_set(err, ERR_GONE,
+				  "there is no %s; write it, then run: estafeta map build %s:%s",
+				  t->name, t->driver->type, t->name);
 		return -1;
 	}
 	if (t->state != NULL && mark_equal(&now, &t->mark))

@@ -1,6 +1,7 @@
 #include "qmgr/relay/relay_conf.h"
 #include "common/base/mem.h"
 #include "common/net/addr.h"
+#include "qmgr/relay/nexthop.h"
 
 #include <ifaddrs.h>
 #include <stdlib.h>
@@ -75,6 +76,19 @@ bind_read(const struct conf *conf, const char *name, sa_family_t family, bool *h
 	return 0;
 }
 
+/* qmgr names it with each job: only its form matters here. */
+static int
+relayhost_check(const struct conf *conf, struct err *err)
+{
+	const char *text = conf_str(conf, "relayhost");
+	struct relay_nexthop hop;
+
+	if (text[0] == '\0' ||
+	    relay_nexthop_parse(text, (unsigned)conf_int(conf, "smtp_tcp_port"), &hop, err) == 0)
+		return 0;
+	return err_prefix(err, "relayhost: \"%s\"", text);
+}
+
 static int64_t
 ms(const struct conf *conf, const char *name)
 {
@@ -135,7 +149,8 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 		rc->line_limit = LINE_LIMIT_LEAST;
 	read_times(rc, conf);
 	read_words(rc, conf);
-	if (own_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
+	if (relayhost_check(conf, err) < 0 ||
+	    own_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
 	    own_read(&rc->own, conf, "proxy_interfaces", err) < 0 ||
 	    bind_read(conf, "smtp_bind_address", AF_INET, &rc->has_bind4, &rc->bind4, err) < 0 ||
 	    bind_read(conf, "smtp_bind_address6", AF_INET6, &rc->has_bind6, &rc->bind6, err) < 0)

@@ -30,13 +30,18 @@ def mail():
     """Never started: check needs no running suite."""
     with Instance() as i:
         r = check(i)
+        assert r.returncode == 0
+        assert r.stderr.endswith(": warning: %s/main.cf:7: user_database: %s/data/users.db does not exist: "
+                                 "there are no accounts yet\n" % (i.conf, i.dir)) and r.stderr.count("\n") == 1
+        i.add_users("bob@example.test")
+        r = check(i)
         assert (r.returncode, r.stderr) == (0, "")
         yield i
 
 
 # what main.cf says, and what check must say; {line} is the number of the last line
 FAULTS = [
-    (["virtual_alias_maps = hash:{conf}/missing"], "main.cf:{line}: virtual_alias_maps: open {conf}/missing.db: No such file"),
+    (["virtual_alias_maps = hash:{conf}/missing"], "main.cf:{line}: virtual_alias_maps: there is no {conf}/missing; write it, then run: estafeta map build hash:{conf}/missing"),
     (["virtual_alias_maps = texthash:{conf}/missing"], "main.cf:{line}: virtual_alias_maps: open {conf}/missing: No such file"),
     (["virtual_alias_maps = hash:{conf}/master.cf"], "main.cf:{line}: virtual_alias_maps: not built; run: estafeta map build hash:{conf}/master.cf"),
     (["virtual_alias_maps = hsah:{conf}/virtual"], "main.cf:{line}: virtual_alias_maps: unsupported table type: \"hsah\"; known are hash, btree, texthash, inline, static"),
@@ -70,12 +75,38 @@ FAULTS = [
     (["tls_key_file = {conf}/other/key.pem"], "main.cf:{line}: tls_key_file: the key in {conf}/other/key.pem does not belong to the certificate in {conf}/cert.pem"),
     (["imap_tls_key_file = {conf}/other/key.pem"], "main.cf:{line}: imap_tls_key_file: the key in {conf}/other/key.pem does not belong"),
     (["tls_high_cipherlist = nothing-such"], "main.cf:{line}: tls_high_cipherlist: "),
-    (["tls_eecdh_auto_curves = nothing-such"], "main.cf:{line}: tls_eecdh_auto_curves: "),
+    (["tls_eecdh_auto_curves = X25519 nothing-such"],
+     "main.cf:{line}: tls_eecdh_auto_curves: unknown curve \"nothing-such\""),
     (["dns_forwarders = not-an-address"], "main.cf:{line}: dns_forwarders: not-an-address: "),
     (["dns_trust_anchor_file = /nonexistent"], "main.cf:{line}: dns_trust_anchor_file: /nonexistent: "),
     (["smtp_bind_address = ::1"], "main.cf:{line}: smtp_bind_address: "),
     (["mail_owner = nobody-here"], "mail_owner: system user \"nobody-here\" does not exist"),
     (["mail_owner = root"], "main.cf:{line}: mail_owner: mail is never root's"),
+    (["password_cost = 99"], "main.cf:{line}: password_cost: 99 is not between 1 and 11, as yescrypt counts it"),
+    (["password_scheme = bcrypt", "password_cost = 3"], "main.cf:{line}: password_cost: 3 is not between 4 and 31"),
+    (["password_scheme = sha512-crypt", "password_cost = 10"], "password_cost: 10 is not between 1000 and 999999999"),
+    (["password_scheme = bcrypt", "password_cost = 31"], "main.cf:{line}: password_cost: one hash takes more than 10 seconds"),
+    (["smtpd_sasl_mechanisms = GSSAPI FOO"],
+     "main.cf:{line}: smtpd_sasl_mechanisms: \"GSSAPI\" is not one of PLAIN|LOGIN|SCRAM-SHA-256"),
+    (["smtpd_sasl_mechanisms ="], "main.cf:{line}: smtpd_sasl_mechanisms: "),
+    (["inet_protocols = ipv4, ipv5"], "main.cf:{line}: inet_protocols: \"ipv5\" is not one of all|ipv4|ipv6"),
+    (["virtual_mailbox_domains = example.test, -bad"], "main.cf:{line}: virtual_mailbox_domains: \"-bad\" is not a domain name"),
+    (["mydestination = hash:{conf}/domains"],
+     "main.cf:{line}: mydestination: \"hash:{conf}/domains\": lookup tables are not supported here yet; list the domains"),
+    (["virtual_mailbox_domains = /etc/domains"], "\"/etc/domains\": lookup tables are not supported here yet"),
+    (["relayhost = [127.66.9.9"], "main.cf:{line}: relayhost: \"[127.66.9.9\": "),
+    (["relayhost = [h.test]:abc"], "main.cf:{line}: relayhost: \"[h.test]:abc\": bad port"),
+    (["relayhost = [h.test]:99999"], "main.cf:{line}: relayhost: \"[h.test]:99999\": bad port"),
+    (["relayhost = foo bar"], "main.cf:{line}: relayhost: \"foo bar\": not a host or domain name"),
+    (["relayhost = a, b"], "main.cf:{line}: relayhost: \"a, b\": not a host or domain name"),
+    (["relayhost = smtp:[h.test]"], "main.cf:{line}: relayhost: \"smtp:[h.test]\": bad port"),
+    (["minimal_backoff_time = 2h"], "main.cf:{line}: minimal_backoff_time: 2h is more than maximal_backoff_time, which is 4000s"),
+    (["maximal_backoff_time = 1m"], "main.cf:{line}: maximal_backoff_time: 1m is less than minimal_backoff_time, which is 300s"),
+    (["log_file = {conf}/nothing/log"], "main.cf:{line}: log_file: open {conf}/nothing/log: No such file"),
+    (["log_file = {conf}"], "main.cf:{line}: log_file: {conf} is not a file"),
+    (["queue_directory = {conf}/main.cf"], "main.cf:{line}: queue_directory: {conf}/main.cf is not a directory"),
+    (["data_directory = /proc/foo"], "main.cf:{line}: data_directory: cannot make /proc/foo: "),
+    (["virtual_mailbox_base = {conf}/main.cf/mail"], "main.cf:{line}: virtual_mailbox_base: {conf}/main.cf"),
     (["hopcount_limit = many"], "main.cf:{line}: hopcount_limit: \"many\" is not a number"),
 ]
 
@@ -110,6 +141,57 @@ def test_the_option_of_a_service_is_named_by_its_line(mail):
         assert r.returncode == EX_CONFIG and "master.cf:%d: mynetworks: " % number in r.stderr, r.stderr
     finally:
         (mail.conf / "master.cf").write_text(good)
+
+
+def check_services(mail, change, *args):
+    good = (mail.conf / "master.cf").read_text()
+    (mail.conf / "master.cf").write_text(change(good))
+    try:
+        return check(mail)
+    finally:
+        (mail.conf / "master.cf").write_text(good)
+
+
+@pytest.mark.parametrize("old,new,expected", [
+    (":2525 ", ":99999 ", "bad port \"99999\": 1 to 65535"),
+    (":2525 ", ":no-such-service ", "port \"no-such-service\": "),
+    ("{ip}:2525 ", "no-such-host.invalid:2525 ", "smtpd: host \"no-such-host.invalid\": "),
+    ("2       smtpd\n", "2       smtpx\n", "unknown command \"smtpx\"; known are log, dnsd, keyd, authd, qmgr, "),
+])
+def test_a_fault_in_master_cf(mail, old, new, expected):
+    write_conf(mail)
+    r = check_services(mail, lambda text: text.replace(old.format(ip=mail.ip), new, 1))
+    # one line of comment stands before it
+    assert r.returncode == EX_CONFIG
+    assert "estafeta: %s/master.cf:2: " % mail.conf in r.stderr and expected in r.stderr, r.stderr
+
+
+def test_interfaces_are_resolved(mail):
+    write_conf(mail, "inet_interfaces = no-such-host.invalid")
+    r = check_services(mail, lambda text: text.replace(mail.ip + ":2525", "2525", 1))
+    last = len((mail.conf / "main.cf").read_text().splitlines())
+    assert r.returncode == EX_CONFIG
+    assert "main.cf:%d: inet_interfaces: host \"no-such-host.invalid\": " % last in r.stderr, r.stderr
+
+
+def test_each_bad_network_is_named_and_a_fault_once(mail):
+    write_conf(mail, "mynetworks = 127.0.0.0/33, 10.0.0.0/8 hash:/etc/x")
+    r = check(mail)
+    assert "\"127.0.0.0/33\"" in r.stderr or "127.0.0.0/33" in r.stderr
+    assert "hash:/etc/x" in r.stderr and "10.0.0.0" not in r.stderr, r.stderr
+    assert len(r.stderr.splitlines()) == 2
+    for line in ("mail_owner = nobody-here", "myhostname = a..b"):
+        write_conf(mail, line)
+        r = check(mail)
+        assert len(r.stderr.splitlines()) == 1 and "main.cf:0" not in r.stderr, r.stderr
+
+
+def test_unknown_users_are_a_warning(mail):
+    write_conf(mail, "authorized_mailq_users = nobody-here root")
+    r = check(mail)
+    last = len((mail.conf / "main.cf").read_text().splitlines())
+    assert r.returncode == 0
+    assert "warning: %s/main.cf:%d: authorized_mailq_users: unknown user nobody-here" % (mail.conf, last) in r.stderr
 
 
 def test_a_table_that_its_reader_may_not_read(mail):
@@ -158,7 +240,8 @@ def test_warnings_do_not_count(mail):
         assert r.returncode == 0, r.stderr
         assert "warning: " in r.stderr and "the certificate has expired" in r.stderr
         assert "everybody can read the private key" in r.stderr
-        assert "virtual.db is older than source file" in r.stderr, r.stderr
+        assert ("warning: {c}/main.cf:5: virtual_alias_maps: database {c}/virtual.db is older than source file "
+                "{c}/virtual; run: estafeta map build hash:{c}/virtual\n").format(c=mail.conf) in r.stderr, r.stderr
     finally:
         (mail.conf / "key.pem").write_bytes(key)
         (mail.conf / "key.pem").chmod(0o600)
@@ -205,11 +288,13 @@ def test_the_reference_is_up_to_date(mail):
 def test_check_opens_no_state(mail):
     write_conf(mail)
     assert check(mail).returncode == 0
-    assert not (mail.dir / "data").exists() and not (mail.dir / "queue").exists()
+    # data is where user add put the database
+    assert sorted(p.name for p in mail.dir.iterdir()) == ["conf", "data", "mail"]
+    assert sorted(p.name for p in (mail.dir / "data").iterdir()) == ["users.db", "users.env"]
 
 
 def test_start_and_reload_say_the_same(make_instance):
-    mail = make_instance()
+    mail = make_instance().add_users("bob@example.test")
     write_conf(mail, "mynetworks = 10.0.0.0/40")
     said = check(mail).stderr
     r = mail.estafeta("start", check=False)

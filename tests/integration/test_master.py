@@ -1,5 +1,6 @@
 """The life of the suite: start says why not, crashes are restarted, reload keeps what is under way."""
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -7,8 +8,10 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import procs
+import pytest
 from instance import BUILD, wait_until
 from sample import make_certificate
 
@@ -36,7 +39,12 @@ def test_start_fails_with_the_reason(make_instance):
         taken.bind((mail.ip, 2525))
         taken.listen()
         r = mail.estafeta("start", check=False)
-        assert r.returncode != 0 and "Address already in use" in r.stderr
+        assert r.returncode != 0
+        said = "%s/master.cf:2: %s:2525: Address already in use" % (mail.conf, mail.ip)
+        assert "estafeta: start: " + said in r.stderr, r.stderr
+        # in the log as every line there: time, host, program
+        assert re.search(r"^[A-Z][a-z]{2} [ 1-3][0-9] [0-9:]{8} mail postfix/master\[[0-9]+\]: fatal: " + re.escape(said),
+                         mail.log_text(), re.M), mail.log_text()
     mail.start()
     r = mail.estafeta("start", check=False)
     assert r.returncode != 0 and "already running" in r.stderr
@@ -142,6 +150,107 @@ def test_reload_whose_new_workers_die_keeps_the_old_ones(make_instance):
     wait_until(lambda: not old & pids(mail, "smtpd"))
     with smtplib.SMTP(mail.ip, mail.port("smtp")) as s:
         assert s.ehlo()[0] == 250
+
+
+def test_reload_whose_new_authd_dies_starts_it_as_before(make_instance):
+    mail = make_instance().add_users("bob@example.test")
+    libexec, estafeta = own_programs(mail)
+    assert estafeta("start").returncode == 0
+    mail.running = True
+    # one that finds nothing when it is tested, and the fault when it is to serve
+    (libexec / "authd").unlink()
+    (libexec / "authd").write_text("#!/bin/sh\n[ \"$1\" = -t ] || exec %s/libexec/authd\n" % BUILD)
+    (libexec / "authd").chmod(0o755)
+    good = (mail.conf / "main.cf").read_text()
+
+    def rcpt():
+        with smtplib.SMTP(mail.ip, mail.port("smtp")) as s:
+            s.ehlo()
+            s.mail("x@elsewhere.test")
+            return s.rcpt("bob@example.test")[0]
+
+    for _ in range(2):
+        (mail.conf / "main.cf").write_text(good + "password_cost = 99\nsmtpd_banner = $myhostname ESMTP new\n")
+        r = estafeta("reload")
+        assert r.returncode == os.EX_UNAVAILABLE
+        assert "password_cost: 99 is not between 1 and 11" in r.stderr, r.stderr
+        assert "authd: started again with the configuration of before the reload" in r.stderr, r.stderr
+        wait_until(lambda: rcpt() == 250)
+        # a crash does not bring the fault back
+        [pid] = pids(mail, "authd")
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda p=pid: pids(mail, "authd") not in ({p}, set()) and rcpt() == 250)
+    (mail.conf / "main.cf").write_text(good)
+    assert estafeta("reload").returncode == 0
+    assert rcpt() == 250
+
+
+@pytest.mark.parametrize("how", ["reload", "rotate", "SIGHUP"])
+def test_a_rotated_log_is_written_anew(make_instance, how):
+    mail = make_instance().start()
+    old = mail.dir / "log.1"
+    (mail.dir / "log").rename(old)
+    if how == "SIGHUP":
+        os.kill(mail.master_pid(), signal.SIGHUP)
+    else:
+        mail.estafeta(how)
+
+    def disconnects():
+        with smtplib.SMTP(mail.ip, mail.port("smtp")) as s:
+            s.ehlo()
+        return mail.log_text().count("disconnect from")
+
+    wait_until(disconnects)
+    before = old.read_text()
+    # a new log process has the new file too
+    os.kill(sorted(pids(mail, "log"))[0], signal.SIGKILL)
+    mail.wait_log("killed by signal 9")
+    n = disconnects()
+    wait_until(lambda: disconnects() > n + 2)
+    assert old.read_text() == before
+
+
+def test_tools_say_that_authd_is_down(make_instance):
+    mail = make_instance().add_users("bob@example.test").start()
+    [pid] = pids(mail, "authd")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        r = mail.estafeta("user", "add", "new@example.test", input="secret\n", check=False)
+        assert r.returncode == os.EX_UNAVAILABLE
+        assert "authd is not running, or does not answer" in r.stderr and str(mail.dir / "log") in r.stderr
+        assert time.monotonic() - begun < 20
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # what was refused is not done later
+    assert mail.estafeta("user", "list").stdout == "bob@example.test\n"
+
+
+def test_usage(make_instance):
+    mail = make_instance()
+    for args, text in ((["config", "-d", "myhostname"], "usage: estafeta config "), (["config", "-x"], "usage: estafeta config "),
+                       (["reload", "extra"], "usage: estafeta reload\n"), (["start", "extra"], "usage: estafeta start\n"),
+                       (["status", "-x"], "usage: estafeta status "), (["queue"], "usage: estafeta queue "),
+                       (["map"], "usage: estafeta map "), (["user", "add"], "usage: estafeta user add [-u UID]"),
+                       (["strat"], "unknown verb \"strat\"; did you mean \"start\"?"), ([], "usage: estafeta [-c")):
+        r = mail.estafeta(*args, check=False)
+        assert (r.returncode, r.stdout) == (os.EX_USAGE, "") and text in r.stderr, (args, r)
+    for args in (["--help"], ["help"]):
+        r = subprocess.run([BUILD / "estafeta", *args], capture_output=True, text=True)
+        assert (r.returncode, r.stderr) == (0, "") and "reload" in r.stdout
+    assert "reload" in mail.estafeta("help").stdout
+
+
+def test_config_checks_what_it_writes(make_instance):
+    mail = make_instance()
+    before = (mail.conf / "main.cf").read_text()
+    for setting, why in (("hopcount_limit=many", "hopcount_limit: \"many\" is not a number"),
+                         ("hopcount_limit=0", "hopcount_limit: 0 is not between 1 and 1000"),
+                         ("smtpd_sasl_mechanisms=FOO", "is not one of"), ("myorigin=$nothing", "unknown parameter $nothing"),
+                         ("hopcout_limit=1", "unknown parameter; did you mean hopcount_limit?"), ("x", "NAME=VALUE expected")):
+        r = mail.estafeta("config", "-e", "queue_run_delay=5m", setting, check=False)
+        assert r.returncode == os.EX_DATAERR and why in r.stderr, r.stderr
+    assert (mail.conf / "main.cf").read_text() == before
 
 
 def test_reload_to_another_directory_is_refused(make_instance):

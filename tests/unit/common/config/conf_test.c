@@ -109,18 +109,34 @@ faults_name_file_line_and_the_nearest_name(void **state)
 		{ "mydestinaton = x\n",
 		    "main.cf:1: unknown parameter \"mydestinaton\"; did you mean \"mydestination\"?\n" },
 		{ "\n\nxyzzy = 1\n", "main.cf:3: unknown parameter \"xyzzy\"\n" },
-		{ "hopcount_limit = lots\n", "main.cf:1: hopcount_limit: \"lots\" is not a number\n" },
-		{ "hopcount_limit = 0\n", "main.cf:1: hopcount_limit: 0 is not between 1 and 1000\n" },
+		{ "hopcount_limit = lots\n",
+		    "main.cf:1: hopcount_limit: \"lots\" is not a number\n" },
+		{ "hopcount_limit = 0\n",
+		    "main.cf:1: hopcount_limit: 0 is not between 1 and 1000\n" },
 		{ "smtpd_delay_reject = maybe\n",
 		    "main.cf:1: smtpd_delay_reject: \"maybe\" is neither yes nor no\n" },
 		{ "queue_directory = spool\n",
 		    "main.cf:1: queue_directory: \"spool\" is not an absolute path\n" },
-		{ "sandbox = off\n", "main.cf:1: sandbox: \"off\" is not one of enforce|permissive\n" },
+		{ "sandbox = off\n",
+		    "main.cf:1: sandbox: \"off\" is not one of enforce|permissive\n" },
+		{ "smtpd_sasl_mechanisms = PLAIN FOO\n",
+		    "main.cf:1: smtpd_sasl_mechanisms: \"FOO\" is not one of PLAIN|LOGIN|SCRAM-SHA-256\n" },
+		{ "inet_protocols =\n",
+		    "main.cf:1: inet_protocols: \"\" is not one of all|ipv4|ipv6\n" },
+		{ "mydestination = a.test b_c.test\n",
+		    "main.cf:1: mydestination: \"b_c.test\" is not a domain name (RFC 1123 2.1)\n" },
+		{ "virtual_mailbox_domains = a.test, hash:/x\n",
+		    "main.cf:1: virtual_mailbox_domains: \"hash:/x\": lookup tables are not supported here yet; list the domains\n" },
+		{ "\nmaximal_backoff_time = 10s\n",
+		    "main.cf:2: maximal_backoff_time: 10s is less than minimal_backoff_time, which is 300s\n" },
+		{ "minimal_backoff_time = 2h\nmaximal_backoff_time = 1h\n",
+		    "main.cf:1: minimal_backoff_time: 2h is more than maximal_backoff_time, which is 1h\n" },
 		{ "virtual_alias_maps = /etc/virtual\n",
 		    "main.cf:1: virtual_alias_maps: \"/etc/virtual\" is not of the form type:name\n" },
 		{ "just words\n", "main.cf:1: missing '=' after \"just words\"\n" },
 		{ "  indented = 1\n", "main.cf:1: continuation of nothing\n" },
-		{ "myorigin = $nothing_such\n", "main.cf:1: myorigin: unknown parameter $nothing_such\n" },
+		{ "myorigin = $nothing_such\n",
+		    "main.cf:1: myorigin: unknown parameter $nothing_such\n" },
 		{ "bounce_queue_lifetime = 5y\n",
 		    "main.cf:1: bounce_queue_lifetime: \"5y\" is not a time (number with s, m, h, d or w)\n" },
 	};
@@ -133,9 +149,43 @@ faults_name_file_line_and_the_nearest_name(void **state)
 	}
 	/* a loop ends, and every parameter that depends on it is named */
 	assert_true(faults_of("mydomain = $myorigin\nmyorigin = $mydomain\n", all) >= 2);
+	assert_int_equal(
+	    faults_of("inet_protocols = ipv6, ipv4\nvirtual_mailbox_domains =\n", all), 0);
 	/* an admin's own name, used by another value, is no fault (postconf(5)) */
 	assert_int_equal(faults_of("our_nets = 10.0.0.0/8\nmynetworks = $our_nets\n", all), 0);
 	assert_int_equal(faults_of("", all), 0);
+}
+
+static void
+count_fault(void *arg, const char *text)
+{
+	snprintf(arg, 500, "%s", text);
+}
+
+/* What the machine is called stands at line 0, which nobody finds in the file. */
+static void
+a_default_at_fault_is_called_so(void **state)
+{
+	struct conf c;
+	struct err e;
+	char said[500] = "";
+
+	(void)state;
+	conf_init(&c);
+	conf_set(&c, "mydomain", "a_b", "main.cf", 0, &e);
+	assert_int_equal(
+	    conf_check(&c, count_fault, said), 2); /* and mydestination, which mentions it */
+	conf_set(&c, "mydestination", "", "main.cf", 1, &e);
+	assert_int_equal(conf_check(&c, count_fault, said), 1);
+	assert_string_equal(said, "mydomain (default): \"a_b\" is not a host name (RFC 1123 2.1)");
+	err_set(&e, ERR_PERM, "why");
+	assert_null(conf_place(&c, "mydomain"));
+	conf_err_prefix(&e, &c, "mydestination");
+	assert_string_equal(e.text, "main.cf:1: mydestination: why");
+	conf_set(&c, "hopcount_limit", "0", "main.cf", 2, &e);
+	assert_int_equal(conf_check_one(&c, "hopcount_limit", &e), -1);
+	assert_int_equal(conf_check_one(&c, "mydestination", &e), 0);
+	conf_clear(&c);
 }
 
 static void
@@ -270,16 +320,24 @@ master_cf_faults_are_named(void **state)
 		const char *text, *expected;
 	} cases[] = {
 		{ "x inet n - y - -\n", "master.cf:1: 7 columns instead of at least 8" },
-		{ "x inet n - y - - smtp\n", "master.cf:1: unknown command \"smtp\"" },
-		{ "x pipe n - y - - smtpd\n", "master.cf:1: bad type \"pipe\": inet or unix expected" },
+		{ "x inet n - y - - smtp\n",
+		    "master.cf:1: unknown command \"smtp\"; known are log, dnsd, keyd, authd, qmgr, "
+		    "relay, delivery, smtpd, imapd-login, imapd, pop3d-login, pop3d" },
+		{ "127.0.0.1:65536 inet n - y - - smtpd\n",
+		    "master.cf:1: bad port \"65536\": 1 to 65535, or a name of services(5)" },
+		{ "0 inet n - y - - smtpd\n",
+		    "master.cf:1: bad port \"0\": 1 to 65535, or a name of services(5)" },
+		{ "25x inet n - y - - smtpd\n",
+		    "master.cf:1: bad port \"25x\": 1 to 65535, or a name of services(5)" },
+		{ "x pipe n - y - - smtpd\n",
+		    "master.cf:1: bad type \"pipe\": inet or unix expected" },
 		{ "x inet n - y - 1x smtpd\n", "master.cf:1: bad maxproc \"1x\"" },
 		{ "qmgr unix n - y - 2 qmgr\n",
 		    "master.cf:1: qmgr: there can be only one: maxproc must be 1" },
 		{ "\nx inet n - y - - smtpd -o smtpd_submision=yes\n",
 		    "master.cf:2: unknown parameter \"smtpd_submision\"; did you mean \"smtpd_submission\"?" },
 		{ "x inet n - y - - smtpd -x\n", "master.cf:1: unknown argument \"-x\"" },
-		{ "[::1 inet n - y - - smtpd\n",
-		    "master.cf:1: bad address \"[::1\"" },
+		{ "[::1 inet n - y - - smtpd\n", "master.cf:1: bad address \"[::1\"" },
 		{ "qmgr inet n - y - - qmgr\n", "master.cf:1: qmgr is not a service of type inet" },
 		{ "25 inet n - y - - smtpd\n25 inet n - y - - smtpd\n" REQUIRED,
 		    "master.cf:2: service 25 stands already in line 1" },
@@ -306,6 +364,7 @@ main(void)
 		cmocka_unit_test(names_expand_in_every_form),
 		cmocka_unit_test(faults_name_file_line_and_the_nearest_name),
 		cmocka_unit_test(host_names_are_checked),
+		cmocka_unit_test(a_default_at_fault_is_called_so),
 		cmocka_unit_test(the_origin_of_a_value_is_found),
 		cmocka_unit_test(dump_is_read_back_unchanged),
 		cmocka_unit_test(lists_keep_braces_together),
