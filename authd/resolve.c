@@ -1,7 +1,9 @@
 #include "authd/resolve.h"
 
 #include "common/base/mem.h"
+#include "common/log/log.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -269,6 +271,24 @@ is_above(const struct step *s, const char *address)
 	return false;
 }
 
+/* The client hears of a temporary failure only; the admin is told whose address it is (Postfix's words). */
+static int __attribute__((format(printf, 4, 5)))
+unreasonable(struct err *err, const struct step *at, const char *what, const char *fmt, ...)
+{
+	char why[USER_ADDRESS_MAX + 32];
+	va_list ap;
+
+	while (at->parent != NULL)
+		at = at->parent;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof why, fmt, ap);
+	va_end(ap);
+	log_warn("unreasonable virtual_alias_maps map %s for %s: %s -- message not accepted, "
+		 "try again later",
+	    what, lqs(at->address), lqs(why));
+	return err_set(err, ERR_TEMP, "unreasonable alias %s: %s", what, why);
+}
+
 static int expand(struct walk *w, const struct step *at, struct err *err);
 
 static int
@@ -283,7 +303,7 @@ expand_word(struct walk *w, const struct step *from, struct view word, struct vi
 	if (strcmp(next.address, from->address) == 0)
 		return deliver_to(w, next.address, err); /* an address that gives itself is final */
 	if (is_above(from, next.address))
-		return err_set(err, ERR_TEMP, "alias loop at %s", next.address);
+		return unreasonable(err, from, "nesting", "alias loop at %s", next.address);
 	return expand(w, &next, err);
 }
 
@@ -308,8 +328,11 @@ expand(struct walk *w, const struct step *at, struct err *err)
 
 	if (map_put(&w->done, view_of(at->address), w) != NULL)
 		return 0; /* reached another way already */
-	if (at->depth > RESOLVE_DEPTH_MAX || ++w->expanded > RESOLVE_RESULTS_MAX)
-		return err_set(err, ERR_TEMP, "unreasonable alias nesting or expansion");
+	if (at->depth > RESOLVE_DEPTH_MAX)
+		return unreasonable(err, at, "nesting", "more than %d levels", RESOLVE_DEPTH_MAX);
+	if (++w->expanded > RESOLVE_RESULTS_MAX)
+		return unreasonable(
+		    err, at, "expansion size", "more than %d addresses", RESOLVE_RESULTS_MAX);
 	r = find_alias(w, at->address, &extension, err);
 	if (r < 0)
 		return -1;

@@ -1,4 +1,5 @@
 #include "edge/dnsd.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/ipc/msg/dns.h"
 #include "common/log/log.h"
@@ -19,6 +20,7 @@ enum {
 	SECURITY_SECURE = 2,
 	WHY_MAX = 200,
 	KEY_MAX = DNS_NAME_MAX + 8,
+	FAILURE_LOG_MS = 10000, /* between lines about questions without an answer */
 };
 
 struct question;
@@ -65,6 +67,8 @@ struct dnsd {
 	void (*idle)(void *arg);
 	void *idle_arg;
 	struct loop_timer idle_timer;
+	int64_t failure_logged_ms; /* monotonic; 0 = never */
+	unsigned failures_unlogged;
 };
 
 /* What an answer says, before it is written out. */
@@ -125,9 +129,31 @@ ask_answer(struct ask *a, const struct outcome *oc)
 	reply_send(conn, id, oc);
 }
 
+/* What callers make of it (Postfix: "Domain not found", try again) does not tell a dead server from a name that is not
+ * there.  Names are strangers' choice: they are not given a line each. */
+static void
+log_failure(struct question *q, const char *why)
+{
+	struct dnsd *d = q->dnsd;
+	int64_t now = clock_mono_ms();
+	char more[64] = "";
+
+	if (d->failure_logged_ms != 0 && now - d->failure_logged_ms < FAILURE_LOG_MS) {
+		d->failures_unlogged++;
+		return;
+	}
+	if (d->failures_unlogged > 0)
+		snprintf(
+		    more, sizeof more, " (%u more since the last such line)", d->failures_unlogged);
+	log_warn("%s: dns lookup failed: %s%s", strchr(q->key, ' ') + 1, why, more);
+	d->failure_logged_ms = now;
+	d->failures_unlogged = 0;
+}
+
 static void
 on_ask_timeout(void *arg)
 {
+	log_failure(((struct ask *)arg)->question, "no answer in time");
 	ask_answer(arg, &(struct outcome){ .status = DNS_FAIL, .why = "no answer in time" });
 }
 
@@ -145,6 +171,8 @@ question_answer(struct question *q, const struct outcome *oc)
 
 	if (q->answered != NULL)
 		*q->answered = true;
+	if (oc->status == DNS_FAIL || oc->status == DNS_BOGUS)
+		log_failure(q, oc->why);
 	while ((a = TAILQ_FIRST(&q->asks)) != NULL)
 		ask_answer(a, oc);
 	question_free(q);

@@ -139,7 +139,7 @@ on_minted(void *arg, struct ipc_in *in)
 		if (p != NULL)
 			send_edge(p, ROLE_AUTHD, fd);
 		fd_close(&fd);
-	} else
+	} else if (p != NULL)
 		log_warn("authd gives no edge for delivery as uid %u", (unsigned)r->uid);
 	free(r);
 }
@@ -154,7 +154,8 @@ mint_delivery_edge(struct process *p)
 	*r = (struct mint_request){ m, p->pid, p->uid };
 	ipc_out_init(&o, AUTHD_MINT_DELIVERY);
 	ipc_put_u32(&o, p->uid);
-	ipc_edge_call(m->authd, &o, "uh", AUTHD_TIMEOUT_MS, on_minted, r);
+	/* authd may be exchanged meanwhile (reload): then its successor is asked */
+	ipc_edge_ask(m->authd, &o, "uh", AUTHD_TIMEOUT_MS, on_minted, r);
 }
 
 static struct process *

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096 };
+enum { BACKLOG = 4096, QUEUE_WAIT_MS = 3000 };
 
 int
 setup_user(const char *name, uid_t *uid, gid_t *gid, struct err *err)
@@ -46,6 +46,26 @@ make_below(const char *dir, const char *sub, mode_t mode, uid_t uid, gid_t gid, 
 	return r;
 }
 
+/* Looked at before a start makes the edges of qmgr: they would be taken from a qmgr that is at work on this queue.  One
+ * whose master died ends by itself within a moment. */
+static int
+make_queue_lock(struct master *m, const char *queue, uid_t uid, gid_t gid, struct err *err)
+{
+	char *path = x_asprintf("%s/lock", queue);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), r = 0;
+	pid_t holder;
+
+	if (fd < 0 || fchown(fd, uid, gid) < 0)
+		r = err_sys(err, ERR_PERM, "%s", path);
+	else if (m->generation == 0 && fd_lock(fd, false, QUEUE_WAIT_MS, &holder) < 0)
+		r = holder < 0 ? err_sys(err, ERR_PERM, "lock %s", path)
+			       : err_set(err, ERR_PERM, "queue_directory %s: in use by another qmgr (pid %d)",
+				     queue, (int)holder);
+	fd_close(&fd);
+	free(path);
+	return r;
+}
+
 static int
 make_queue(struct master *m, struct err *err)
 {
@@ -56,7 +76,7 @@ make_queue(struct master *m, struct err *err)
 
 	if (setup_user(role_row(ROLE_QMGR)->user, &uid, &gid, err) < 0 ||
 	    fd_make_directory(queue, 0755, 0, 0, true, err) < 0 ||
-	    make_below(queue, "edges", 0755, 0, 0, err) < 0)
+	    make_queue_lock(m, queue, uid, gid, err) < 0 || make_below(queue, "edges", 0755, 0, 0, err) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof subs / sizeof subs[0]; i++)
 		if (make_below(queue, subs[i], 0700, uid, gid, err) < 0)

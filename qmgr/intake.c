@@ -108,13 +108,14 @@ intake_commit(
 
 /* --- COMMIT --------------------------------------------------------------------------------------------------- */
 static const char *
-status_text(enum qmgr_status status)
+status_text(
+    const struct queue *q, enum qmgr_status status, uint64_t size, char out[QUEUE_FULL_TEXT])
 {
 	switch (status) {
 	case QMGR_OK:
 		return "queued";
 	case QMGR_FULL:
-		return "insufficient queue space";
+		return queue_full_text(q, size, out);
 	case QMGR_TEMP:
 		return "queue file write error";
 	case QMGR_BAD:
@@ -152,7 +153,10 @@ commit_end(struct commit *x, enum qmgr_status status, const char *text)
 static void
 on_committed(void *arg, enum qmgr_status status)
 {
-	commit_end(arg, status, status_text(status));
+	struct commit *x = arg;
+	char text[QUEUE_FULL_TEXT];
+
+	commit_end(x, status, status_text(x->in->q, status, 0, text));
 }
 
 static void
@@ -171,6 +175,7 @@ commit_append(struct commit *x)
 {
 	struct fresh *f = x->f;
 	uint64_t size = f->content.headers_len + f->content.body_len - f->content.body_off;
+	char text[QUEUE_FULL_TEXT];
 	struct err err;
 
 	if (f->env.size != size || (f->env.flags & ENVELOPE_BOUNCE) != 0) {
@@ -179,7 +184,7 @@ commit_append(struct commit *x)
 		return;
 	}
 	if (queue_admit(x->in->q, f) != QMGR_OK) {
-		commit_end(x, QMGR_FULL, status_text(QMGR_FULL));
+		commit_end(x, QMGR_FULL, queue_full_text(x->in->q, 0, text));
 		return;
 	}
 	x->f = NULL;
@@ -367,7 +372,7 @@ on_begin(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct intake_conn *ic = arg;
 	struct intake *t = ic->in;
 	uint64_t announced = ipc_get_u64(in);
-	char text[QUEUE_ID_TEXT] = "", key[QUEUE_ID_KEY];
+	char text[QUEUE_ID_TEXT] = "", key[QUEUE_ID_KEY], why[QUEUE_FULL_TEXT];
 	enum qmgr_status status = QMGR_OK;
 	struct ipc_out o;
 
@@ -389,7 +394,7 @@ on_begin(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, status);
 	ipc_put_str(&o, text);
-	ipc_put_str(&o, status == QMGR_OK ? "" : status_text(status));
+	ipc_put_str(&o, status == QMGR_OK ? "" : status_text(t->q, status, announced, why));
 	ipc_conn_reply(c, in->id, &o);
 }
 
@@ -399,14 +404,19 @@ on_body(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct intake_conn *ic = arg;
 	struct begun *b = begun_find(ic, ipc_get_str(in));
 	uint64_t limit = ipc_get_u64(in);
+	char id[QUEUE_ID_TEXT], why[QUEUE_FULL_TEXT];
 	enum qmgr_status status = QMGR_BAD;
 	struct ipc_out o;
 	struct err err;
 	int fd = -1;
 
-	if (b != NULL && !b->has_file && queue_has_room(ic->in->q, limit) != QMGR_OK)
+	if (limit == INT64_MAX)
+		limit = 0; /* messages have no limit: nobody knows how much room this one needs */
+	if (b != NULL && !b->has_file && queue_has_room(ic->in->q, limit) != QMGR_OK) {
 		status = QMGR_FULL;
-	else if (b != NULL && !b->has_file) {
+		queue_id_format(b->id, id);
+		log_warn("%s: %s", id, queue_full_text(ic->in->q, limit, why));
+	} else if (b != NULL && !b->has_file) {
 		fd = body_create(ic->in->q->root_fd, b->id, &err);
 		status = fd >= 0                                  ? QMGR_OK
 			 : err.sys == ENOSPC || err.sys == EDQUOT ? QMGR_FULL

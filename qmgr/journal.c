@@ -360,7 +360,10 @@ check_room(const struct journal *j, struct err *err)
 	if (fstatvfs(j->dir_fd, &v) < 0)
 		return err_sys(err, ERR_TEMP, "journal: statvfs");
 	if ((uint64_t)v.f_bavail * v.f_frsize < j->o.segment_size + j->o.minfree)
-		return err_set(err, ERR_LIMIT, "journal: no room for a spare segment");
+		return err_set(err, ERR_LIMIT,
+		    "journal: no room for a spare segment: %llu bytes free, %llu needed",
+		    (unsigned long long)v.f_bavail * v.f_frsize,
+		    (unsigned long long)(j->o.segment_size + j->o.minfree));
 	return 0;
 }
 

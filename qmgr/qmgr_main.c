@@ -1,28 +1,34 @@
 /* qmgr - the durable queue: takes messages, schedules their delivery, returns what cannot be delivered. */
 #include "common/base/clock.h"
+#include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/msg/master.h"
 #include "qmgr/control.h"
 #include "qmgr/intake.h"
 #include "qmgr/notices.h"
+#include "qmgr/route.h"
 #include "qmgr/schedule.h"
 #include "qmgr/submit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	DELIVERY_TIMEOUT_MS = 30000, /* for master to find or start a delivery process */
 	DRAIN_MS = 10000,            /* deliveries under way at a reload may end within this time */
 	DRAIN_POLL_MS = 50,
 	TOOL_IDLE_MS = 30000,
-	RELAYS_MAX = 6, /* daemon.h bounds the edges of a process */
+	LOCK_WAIT_MS = 3000, /* for the qmgr of before to end */
+	RELAYS_MAX = 6,      /* daemon.h bounds the edges of a process */
 };
 
 struct qmgr {
 	struct daemon *d;
 	struct queue *queue;
+	struct routes *routes;
 	struct schedule *schedule;
 	struct notices *notices;
 	struct intake *intake;
@@ -37,6 +43,12 @@ struct qmgr {
 };
 
 /* --- between the queue and those who do its wishes ------------------------------------------------------- */
+static void
+on_route(void *arg, struct message *m)
+{
+	routes_find(((struct qmgr *)arg)->routes, m);
+}
+
 static void
 on_start(void *arg, struct message *m)
 {
@@ -133,6 +145,20 @@ on_tool(void *arg, struct ipc_conn *c)
 	control_open(((struct qmgr *)arg)->control, c);
 }
 
+/* Two of us would write the same journal.  The lock is held for our life: its descriptor is never closed. */
+static void
+lock_queue(int root, const char *name)
+{
+	int fd = open_beneath(root, "lock", O_RDWR, 0);
+	pid_t holder = -1;
+
+	if (fd >= 0 && fd_lock(fd, true, LOCK_WAIT_MS, &holder) == 0)
+		return;
+	if (holder < 0)
+		log_fatal("queue_directory %s: lock: %s", name, strerrordesc_np(errno));
+	log_fatal("queue_directory %s: in use by another qmgr (pid %d)", name, (int)holder);
+}
+
 static struct queue *
 open_queue(struct daemon *d)
 {
@@ -158,6 +184,7 @@ open_queue(struct daemon *d)
 		qc.max_backoff_ms = qc.min_backoff_ms;
 	if (root < 0)
 		log_fatal("the queue directory cannot be opened");
+	lock_queue(root, conf_str(c, "queue_directory"));
 	q = queue_open(daemon_loop(d), root, &qc, NULL, &err);
 	if (q == NULL)
 		log_fatal("%s", err.text);
@@ -175,8 +202,10 @@ begin(void *arg)
 		.initial_concurrency = (unsigned)conf_int(c, "initial_destination_concurrency"),
 		.recipient_limit = (unsigned)conf_int(c, "default_destination_recipient_limit"),
 		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
-		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000,
-		.relayhost = conf_str(c, "relayhost") };
+		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000 };
+	const struct route_conf rc = { .relayhost = conf_str(c, "relayhost"),
+		.mailbox_domains = conf_str(c, "virtual_mailbox_domains"),
+		.destination = conf_str(c, "mydestination") };
 	const struct notices_conf nc = { .myhostname = conf_str(c, "myhostname"),
 		.mail_name = conf_str(c, "mail_name"),
 		.bounce_size_limit = (uint64_t)conf_size(c, "bounce_size_limit") };
@@ -185,9 +214,10 @@ begin(void *arg)
 		.myorigin = conf_str(c, "myorigin"),
 		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit") };
 	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
-	const struct queue_ops ops = { on_start, on_stop, on_content, on_notify };
+	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
 
 	g->queue = open_queue(g->d);
+	g->routes = routes_new(g->queue, g->authd, &rc);
 	g->schedule = schedule_new(daemon_loop(g->d), g->queue, &sc, want_delivery, g);
 	for (unsigned i = 0; i < g->nrelays; i++) {
 		struct peer *p = schedule_relay_new(g->schedule);

@@ -267,11 +267,22 @@ message_start_round(struct queue *q, struct message *m)
 		if (a->rcpts[i].status == RCPT_PENDING)
 			a->rcpts[i].noticed = 0;
 	}
-	if (!m->is_held && m->wants == 0 && !q->is_draining) {
-		report_active(m);
-		q->ops.start(q->ops_arg, m);
+	if (m->is_held || m->wants != 0 || q->is_draining) {
+		message_settle_soon(q, m);
+		return;
 	}
-	if (a->open == 0)
+	report_active(m);
+	m->is_busy = true;
+	q->ops.route(q->ops_arg, m);
+}
+
+void
+queue_routed(struct queue *q, struct message *m)
+{
+	m->is_busy = false;
+	if (m->wants == 0 && !q->is_draining)
+		q->ops.start(q->ops_arg, m);
+	if (m->wants != 0 || m->active->open == 0)
 		message_settle_soon(q, m);
 }
 
@@ -474,6 +485,26 @@ queue_has_room(struct queue *q, uint64_t size)
 	if (fstatvfs(q->root_fd, &v) < 0)
 		return QMGR_FULL;
 	return (uint64_t)v.f_bavail * v.f_frsize < size + q->conf.minfree ? QMGR_FULL : QMGR_OK;
+}
+
+const char *
+queue_full_text(const struct queue *q, uint64_t size, char out[QUEUE_FULL_TEXT])
+{
+	uint64_t needed = size <= inline_max(q) ? q->conf.segment_size : size;
+	struct statvfs v;
+
+	if (fstatvfs(q->root_fd, &v) < 0)
+		snprintf(out, QUEUE_FULL_TEXT, "insufficient queue space: statvfs: %s",
+		    strerrordesc_np(errno));
+	else if (journal_is_broken(q->journal))
+		snprintf(out, QUEUE_FULL_TEXT,
+		    "insufficient queue space: the journal cannot be written");
+	else
+		snprintf(out, QUEUE_FULL_TEXT,
+		    "insufficient queue space: %llu bytes free, %llu bytes needed",
+		    (unsigned long long)v.f_bavail * v.f_frsize,
+		    (unsigned long long)(needed + q->conf.minfree));
+	return out;
 }
 
 int
@@ -831,7 +862,7 @@ queue_close(struct queue *q)
 	if (q == NULL)
 		return;
 	queue_drain(q);
-	q->ops = (struct queue_ops){ op_nothing, op_nothing, op_nothing, op_no_notice };
+	q->ops = (struct queue_ops){ op_nothing, op_nothing, op_nothing, op_nothing, op_no_notice };
 	while (!queue_is_quiet(q))
 		loop_run_once(q->loop, true);
 	work_pool_free(q->pool);

@@ -19,6 +19,8 @@ struct queue_conf {
 };
 
 struct queue_ops {
+	/* Find where every IDLE, PENDING recipient of m goes; ends with queue_routed. */
+	void (*route)(void *arg, struct message *m);
 	/* Have every IDLE, PENDING recipient of m tried (queue_rcpt_queued). */
 	void (*start)(void *arg, struct message *m);
 	/* Take back the recipients of m that are QUEUED, not those FLYING. */
@@ -70,6 +72,9 @@ size_t queue_count(const struct queue *q);
 /* --- taking messages --------------------------------------------------------------------------------- */
 /* Would a message of this size be taken now?  0 = unknown size.  QMGR_OK or QMGR_FULL. */
 enum qmgr_status queue_has_room(struct queue *q, uint64_t size);
+/* The words for QMGR_FULL, with the room there is and the room that this size needs. */
+enum { QUEUE_FULL_TEXT = 160 };
+const char *queue_full_text(const struct queue *q, uint64_t size, char out[QUEUE_FULL_TEXT]);
 /* Removes a body file that no message has. */
 void queue_forget_body(struct queue *q, struct queue_id id);
 struct fresh *fresh_new(struct queue_id id);
@@ -88,6 +93,8 @@ void queue_begin(struct queue *q, struct message *m);
 void queue_refuse(struct queue *q, struct fresh *f);
 
 /* --- the schedule's side ------------------------------------------------------------------------------ */
+/* The routes of m are known: it is started, unless somebody wants it otherwise meanwhile. */
+void queue_routed(struct queue *q, struct message *m);
 void queue_rcpt_queued(struct message *m, size_t rcpt);
 void queue_rcpt_taken_back(struct queue *q, struct message *m, size_t rcpt); /* was QUEUED */
 void queue_rcpt_flying(struct message *m, size_t rcpt);

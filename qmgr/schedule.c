@@ -64,7 +64,7 @@ dest_free(struct schedule *s, struct dest *d)
 }
 
 static void
-dest_key(const struct schedule *s, const struct recipient *r, char *out, size_t size)
+dest_key(const struct recipient *r, char *out, size_t size)
 {
 	const char *at = strrchr(r->address, '@');
 	const char *nexthop = r->nexthop;
@@ -73,8 +73,6 @@ dest_key(const struct schedule *s, const struct recipient *r, char *out, size_t 
 		snprintf(out, size, "v:%u", r->uid);
 		return;
 	}
-	if (nexthop[0] == '\0')
-		nexthop = s->conf.relayhost;
 	if (nexthop[0] == '\0')
 		nexthop = at != NULL ? at + 1 : r->address;
 	snprintf(out, size, "r:%s", nexthop);
@@ -408,7 +406,7 @@ schedule_start(struct schedule *s, struct message *m)
 
 		if (a->rcpts[i].status != RCPT_PENDING || a->rcpts[i].phase != PHASE_IDLE)
 			continue;
-		dest_key(s, &a->env.rcpts[i], key, sizeof key);
+		dest_key(&a->env.rcpts[i], key, sizeof key);
 		d = dest_get(s, &a->env.rcpts[i], key);
 		job_add(s, d, m, i);
 		if (d->dead_until_ms > now) {

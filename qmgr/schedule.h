@@ -14,7 +14,6 @@
 struct schedule_conf {
 	unsigned concurrency_limit, initial_concurrency, recipient_limit;
 	int64_t min_backoff_ms, max_backoff_ms;
-	const char *relayhost; /* borrowed; "" = none */
 };
 
 struct schedule;

@@ -314,10 +314,12 @@ static void
 on_committed(void *arg, enum qmgr_status status)
 {
 	struct submitted *d = arg;
+	char text[QUEUE_FULL_TEXT];
 
 	if (status != QMGR_OK)
 		fail(d->x, status,
-		    status == QMGR_FULL ? "insufficient queue space" : "queue file write error");
+		    status == QMGR_FULL ? queue_full_text(d->x->s->q, 0, text)
+					: "queue file write error");
 	if (d->x->cb != NULL)
 		d->x->cb(d->x->arg, d->x->status, status == QMGR_OK ? d->id : "", d->x->text);
 	submission_free(d->x);
@@ -328,6 +330,7 @@ static void
 commit(struct submission *x)
 {
 	struct fresh *f = x->f;
+	char text[QUEUE_FULL_TEXT];
 	struct submitted *d;
 
 	f->env = (struct envelope){ .sender = arena_strdup(&f->arena, x->sender),
@@ -347,7 +350,7 @@ commit(struct submission *x)
 		memcpy(f->env.rcpts, x->rcpts, x->nrcpts * sizeof *x->rcpts);
 	if (f->env.sender == NULL || f->env.rcpts == NULL ||
 	    envelope_encode(&f->env, &f->encoded) < 0 || queue_admit(x->s->q, f) != QMGR_OK) {
-		fail(x, QMGR_FULL, "insufficient queue space");
+		fail(x, QMGR_FULL, queue_full_text(x->s->q, 0, text));
 		answer(x);
 		return;
 	}
@@ -449,6 +452,7 @@ submit_start(struct submit *s, uid_t uid, const char *sender, uint32_t flags, co
 {
 	struct submission *x = x_calloc(1, sizeof *x);
 	uint64_t limit = s->conf.message_size_limit;
+	char text[QUEUE_FULL_TEXT];
 	struct err err;
 
 	x->s = s;
@@ -471,7 +475,7 @@ submit_start(struct submit *s, uid_t uid, const char *sender, uint32_t flags, co
 	else if (s->q->is_draining)
 		fail(x, QMGR_TEMP, "mail system is going down");
 	else if (queue_has_room(s->q, x->content_len) != QMGR_OK)
-		fail(x, QMGR_FULL, "insufficient queue space");
+		fail(x, QMGR_FULL, queue_full_text(s->q, x->content_len, text));
 	if (x->status != QMGR_OK) {
 		loop_timer_soon(&x->soon);
 		return x;

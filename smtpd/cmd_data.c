@@ -104,9 +104,12 @@ on_body_file(void *arg, struct ipc_in *in)
 		status = ipc_get_u32(in);
 		fd = ipc_get_fd(in);
 	}
-	err_set(&err, ERR_TEMP, "no file for the message: status %u", status);
+	errno = ENOSPC;
 	if (status == QMGR_FULL)
-		err.sys = ENOSPC;
+		err_sys(&err, ERR_TEMP, "no file for the message: insufficient queue space");
+	else
+		err_set(&err, ERR_TEMP, "no file for the message: the queue manager %s",
+		    in == NULL ? "does not answer" : "cannot make one");
 	if (status != QMGR_OK) {
 		fd_close(&fd);
 		smtpd_content_fail(c, &err);

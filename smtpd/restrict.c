@@ -121,17 +121,18 @@ restrict_refuse_list(struct restrict_ctx *c, int code, const char *dsn, const ch
 enum restrict_result
 restrict_defer_if_permit(struct restrict_ctx *c, const char *dsn, const char *fmt, ...)
 {
+	struct restrict_reply *r = c->is_warning ? &c->reply : &c->deferral;
 	va_list ap;
 
-	if (c->defer_if_permit)
+	if (c->defer_if_permit && !c->is_warning)
 		return RESULT_DUNNO; /* the first reason is the one reported */
-	c->defer_if_permit = true;
-	c->deferral.code = 450;
-	snprintf(c->deferral.dsn, sizeof c->deferral.dsn, "%s", dsn);
+	c->defer_if_permit |= !c->is_warning;
+	r->code = 450;
+	snprintf(r->dsn, sizeof r->dsn, "%s", dsn);
 	va_start(ap, fmt);
-	vsnprintf(c->deferral.text, sizeof c->deferral.text, fmt, ap);
+	vsnprintf(r->text, sizeof r->text, fmt, ap);
 	va_end(ap);
-	return RESULT_DUNNO;
+	return c->is_warning ? RESULT_REJECT : RESULT_DUNNO;
 }
 
 void
@@ -147,7 +148,10 @@ restrict_start(struct restrict_ctx *c, unsigned lists)
 static enum restrict_result
 run_item(struct restrict_ctx *c, const struct restrict_item *it)
 {
-	enum restrict_result r = it->what->fn(c);
+	enum restrict_result r;
+
+	c->is_warning = it->warn;
+	r = it->what->fn(c);
 
 	if (r == RESULT_REJECT && it->warn) {
 		if (c->on_warn != NULL)

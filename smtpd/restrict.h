@@ -5,7 +5,8 @@
  * So nothing in here ever waits, and a test needs no network.
  *
  * As in Postfix: OK ends its own list only, a refusal ends everything; defer_if_permit turns a permission at the
- * end into a "try again", defer_if_reject a refusal; warn_if_reject logs the next one's refusal and goes on.
+ * end into a "try again", defer_if_reject a refusal; warn_if_reject logs the next one's refusal, a
+ * temporary one and a defer_if_permit too, and goes on.
  * With a name that is not known nothing starts: a slip of the pen never opens the relay.
  */
 #ifndef SMTPD_RESTRICT_H
@@ -75,7 +76,8 @@ struct restrict_ctx {
 	/* private: where the run stands */
 	enum restrict_list_id at_list;
 	size_t at_item;
-	unsigned todo; /* bit mask of lists */
+	unsigned todo;   /* bit mask of lists */
+	bool is_warning; /* the restriction being looked at only warns */
 	bool defer_if_permit, defer_if_reject;
 	struct restrict_reply deferral;
 };

@@ -1,4 +1,5 @@
 #include "common/base/fd.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
 #include <errno.h>
@@ -8,9 +9,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { ALL_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+enum { LOCK_POLL_MS = 20, ALL_SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
 int
 fd_write_all(int fd, const void *p, size_t len, struct err *err)
@@ -224,6 +226,30 @@ fd_make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, bool fix,
 	if ((st.st_mode & 07777) != mode && chmod(path, mode) < 0)
 		return err_sys(err, ERR_PERM, "chmod %s", path);
 	return 0;
+}
+
+int
+fd_lock(int fd, bool take, int64_t wait_ms, pid_t *holder)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_POLL_MS * 1000000L };
+	int64_t deadline = clock_mono_ms() + wait_ms;
+
+	for (;;) {
+		struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+		if (take && fcntl(fd, F_SETLK, &l) == 0)
+			return 0;
+		*holder = -1;
+		if ((take && errno != EAGAIN && errno != EACCES) || fcntl(fd, F_GETLK, &l) < 0)
+			return -1;
+		/* free by now: to be taken with the next try */
+		if (l.l_type == F_UNLCK && !take)
+			return 0;
+		*holder = l.l_type == F_UNLCK || l.l_pid < 0 ? 0 : l.l_pid;
+		if (clock_mono_ms() >= deadline)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
 }
 
 int

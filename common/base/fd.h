@@ -37,6 +37,9 @@ int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
  * an existing one only if fix.  0 or -1 (ERR_PERM): what stands there is no directory, or may not be changed. */
 int fd_make_directory(
     const char *path, mode_t mode, uid_t uid, gid_t gid, bool fix, struct err *err);
+/* Locks the whole file for this process, or with take false only looks; waits at most wait_ms.  Closing any descriptor of
+ * the file gives the lock up.  0, or -1: *holder is who has it (0: cannot be told), or -1 when it failed with errno. */
+int fd_lock(int fd, bool take, int64_t wait_ms, pid_t *holder);
 /* fsync of a directory by name below dirfd. */
 int dir_fsync(int dirfd, const char *path, struct err *err);
 

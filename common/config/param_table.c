@@ -48,7 +48,7 @@ static const struct conf_param params[] = {
 	SIZE("dns_cache_size", "32m", 1 << 16, "dnsd", "Memory of the resource record cache."),
 
 	/* --- domains and users ---------------------------------------------------------------------- */
-	DOMAINS("virtual_mailbox_domains", "", "authd", "Domains whose addresses are mailboxes in the user database."),
+	DOMAINS("virtual_mailbox_domains", "", "authd qmgr", "Domains whose addresses are mailboxes in the user database."),
 	TABLES("virtual_alias_maps", "", "authd", "Aliases: address or @domain to one or more addresses, recursively."),
 	PATH("virtual_mailbox_base", "/srv/mail", "all", "Beneath it every mailbox: BASE/DOMAIN/LOCAL/Maildir unless the user's record says otherwise."),
 	STR("mail_owner", "vmail", "all", "The system user who owns mailboxes whose record names no other."),

@@ -24,7 +24,7 @@ struct recipient {
 	const char *address;      /* final, after expansion */
 	const char *orig;         /* as given in RCPT TO; "" when the same */
 	const char *orcpt;        /* RFC 3461 4.2, "" = none */
-	const char *nexthop;      /* "" = the address's domain */
+	const char *nexthop;      /* as it was when accepted, "" = the address's domain; qmgr finds it anew (qmgr/route.h) */
 	uint32_t notify;          /* 0 = default (FAILURE and DELAY) */
 	uint32_t transport;       /* enum transport */
 	uint32_t uid, gid;        /* mailbox owner, TRANSPORT_VIRTUAL only */

@@ -14,7 +14,9 @@ long syscall(long number, ...);
 static int
 walk(int dirfd, char *path, const struct open_how *how)
 {
-	int dir = fcntl(dirfd, F_DUPFD_CLOEXEC, 3), next;
+	int dir = dirfd == AT_FDCWD ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)
+				    : fcntl(dirfd, F_DUPFD_CLOEXEC, 3),
+	    next;
 	char *save, *part = strtok_r(path, "/", &save);
 
 	while (dir >= 0 && part != NULL) {

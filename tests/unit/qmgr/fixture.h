@@ -13,6 +13,7 @@
 #include "qmgr/deferred.h"
 #include "qmgr/intake.h"
 #include "qmgr/notices.h"
+#include "qmgr/route.h"
 #include "qmgr/schedule.h"
 #include "qmgr/submit.h"
 
@@ -50,9 +51,11 @@ struct fixture {
 	struct loop *loop;
 	struct queue_conf qc;
 	struct schedule_conf sc;
+	struct route_conf rc;
 	struct notices_conf nc;
 	const struct journal_io *io;
 	struct queue *queue;
+	struct routes *routes;
 	struct schedule *schedule;
 	struct notices *notices;
 	struct intake *intake;
@@ -229,6 +232,12 @@ fix_want_delivery(void *arg, uint32_t uid, uint32_t gid)
 }
 
 static inline void
+fix_route_op(void *arg, struct message *m)
+{
+	routes_find(((struct fixture *)arg)->routes, m);
+}
+
+static inline void
 fix_start_op(void *arg, struct message *m)
 {
 	schedule_start(((struct fixture *)arg)->schedule, m);
@@ -256,8 +265,8 @@ fix_notify_op(void *arg, struct message *m, enum notice_kind kind)
 static inline void
 fix_start(struct fixture *f)
 {
-	static const struct queue_ops ops = { fix_start_op, fix_stop_op, fix_content_op,
-		fix_notify_op };
+	static const struct queue_ops ops = { fix_route_op, fix_start_op, fix_stop_op,
+		fix_content_op, fix_notify_op };
 	struct submit_conf uc = {
 		.myhostname = "mx.example.test", .myorigin = "example.test", .mail_name = "Estafeta"
 	};
@@ -278,6 +287,7 @@ fix_start(struct fixture *f)
 	fix_pair(sv);
 	f->authd_edge = ipc_edge_new_fd(f->loop, sv[0], NULL, NULL);
 	f->authd = ipc_conn_new(f->loop, sv[1], &fix_authd_ops, f);
+	f->routes = routes_new(f->queue, f->authd_edge, &f->rc);
 	f->notices = notices_new(f->queue, f->authd_edge, &f->nc);
 	f->intake = intake_new(f->queue, &ic);
 	f->submit = submit_new(f->queue, f->authd_edge, &uc);
@@ -344,6 +354,7 @@ fix_stop(struct fixture *f)
 	queue_drain(f->queue);
 	fix_run(f, fix_is_quiet);
 	fix_turn(f, 1); /* closes are noticed */
+	routes_free(f->routes);
 	notices_free(f->notices);
 	submit_free(f->submit);
 	schedule_free(f->schedule);
@@ -388,8 +399,10 @@ fix_setup(void **state)
 		.initial_concurrency = 5,
 		.recipient_limit = 50,
 		.min_backoff_ms = 300000,
-		.max_backoff_ms = 4000000,
-		.relayhost = "" };
+		.max_backoff_ms = 4000000 };
+	f->rc = (struct route_conf){
+		.relayhost = "", .mailbox_domains = "example.test", .destination = ""
+	};
 	f->nc = (struct notices_conf){
 		.myhostname = "mx.example.test", .mail_name = "Estafeta", .bounce_size_limit = 50000
 	};
@@ -502,6 +515,7 @@ struct fix_mail {
 	const char *rcpts[FIX_RCPTS]; /* "user@domain": virtual of uid 5000; "smtp:user@domain" */
 	uint32_t flags, notify;
 	bool has_file;
+	const char *nexthop; /* that authd named at RCPT; NULL = none */
 };
 
 static inline size_t
@@ -520,6 +534,7 @@ fix_envelope(const struct fix_mail *m, struct buf *out)
 
 		rcpts[e.nrcpts] = (struct recipient){ .address = smtp ? to + 5 : to,
 			.transport = smtp ? TRANSPORT_SMTP : TRANSPORT_VIRTUAL,
+			.nexthop = m->nexthop,
 			.notify = m->notify,
 			.uid = 5000,
 			.gid = 5000 };

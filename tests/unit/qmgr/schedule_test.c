@@ -254,19 +254,6 @@ test_recipient_limit(void **state)
 	fix_run(f, fix_is_empty);
 }
 
-static void
-test_relayhost(void **state)
-{
-	struct fixture *f = *state;
-	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
-	char id[QUEUE_ID_TEXT];
-
-	f->sc.relayhost = "[Smart.host]:587";
-	fix_start(f);
-	fix_send(f, &m, id);
-	assert_string_equal(fix_next_job(f)->nexthop, "[smart.host]:587");
-}
-
 /* A message that kills whoever delivers it is put aside after some tries. */
 static void
 test_killer_message(void **state)
@@ -365,7 +352,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_dead_destination, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_turns, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_recipient_limit, fix_setup, fix_teardown),
-		cmocka_unit_test_setup_teardown(test_relayhost, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_killer_message, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_lying_peer, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_no_delivery_process, fix_setup, fix_teardown),

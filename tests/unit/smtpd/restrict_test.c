@@ -166,7 +166,7 @@ static void
 on_warning(void *arg, const struct restrict_reply *r)
 {
 	(void)arg;
-	assert_int_equal(r->code, 554);
+	assert_int_equal(r->code, warnings == 0 ? 554 : 450);
 	warnings++;
 }
 
@@ -183,6 +183,21 @@ test_reports(void **state)
 	restrict_start(&c, 1u << RESTRICT_RELAY);
 	assert_int_equal(restrict_run(&c), RESTRICT_PERMIT);
 	assert_int_equal(warnings, 1);
+	restrict_list_clear(&lists[RESTRICT_RELAY]);
+	/* not knowing is a refusal, too, and only warned of; what stands behind it counts as ever */
+	restrict_list_parse(&lists[RESTRICT_RELAY],
+	    "warn_if_reject reject_unknown_sender_domain, warn_if_reject defer_if_permit", NULL);
+	c.facts[FACT_SENDER_DOMAIN] = FACT_TEMP;
+	restrict_start(&c, 1u << RESTRICT_RELAY);
+	assert_int_equal(restrict_run(&c), RESTRICT_PERMIT);
+	assert_int_equal(warnings, 3);
+	restrict_list_clear(&lists[RESTRICT_RELAY]);
+	restrict_list_parse(&lists[RESTRICT_RELAY],
+	    "warn_if_reject reject_unknown_sender_domain, reject_unknown_sender_domain", NULL);
+	restrict_start(&c, 1u << RESTRICT_RELAY);
+	assert_int_equal(restrict_run(&c), RESTRICT_REJECT);
+	assert_int_equal(c.reply.code, 450);
+	assert_int_equal(warnings, 4);
 	restrict_list_clear(&lists[RESTRICT_RELAY]);
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -383,6 +384,45 @@ directories_are_made_with_their_parents(void **state)
 	umask(mask);
 }
 
+/* Whoever holds the lock is named, and his end is waited for. */
+static void
+fd_lock_names_its_holder(void **state)
+{
+	FILE *file = tmpfile();
+	int ready[2], end[2], fd = fileno(file);
+	pid_t child, holder = -1;
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(end), 0);
+	child = fork();
+	if (child == 0) {
+		close(end[1]);
+		if (fd_lock(fd, true, 0, &holder) == 0 && write(ready[1], "", 1) == 1)
+			(void)!read(end[0], &c, 1);
+		usleep(100 * 1000);
+		_exit(0);
+	}
+	close(end[0]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_int_equal(fd_lock(fd, true, 0, &holder), -1);
+	assert_int_equal(holder, child);
+	holder = -1;
+	assert_int_equal(fd_lock(fd, false, 40, &holder), -1);
+	assert_int_equal(holder, child);
+	close(end[1]); /* it ends in a moment */
+	assert_int_equal(fd_lock(fd, true, 10000, &holder), 0);
+	assert_int_equal(fd_lock(fd, false, 0, &holder), 0);
+	waitpid(child, NULL, 0);
+	close(ready[0]);
+	close(ready[1]);
+	fclose(file);
+	assert_int_equal(fd_lock(fd, true, 0, &holder), -1); /* no such descriptor */
+	assert_int_equal(holder, -1);
+	assert_int_equal(errno, EBADF);
+}
+
 int
 main(void)
 {
@@ -401,6 +441,7 @@ main(void)
 		cmocka_unit_test(memfd_is_trusted_only_when_sealed),
 		cmocka_unit_test(open_beneath_never_leaves),
 		cmocka_unit_test(directories_are_made_with_their_parents),
+		cmocka_unit_test(fd_lock_names_its_holder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

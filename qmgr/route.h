@@ -1,0 +1,24 @@
+/* route.h - where a recipient's mail goes, found anew for every attempt.
+ *
+ * What was accepted is an address, expanded once.  Transport and next hop are the configuration's: a corrected
+ * relayhost, and a domain that has come here or gone away, count for mail that waits too (as Postfix's qmgr asks
+ * trivial-rewrite each time).  authd is asked only for a mailbox's owner, when its domain has become ours. */
+#ifndef QMGR_ROUTE_H
+#define QMGR_ROUTE_H
+
+#include "common/ipc/conn.h"
+#include "qmgr/queue.h"
+
+/* Borrowed. */
+struct route_conf {
+	const char *relayhost; /* "" = by the address's domain */
+	const char *mailbox_domains, *destination;
+};
+
+struct routes;
+struct routes *routes_new(struct queue *q, struct ipc_edge *authd, const struct route_conf *conf);
+void routes_free(struct routes *r);
+/* Sets transport and nexthop of the recipients of m that are to be tried; ends with queue_routed. */
+void routes_find(struct routes *r, struct message *m);
+
+#endif
