@@ -122,6 +122,7 @@ peer_new(struct authd *a, enum role role, struct ipc_conn *c)
 	p->conn = c;
 	p->last_session = -1;
 	map_init(&p->exchanges);
+	TAILQ_INIT(&p->yielding);
 	LIST_INIT(&p->requests);
 	ipc_conn_peer(c, &p->pid, &p->uid, NULL);
 	ipc_conn_set_arg(c, p);
@@ -237,6 +238,8 @@ authd_new(struct loop *l, const struct authd_conf *conf, const struct sandbox_pl
 	a->conf = *conf;
 	a->null_fd = -1;
 	tickets_init(&a->tickets);
+	origins_init(&a->origins);
+	TAILQ_INIT(&a->yielding);
 	if (workers_start(l, &a->conf, db_cage, sasl_cage, &a->workers, err) < 0 ||
 	    (a->null_fd = make_null_fd(err)) < 0) {
 		authd_free(&a);
@@ -253,6 +256,7 @@ authd_free(struct authd **a)
 		return;
 	workers_free(&(*a)->workers);
 	tickets_clear(&(*a)->tickets);
+	origins_clear(&(*a)->origins);
 	fd_close(&(*a)->null_fd);
 	x_free(a);
 }

@@ -8,6 +8,7 @@
 #define AUTHD_AUTHD_H
 
 #include "authd/authd_conf.h"
+#include "authd/origins.h"
 #include "authd/tickets.h"
 #include "authd/workers.h"
 #include "common/ipc/edges.h"
@@ -17,12 +18,14 @@ struct authd {
 	struct authd_conf conf;
 	struct workers *workers; /* owned */
 	struct tickets tickets;
+	struct origins origins;
 	uint64_t next_exchange;
-	size_t exchanges;           /* of all peers */
-	size_t requests;            /* waiting for a worker */
-	size_t minted;              /* edges open */
-	int null_fd;                /* goes where a descriptor is due and there is none */
-	void (*on_idle)(void *arg); /* told when exchanges and requests are 0; may be NULL */
+	size_t exchanges;              /* of all peers */
+	struct exchange_list yielding; /* front.c: those that make room for others, oldest first */
+	size_t requests;               /* waiting for a worker */
+	size_t minted;                 /* edges open */
+	int null_fd;                   /* goes where a descriptor is due and there is none */
+	void (*on_idle)(void *arg);    /* told when exchanges and requests are 0; may be NULL */
 	void *idle_arg;
 };
 
@@ -37,6 +40,7 @@ struct peer {
 	pid_t pid; /* kernel's word */
 	uid_t uid;
 	struct map exchanges; /* front's session id -> struct exchange (front.c) */
+	struct exchange_list yielding;
 	int64_t last_session; /* the highest id that was used; -1: none was */
 	struct request_list requests;
 	/* minted edges */

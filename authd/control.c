@@ -12,7 +12,7 @@
 
 struct change {
 	struct request request;
-	struct worker *worker; /* of the hash under way */
+	struct job hash;
 	bool is_new;
 	char address[USER_ADDRESS_MAX + 1];
 	char password[USER_PASSWORD_MAX + 1]; /* until it is hashed */
@@ -60,14 +60,13 @@ on_changed(void *arg, struct ipc_in *in)
 }
 
 static void
-on_hashed(void *arg, struct ipc_in *in)
+on_hashed(struct job *j, struct ipc_in *in)
 {
-	struct change *ch = arg;
+	struct change *ch = (struct change *)(void *)((char *)j - offsetof(struct change, hash));
 	unsigned status = in == NULL ? AUTHD_TEMP : ipc_get_u32(in);
 	const char *crypt, *scram;
 	struct ipc_out o;
 
-	ch->worker->waiting--;
 	mem_wipe(ch->password, sizeof ch->password);
 	if (in == NULL) {
 		change_end(ch, AUTHD_TEMP, "the worker did not answer");
@@ -94,17 +93,13 @@ on_hashed(void *arg, struct ipc_in *in)
 static void
 change_hash(struct change *ch)
 {
+	struct workers *ws = ch->request.authd->workers;
 	struct ipc_out o;
 
-	ch->worker = workers_pick(ch->request.authd->workers);
-	if (ch->worker == NULL) {
-		change_end(ch, AUTHD_TEMP, "no worker");
-		return;
-	}
 	ipc_out_init(&o, SASL_HASH);
 	ipc_put_str(&o, ch->password);
-	ch->worker->waiting++;
-	ipc_conn_call(ch->worker->conn, &o, "usss", WORKER_CALL_MS, on_hashed, ch);
+	ch->hash.done = on_hashed;
+	workers_ask(ws, &ch->hash, &o, "usss", workers_turn(ws, 0));
 }
 
 /* NULL: answered already. */

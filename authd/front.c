@@ -17,20 +17,27 @@
 enum {
 	EXCHANGES_OF_PEER_MAX = 4096,
 	EXCHANGES_MAX = 16384,
-	EXCHANGE_MS = 60000, /* from START to the end */
+	WORKER_MS = 40000, /* to be answered by a worker, its queue included; a front waits 60 s */
+	CLIENT_MS = 15000, /* for the client's turn */
+	LEVEL_TURNS = 16,  /* so many turns behind others, for each level of failure */
 };
+
+/* DELAYED by its origin's failures, then with a WORKER or in its queue, and with the CLIENT in
+ * turns.  Who is DELAYED or with the CLIENT yields to newcomers when there is no room. */
+enum stage { STAGE_DELAYED, STAGE_WORKER, STAGE_CLIENT };
 
 struct exchange {
 	struct peer *peer;
 	uint32_t session; /* the front's number for it */
 	uint64_t key;     /* ours, never used twice */
-	struct worker *worker;
-	unsigned generation;   /* of the worker that has the exchange */
-	struct ipc_call *call; /* step under way; NULL: it is the client's turn */
-	uint32_t reply_id;
+	struct origin *origin;
+	enum stage stage;
+	TAILQ_ENTRY(exchange) of_all, of_peer, of_origin; /* lists of those that yield */
+	struct job job;    /* the step under way; its message waits here while DELAYED */
+	uint32_t reply_id; /* 0 while it is with the CLIENT */
 	unsigned flags;
 	char service[TICKET_SERVICE_MAX], mech[32], client[64];
-	struct loop_timer timer;
+	struct loop_timer timer; /* of its stage */
 };
 
 static struct view
@@ -60,24 +67,54 @@ send_refusal(struct ipc_conn *c, uint32_t id, enum authd_step step, const char *
 	send_step(c, id, step, VIEW_LIT(""), "", NULL, reason);
 }
 
+static void
+exchange_leave_stage(struct exchange *x)
+{
+	struct authd *a = x->peer->authd;
+
+	if (x->stage == STAGE_WORKER) {
+		if (job_cancel(a->workers, &x->job))
+			x->origin->turn--; /* not used: whoever shares the address has it */
+		return;
+	}
+	TAILQ_REMOVE(&a->yielding, x, of_all);
+	TAILQ_REMOVE(&x->peer->yielding, x, of_peer);
+	if (x->stage == STAGE_CLIENT)
+		TAILQ_REMOVE(&x->origin->awaiting, x, of_origin);
+}
+
+static void
+exchange_enter_stage(struct exchange *x, enum stage stage, int64_t timeout_ms)
+{
+	x->stage = stage;
+	loop_timer_start(&x->timer, timeout_ms);
+	if (stage == STAGE_WORKER)
+		return;
+	TAILQ_INSERT_TAIL(&x->peer->authd->yielding, x, of_all);
+	TAILQ_INSERT_TAIL(&x->peer->yielding, x, of_peer);
+	if (stage == STAGE_CLIENT)
+		TAILQ_INSERT_TAIL(&x->origin->awaiting, x, of_origin);
+}
+
 /* The worker forgets it too, unless it has already said its last word. */
 static void
 exchange_free(struct exchange *x, bool tell_worker)
 {
 	struct authd *a = x->peer->authd;
+	struct ipc_conn *worker = job_worker(&x->job);
 	struct ipc_out o;
 
-	if (x->call != NULL) {
-		ipc_call_cancel(x->call);
-		x->worker->waiting--;
-	}
-	if (tell_worker && x->worker->conn != NULL && x->worker->generation == x->generation) {
+	exchange_leave_stage(x);
+	if (x->stage == STAGE_DELAYED)
+		ipc_out_clear(&x->job.message);
+	if (tell_worker && worker != NULL) {
 		ipc_out_init(&o, SASL_ABORT);
 		ipc_put_u64(&o, x->key);
-		ipc_conn_send(x->worker->conn, &o);
+		ipc_conn_send(worker, &o);
 	}
 	loop_timer_stop(&x->timer);
 	map_remove(&x->peer->exchanges, session_key(&x->session));
+	origin_release(&a->origins, x->origin, clock_mono_ms());
 	free(x);
 	a->exchanges--;
 }
@@ -98,6 +135,8 @@ exchange_end(struct exchange *x, enum authd_step step, const char *reason, bool 
 {
 	struct authd *a = x->peer->authd;
 
+	if (step == AUTHD_STEP_FAILED)
+		origin_failed(x->origin, clock_mono_ms());
 	if (x->reply_id != 0)
 		send_refusal(x->peer->conn, x->reply_id, step, reason);
 	exchange_free(x, tell_worker);
@@ -105,9 +144,33 @@ exchange_end(struct exchange *x, enum authd_step step, const char *reason, bool 
 }
 
 static void
-on_exchange_timeout(void *arg)
+exchange_ask(struct exchange *x, struct ipc_out *o)
 {
-	exchange_end(arg, AUTHD_STEP_TEMP, "the exchange took too long", true);
+	struct workers *ws = x->peer->authd->workers;
+	struct origin *from = x->origin;
+
+	exchange_enter_stage(x, STAGE_WORKER, WORKER_MS);
+	from->turn = workers_turn(ws, from->turn);
+	workers_ask(ws, &x->job, o, SASL_ANSWER_SIG,
+	    from->turn + LEVEL_TURNS * origin_level(from, clock_mono_ms()));
+}
+
+static void
+on_exchange_timer(void *arg)
+{
+	struct exchange *x = arg;
+
+	switch (x->stage) {
+	case STAGE_DELAYED:
+		exchange_leave_stage(x);
+		exchange_ask(x, &x->job.message);
+		break;
+	case STAGE_WORKER:
+		exchange_end(x, AUTHD_STEP_TEMP, "the exchange took too long", true);
+		break;
+	case STAGE_CLIENT:
+		exchange_end(x, AUTHD_STEP_FAILED, "the client took too long", true);
+	}
 }
 
 /* --- answers of the worker -------------------------------------------------------------------- */
@@ -118,6 +181,7 @@ exchange_done(struct exchange *x, const char *account)
 	struct authd *a = x->peer->authd;
 	const struct ticket *ticket = NULL;
 
+	origin_succeeded(x->origin);
 	if (x->flags & AUTHD_WANT_TICKET) {
 		ticket = ticket_issue(
 		    &a->tickets, clock_mono_ms(), account, x->service, x->peer->pid, x->session);
@@ -143,15 +207,14 @@ exchange_failed(struct exchange *x, enum authd_step step, const char *name, cons
 }
 
 static void
-on_answer(void *arg, struct ipc_in *in)
+on_answer(struct job *j, struct ipc_in *in)
 {
-	struct exchange *x = arg;
+	struct exchange *x =
+	    (struct exchange *)(void *)((char *)j - offsetof(struct exchange, job));
 	struct view challenge;
 	const char *account;
 	unsigned step;
 
-	x->call = NULL;
-	x->worker->waiting--;
 	if (in == NULL) {
 		exchange_failed(x, AUTHD_STEP_TEMP, "", "the worker did not answer");
 		return;
@@ -162,6 +225,7 @@ on_answer(void *arg, struct ipc_in *in)
 	if (step == AUTHD_STEP_MORE) {
 		send_step(x->peer->conn, x->reply_id, AUTHD_STEP_MORE, challenge, "", NULL, "");
 		x->reply_id = 0;
+		exchange_enter_stage(x, STAGE_CLIENT, CLIENT_MS);
 	} else if (step == AUTHD_STEP_DONE) {
 		exchange_done(x, account);
 	} else {
@@ -172,43 +236,57 @@ on_answer(void *arg, struct ipc_in *in)
 	}
 }
 
-static void
-exchange_ask(struct exchange *x, struct ipc_out *o, uint32_t reply_id)
-{
-	x->reply_id = reply_id;
-	x->worker->waiting++;
-	x->call = ipc_conn_call(x->worker->conn, o, SASL_ANSWER_SIG, WORKER_CALL_MS, on_answer, x);
-}
-
 /* --- messages of the front -------------------------------------------------------------------- */
 
-/* Why a new exchange cannot be, or NULL.  A ticket is bound to the front's number, so no number counts twice. */
-static const char *
-start_obstacle(struct peer *p, uint32_t session)
+static bool
+list_yields(struct exchange_list *list)
 {
-	if (session <= p->last_session)
-		return "the number of an exchange must be higher than all before it";
-	if (p->exchanges.count >= EXCHANGES_OF_PEER_MAX || p->authd->exchanges >= EXCHANGES_MAX)
-		return "too many exchanges at a time";
-	return NULL;
+	struct exchange *x = TAILQ_FIRST(list);
+
+	if (x != NULL)
+		exchange_end(x, AUTHD_STEP_TEMP, "another exchange needs its place", true);
+	return x != NULL;
+}
+
+/* One more exchange is possible, maybe in the place of the oldest that yields.  From one origin
+ * only clients yield: those behind one address do not end each other's penalty. */
+static bool
+make_room(struct peer *p, struct origin *from)
+{
+	struct authd *a = p->authd;
+
+	return (from->count <= ORIGIN_EXCHANGES_MAX || list_yields(&from->awaiting)) &&
+	       (p->exchanges.count < EXCHANGES_OF_PEER_MAX || list_yields(&p->yielding)) &&
+	       (a->exchanges < EXCHANGES_MAX || list_yields(&a->yielding));
 }
 
 static struct exchange *
-exchange_new(struct peer *p, uint32_t session, struct worker *w)
+exchange_new(struct peer *p, uint32_t session, struct origin *from)
 {
 	struct exchange *x = x_calloc(1, sizeof *x);
 
 	x->peer = p;
 	x->session = session;
-	p->last_session = session;
 	x->key = ++p->authd->next_exchange;
-	x->worker = w;
-	x->generation = w->generation;
+	x->origin = from;
+	x->job.done = on_answer;
 	map_put(&p->exchanges, session_key(&session), x);
 	p->authd->exchanges++;
-	loop_timer_init(&x->timer, p->authd->loop, on_exchange_timeout, x);
-	loop_timer_start(&x->timer, EXCHANGE_MS);
+	loop_timer_init(&x->timer, p->authd->loop, on_exchange_timer, x);
 	return x;
+}
+
+static void
+exchange_start(struct exchange *x, struct ipc_out *o)
+{
+	int64_t wait_ms = origin_wait_ms(x->origin, clock_mono_ms());
+
+	if (wait_ms == 0) {
+		exchange_ask(x, o);
+		return;
+	}
+	x->job.message = *o;
+	exchange_enter_stage(x, STAGE_DELAYED, wait_ms);
 }
 
 /* A ticket opens a mailbox: only a login front gets one, and for its own service. */
@@ -223,20 +301,23 @@ static void
 on_sasl_start(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct peer *p = arg;
+	struct authd *a = p->authd;
 	uint32_t session = ipc_get_u32(in);
 	const char *service = ipc_get_str(in), *mech = ipc_get_str(in);
 	unsigned flags = ipc_get_u32(in);
 	const char *client = ipc_get_str(in), *server = ipc_get_str(in), *name = ipc_get_str(in);
 	struct view initial = ipc_get_bytes(in);
-	const char *obstacle = start_obstacle(p, session);
-	struct worker *w = workers_pick(p->authd->workers);
+	struct origin *from;
 	struct exchange *x;
 	struct ipc_out o;
 
-	if (obstacle != NULL || w == NULL) {
-		send_refusal(c, in->id, AUTHD_STEP_TEMP, obstacle == NULL ? "no worker" : obstacle);
+	/* a ticket is bound to the front's number, so no number counts twice */
+	if (session <= p->last_session) {
+		send_refusal(c, in->id, AUTHD_STEP_TEMP,
+		    "the number of an exchange must be higher than all before it");
 		return;
 	}
+	p->last_session = session;
 	if (initial.len > SASL_RESPONSE_MAX || strlen(service) >= sizeof x->service) {
 		send_refusal(c, in->id, AUTHD_STEP_FAILED, "response too long");
 		return;
@@ -247,7 +328,14 @@ on_sasl_start(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		send_refusal(c, in->id, AUTHD_STEP_FAILED, "no ticket for this service");
 		return;
 	}
-	x = exchange_new(p, session, w);
+	from = origin_take(&a->origins, client, clock_mono_ms());
+	if (!make_room(p, from)) {
+		origin_release(&a->origins, from, clock_mono_ms());
+		send_refusal(c, in->id, AUTHD_STEP_TEMP, "too many exchanges at a time");
+		return;
+	}
+	x = exchange_new(p, session, from);
+	x->reply_id = in->id;
 	x->flags = flags;
 	snprintf(x->service, sizeof x->service, "%s", service);
 	snprintf(x->mech, sizeof x->mech, "%s", mech);
@@ -261,7 +349,7 @@ on_sasl_start(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_put_str(&o, server);
 	ipc_put_str(&o, name);
 	ipc_put_bytes(&o, initial.p, initial.len);
-	exchange_ask(x, &o, in->id);
+	exchange_start(x, &o);
 }
 
 static void
@@ -273,17 +361,19 @@ on_sasl_step(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct exchange *x = map_get(&p->exchanges, session_key(&session));
 	struct ipc_out o;
 
-	if (x == NULL) {
-		send_refusal(c, in->id, AUTHD_STEP_FAILED, "no such exchange");
+	if (x == NULL) { /* it has been ended from here, or never was */
+		send_refusal(c, in->id,
+		    session <= p->last_session ? AUTHD_STEP_TEMP : AUTHD_STEP_FAILED,
+		    "no such exchange");
 		return;
 	}
-	if (x->call != NULL) { /* two at once: the front has lost its way in this exchange */
+	if (x->stage != STAGE_CLIENT) { /* two at once: the front has lost its way in this one */
 		send_refusal(c, in->id, AUTHD_STEP_FAILED, "step out of turn");
 		exchange_end(x, AUTHD_STEP_FAILED, "step out of turn", true);
 		return;
 	}
 	x->reply_id = in->id;
-	if (x->worker->conn == NULL || x->worker->generation != x->generation) {
+	if (job_worker(&x->job) == NULL) {
 		exchange_end(x, AUTHD_STEP_TEMP, "the worker died", false);
 		return;
 	}
@@ -294,9 +384,11 @@ on_sasl_step(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_out_init(&o, SASL_STEP);
 	ipc_put_u64(&o, x->key);
 	ipc_put_bytes(&o, response.p, response.len);
-	exchange_ask(x, &o, in->id);
+	exchange_leave_stage(x);
+	exchange_ask(x, &o);
 }
 
+/* Given up is as good as failed: it may have cost as much. */
 static void
 on_sasl_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
@@ -305,9 +397,10 @@ on_sasl_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct exchange *x = map_get(&p->exchanges, session_key(&session));
 
 	(void)c;
-	if (x != NULL)
-		exchange_free(x, true);
-	authd_check_idle(p->authd);
+	if (x == NULL)
+		return;
+	x->reply_id = 0;
+	exchange_end(x, AUTHD_STEP_FAILED, "", true);
 }
 
 /* --- recipients ------------------------------------------------------------------------------- */

@@ -13,7 +13,9 @@
 #include "authd/authd_conf.h"
 #include "common/ipc/msg/authd.h"
 
-enum { SASL_RESPONSE_MAX = 9216 }; /* RFC 4954 4: 12288 octets of base64 */
+/* More than names, a password and a nonce can need; a front reads longer lines (RFC 4954 4), but
+ * thousands of them may wait here. */
+enum { SASL_RESPONSE_MAX = 2048 };
 
 struct sasl_keys {
 	bool is_known;

@@ -27,7 +27,9 @@ struct workers {
 	int db_nursery, sasl_nursery;
 	struct worker db;
 	struct worker sasl[WORKERS_MAX];
-	unsigned count; /* SASL workers */
+	unsigned count;   /* SASL workers */
+	struct heap jobs; /* that any of them can do */
+	int64_t turn;     /* of the job that began last */
 };
 
 static const struct nursery_kind db_kind = {
@@ -75,6 +77,108 @@ on_want_link(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	make_link(w->workers, w);
 }
 
+/* --- jobs ------------------------------------------------------------------------------------- */
+
+static struct heap *
+heap_of(struct workers *ws, const struct job *j)
+{
+	return j->worker == NULL ? &ws->jobs : &j->worker->jobs;
+}
+
+static struct job *
+next_job(const struct worker *w)
+{
+	struct heap_node *any = heap_first(&w->workers->jobs), *own = heap_first(&w->jobs);
+	struct heap_node *n = any == NULL || (own != NULL && own->key <= any->key) ? own : any;
+
+	return n == NULL ? NULL : HEAP_ENTRY(n, struct job, node);
+}
+
+static void on_job_answer(void *arg, struct ipc_in *in);
+
+static void
+worker_begin_next(struct worker *w)
+{
+	struct workers *ws = w->workers;
+	struct job *j;
+
+	if (w->conn == NULL || w->call != NULL || (j = next_job(w)) == NULL)
+		return;
+	if (j->node.key > ws->turn)
+		ws->turn = j->node.key;
+	heap_remove(heap_of(ws, j), &j->node);
+	j->worker = w;
+	j->generation = w->generation;
+	w->job = j;
+	w->call =
+	    ipc_conn_call(w->conn, &j->message, j->signature, WORKER_CALL_MS, on_job_answer, w);
+}
+
+static void
+on_job_answer(void *arg, struct ipc_in *in)
+{
+	struct worker *w = arg;
+	struct job *j = w->job;
+
+	w->call = NULL;
+	w->job = NULL;
+	if (j != NULL)
+		j->done(j, in);
+	worker_begin_next(w);
+}
+
+int64_t
+workers_turn(const struct workers *w, int64_t last)
+{
+	return (w->turn > last ? w->turn : last) + 1;
+}
+
+void
+workers_ask(
+    struct workers *ws, struct job *j, struct ipc_out *o, const char *signature, int64_t turn)
+{
+	if (o != &j->message)
+		j->message = *o;
+	j->signature = signature;
+	heap_insert(heap_of(ws, j), &j->node, turn);
+	for (unsigned i = 0; i < ws->count && j->node.at != 0; i++)
+		worker_begin_next(&ws->sasl[i]);
+}
+
+bool
+job_cancel(struct workers *ws, struct job *j)
+{
+	if (j->node.at != 0) {
+		heap_remove(heap_of(ws, j), &j->node);
+		ipc_out_clear(&j->message);
+		return true;
+	}
+	if (j->worker != NULL && j->worker->job == j)
+		j->worker->job = NULL;
+	return false;
+}
+
+struct ipc_conn *
+job_worker(const struct job *j)
+{
+	return j->worker == NULL || j->worker->generation != j->generation ? NULL : j->worker->conn;
+}
+
+/* What only a dead worker could have done. */
+static void
+drop_jobs(struct worker *w)
+{
+	struct heap_node *n;
+
+	while ((n = heap_first(&w->jobs)) != NULL) {
+		struct job *j = HEAP_ENTRY(n, struct job, node);
+
+		heap_remove(&w->jobs, n);
+		ipc_out_clear(&j->message);
+		j->done(j, NULL);
+	}
+}
+
 /* --- life of a worker ------------------------------------------------------------------------- */
 
 static void
@@ -106,6 +210,7 @@ on_worker_gone(void *arg, struct ipc_conn *c, const struct err *why)
 	w->conn = NULL;
 	w->generation++;
 	log_warn("%s worker died: %s", w->is_db ? "database" : "sasl", why->text);
+	drop_jobs(w);
 	w->deaths = clock_mono_ms() - w->spawned_ms >= STEADY_MS ? 0 : w->deaths + 1;
 	/* what the others do goes on meanwhile */
 	pauses = w->deaths < 3 ? 0 : w->deaths - 3;
@@ -133,6 +238,8 @@ worker_adopt(struct worker *w, int fd)
 		make_link(ws, w);
 	for (unsigned i = 0; w->is_db && i < ws->count; i++)
 		make_link(ws, &ws->sasl[i]);
+	if (!w->is_db)
+		worker_begin_next(w);
 }
 
 static void
@@ -180,6 +287,7 @@ worker_init(struct workers *ws, struct worker *w, bool is_db)
 {
 	w->workers = ws;
 	w->is_db = is_db;
+	heap_init(&w->jobs);
 	loop_timer_init(&w->respawn, ws->loop, on_respawn, w);
 }
 
@@ -219,8 +327,11 @@ workers_free(struct workers **w)
 		return;
 	for (unsigned i = 0; i < ws->count; i++) {
 		loop_timer_stop(&ws->sasl[i].respawn);
+		ipc_call_cancel(ws->sasl[i].call);
 		ipc_conn_close(ws->sasl[i].conn);
+		heap_clear(&ws->sasl[i].jobs);
 	}
+	heap_clear(&ws->jobs);
 	loop_timer_stop(&ws->db.respawn);
 	ipc_conn_close(ws->db.conn);
 	fd_close(&ws->db_nursery);
@@ -232,19 +343,4 @@ struct ipc_conn *
 workers_db(struct workers *w)
 {
 	return w->db.conn;
-}
-
-struct worker *
-workers_pick(struct workers *w)
-{
-	struct worker *best = NULL;
-
-	for (unsigned i = 0; i < w->count; i++) {
-		struct worker *one = &w->sasl[i];
-
-		if (one->conn != NULL && one->waiting < WORKER_CALLS_MAX &&
-		    (best == NULL || one->waiting < best->waiting))
-			best = one;
-	}
-	return best;
 }

@@ -56,13 +56,13 @@ login_auth_fail(struct login_client *c, enum login_failure why)
 }
 
 /* Guessing is slowed down by a timer, not by a process that sleeps; the answer to the last guess allowed is
- * the end of the connection. */
+ * the end of the connection.  So is asking again and again when authd has no room. */
 void
 login_auth_delay_over(void *arg)
 {
 	struct login_client *c = arg;
 
-	login_auth_fail(c, LOGIN_WRONG);
+	login_auth_fail(c, c->delayed);
 	if (c->attempts >= (unsigned)conf_int(login_conf(c), "login_max_attempts"))
 		login_client_end(
 		    c, "Too many authentication failures.", "Too many authentication failures");
@@ -71,10 +71,12 @@ login_auth_delay_over(void *arg)
 }
 
 static void
-auth_wrong(struct login_client *c)
+auth_fail_slowly(struct login_client *c, enum login_failure why)
 {
-	c->attempts++;
+	if (why == LOGIN_WRONG)
+		c->attempts++;
 	c->has_exchange = false;
+	c->delayed = why;
 	c->phase = LOGIN_PHASE_DELAY;
 	loop_timer_start(&c->delay, conf_seconds(login_conf(c), "login_failure_delay") * 1000);
 }
@@ -152,15 +154,16 @@ on_step(void *arg, struct ipc_in *in)
 		break;
 	case AUTHD_STEP_FAILED:
 		log_debug("session=<%s>: authentication failed: %s", c->session_id, lqs(reason));
-		auth_wrong(c);
+		auth_fail_slowly(c, LOGIN_WRONG);
 		break;
 	case AUTHD_STEP_NO_MECH:
 		login_auth_fail(c, LOGIN_NO_MECH);
 		break;
 	default:
-		log_error("authentication unavailable: %s", lqs(reason));
+		log_error("authentication unavailable: %s, rip=%s, session=<%s>", lqs(reason),
+		    c->rip, c->session_id);
 		login_auth_cancel(c);
-		login_auth_fail(c, LOGIN_UNAVAILABLE);
+		auth_fail_slowly(c, LOGIN_UNAVAILABLE);
 	}
 	login_client_run(c);
 }

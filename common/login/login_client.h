@@ -47,6 +47,7 @@ struct login_client {
 	int64_t born_ms;
 	struct loop_timer timer; /* time to log in */
 	struct loop_timer delay;
+	enum login_failure delayed; /* what is told after it */
 	struct ipc_call *call;
 
 	/* login */
