@@ -10,7 +10,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum { UIDLIST_MAX_UID = 0xfffffffe };
+#define UIDLIST_MAX_UID UINT32_C(0xfffffffe)
 
 struct uidlist_header {
 	unsigned version;
