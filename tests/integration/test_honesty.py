@@ -27,11 +27,14 @@ def strace(pid, *args):
 
 
 def test_commits_share_their_flushes(make_instance):
-    """1,000 commits over 20 connections cost far fewer than 1,000 fdatasync calls, and at least one."""
+    """1,000 commits over 20 connections cost far fewer than 1,000 fdatasync calls, and at least one.
+
+    Each call is made to take 10 ms, as on a disk: how many commits wait for the next one is then not a matter of how
+    fast this machine's storage is, or how busy its processors are."""
     mail = make_instance(main_cf="smtpd_client_connection_count_limit = 0\n").add_users("bob@example.test")
     mail.start()
     qmgr = mail.processes("qmgr")[0][1]
-    tracer = strace(qmgr, "-c", "-e", "trace=fdatasync,fsync")
+    tracer = strace(qmgr, "-c", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync:delay_enter=10000")
     ledger = Ledger()
     threads = [threading.Thread(target=submit, args=(mail, ledger, 50)) for _ in range(20)]
     for t in threads:
@@ -43,7 +46,7 @@ def test_commits_share_their_flushes(make_instance):
     # "% time  seconds  usecs/call  calls  [errors]  syscall"
     calls = sum(int(m.group(1)) for m in re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s.*sync$", table, re.M))
     assert len(ledger.acknowledged) == 1000
-    assert 0 < calls < 700, table
+    assert 0 < calls < 400, table
     print("%d syncs for 1000 commits" % calls)
 
 
