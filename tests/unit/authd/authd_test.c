@@ -30,7 +30,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DEADLINE_MS = 20000, SHA256_BYTES = 32 };
+enum { SHA256_BYTES = 32 };
+
+/* valgrind takes its time */
+static unsigned
+deadline_ms(void)
+{
+	const char *factor = getenv("TEST_TIME_FACTOR");
+
+	return 20000 * (factor == NULL ? 1 : (unsigned)atoi(factor));
+}
 
 static char dir[64], spec[96], aliases[128];
 static struct loop *loop;
@@ -127,7 +136,7 @@ await(const bool *done)
 	struct loop_timer t;
 
 	loop_timer_init(&t, loop, on_deadline, NULL);
-	loop_timer_start(&t, DEADLINE_MS);
+	loop_timer_start(&t, deadline_ms());
 	while (!*done)
 		loop_run_once(loop, true);
 	loop_timer_stop(&t);
@@ -140,7 +149,7 @@ ask(struct client *cl, struct ipc_out *o, const char *signature)
 	static struct answer a;
 
 	memset(&a, 0, offsetof(struct answer, body));
-	ipc_conn_call(cl->ours, o, signature, DEADLINE_MS, on_answer, &a);
+	ipc_conn_call(cl->ours, o, signature, deadline_ms(), on_answer, &a);
 	await(&a.is_done);
 	return &a;
 }
@@ -265,7 +274,7 @@ instance_stop(void **state)
 	for (int i = 0; i < 2; i++) /* the nurseries */
 		waitpid(-1, NULL, 0);
 	/* when its lock is free the database worker has closed it: nothing is written into the directory any more */
-	if (user_db_open(spec, DEADLINE_MS, &db, &e) == 0)
+	if (user_db_open(spec, deadline_ms(), &db, &e) == 0)
 		user_db_close(db);
 	remove_all(dir);
 	return r;
@@ -692,10 +701,10 @@ two_steps_at_once(void **state)
 
 	(void)state;
 	put_start(&o, 1, "imap", "PLAIN", TLS | INITIAL, PLAIN("\0alice@example.test\0secret-a"));
-	ipc_conn_call(cl->ours, &o, AUTHD_STEP_SIG, DEADLINE_MS, on_answer, &a[0]);
+	ipc_conn_call(cl->ours, &o, AUTHD_STEP_SIG, deadline_ms(), on_answer, &a[0]);
 	for (int i = 1; i < 3; i++) {
 		put_step(&o, 1, VIEW_LIT("x"));
-		ipc_conn_call(cl->ours, &o, AUTHD_STEP_SIG, DEADLINE_MS, on_answer, &a[i]);
+		ipc_conn_call(cl->ours, &o, AUTHD_STEP_SIG, deadline_ms(), on_answer, &a[i]);
 	}
 	for (int i = 0; i < 3; i++) {
 		await(&a[i].is_done);
@@ -739,7 +748,7 @@ start_plain(struct client *cl, const char *from, struct view initial, struct ans
 	client_ip = from;
 	put_start(&o, ++cl->last_number, "imap", "PLAIN", TLS | INITIAL, initial);
 	client_ip = NULL;
-	ipc_conn_call(cl->ours, &o, AUTHD_STEP_SIG, DEADLINE_MS, on_answer, a);
+	ipc_conn_call(cl->ours, &o, AUTHD_STEP_SIG, deadline_ms(), on_answer, a);
 }
 
 static void
@@ -1099,7 +1108,7 @@ static void
 a_changed_alias_is_seen(void **state)
 {
 	struct client *cl = client_new(ROLE_SMTPD);
-	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+	int64_t deadline = clock_mono_ms() + deadline_ms();
 
 	(void)state;
 	assert_int_equal(resolve_status(cl, "new@example.test"), AUTHD_NO);
