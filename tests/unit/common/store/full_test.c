@@ -136,7 +136,7 @@ main(void)
 	    test_full, setup, teardown) };
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0) {
 		print_message("skipped: needs root and a mount namespace\n");
 		return 0;
 	}
