@@ -1,10 +1,9 @@
 #include "tools/queue_client.h"
 #include "common/ipc/conn.h"
 #include "common/ipc/msg/qmgr.h"
+#include "tools/tool.h"
 
-#include <pwd.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { ID_MAX = 64 };
 
@@ -20,10 +19,8 @@ queue_string(const json_t *entry, const char *name)
 static int
 denied(const char *what, struct err *err)
 {
-	const struct passwd *pw = getpwuid(getuid());
-
-	return err_set(err, ERR_PERM, "User %s is not allowed to %s the mail queue",
-	    pw == NULL ? "unknown" : pw->pw_name, what);
+	return err_set(err, ERR_PERM, "User %s is not allowed to %s the mail queue", tool_user_name(),
+	    what);
 }
 
 /* The lines of one packet; *last gets the id of the last one.  1 = fn wants no more. */

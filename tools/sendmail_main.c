@@ -287,14 +287,6 @@ read_terminal(const struct invocation *i, struct buf *input)
 	}
 }
 
-static const char *
-user_name(void)
-{
-	const struct passwd *pw = getpwuid(getuid());
-
-	return pw == NULL ? "unknown" : pw->pw_name;
-}
-
 /* The address of whoever calls, or what -f says, with a domain. */
 static void
 find_sender(const struct invocation *i, const char *origin, struct buf *out)
@@ -401,7 +393,7 @@ submit(const struct invocation *i, const struct submission *s, const char *sende
 	status = ipc_get_u32(&in);
 	ipc_get_str(&in); /* queue id: on standard output nobody expects it */
 	if (status == QMGR_DENIED)
-		fatal(i, EX_NOPERM, "User %s is not allowed to submit mail", user_name());
+		fatal(i, EX_NOPERM, "User %s is not allowed to submit mail", tool_user_name());
 	if (status != QMGR_OK)
 		fatal(i, status == QMGR_BAD ? EX_DATAERR : EX_TEMPFAIL, "%s", ipc_get_str(&in));
 	return EX_OK;

@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,4 +93,12 @@ tool_read_password(char *out, size_t size, struct err *err)
 		r = err_set(err, ERR_SYNTAX, "the two passwords differ");
 	mem_wipe(again, sizeof again);
 	return r;
+}
+
+const char *
+tool_user_name(void)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	return pw == NULL ? "unknown" : pw->pw_name;
 }

@@ -41,6 +41,8 @@ int tool_connect(const struct tool *t, enum role server, struct err *err);
 int tool_usage(const struct tool *t);
 /* Prints "estafeta: TEXT" on standard error. */
 void tool_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Login name of whoever calls, "unknown" without one. */
+const char *tool_user_name(void);
 /* Reads a password: prompted twice without echo on a terminal, one line from standard input otherwise. */
 int tool_read_password(char *out, size_t size, struct err *err);
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_a_broken_home_is_its_users_trouble_only(make_instance, breakage):
         home.chmod(0o700)
     shutil.rmtree(home)
     shutil.move(mail.dir / "kept", home)
-    os.system("chown -R vmail:vmail '%s'" % home)
+    subprocess.run(["chown", "-R", "vmail:vmail", home], check=True)
     login_imap(mail).logout()
     login_pop3(mail).quit()
     log = mail.log_text()

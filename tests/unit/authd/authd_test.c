@@ -15,6 +15,7 @@
 #include "common/ipc/envelope.h"
 #include "common/ipc/msg/authd.h"
 #include "common/user/user_db.h"
+#include "tests/unit/remove_all.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -234,27 +235,6 @@ slow_instance_start(void **state)
 	r = instance_start(state);
 	password_cost = 1000;
 	return r;
-}
-
-static void
-remove_all(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		char *name;
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		name = x_asprintf("%s/%s", path, e->d_name);
-		if (unlink(name) < 0 && errno == EISDIR)
-			remove_all(name);
-		free(name);
-	}
-	if (d != NULL)
-		closedir(d);
-	rmdir(path);
 }
 
 static int

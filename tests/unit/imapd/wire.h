@@ -34,11 +34,11 @@
 #include "imapd/imap_search.h"
 #include "imapd/session.h"
 #include "tests/unit/common/login/log_capture.h"
+#include "tests/unit/remove_all.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -510,15 +510,6 @@ wire_on_event(void *arg)
 	(void)arg;
 }
 
-static int
-wire_unlink(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static const struct imapd_config wire_config = {
 	.line_max = 65536,
 	.literal_max = 1 << 20,
@@ -582,7 +573,7 @@ wire_stop(struct wire *w)
 	for (int i = 0; i < 50; i++)
 		loop_run_once(w->loop, false);
 	loop_free(w->loop);
-	nftw(w->dir, wire_unlink, 16, FTW_DEPTH | FTW_PHYS);
+	remove_all(w->dir);
 }
 
 static inline struct imapd_session *

@@ -116,7 +116,7 @@ teardown(void **state)
 	loop_free(w->loop);
 	store_close(w->f.s);
 	arena_clear(&w->f.a);
-	fixture_remove(w->f.dir);
+	remove_all(w->f.dir);
 	log_capture_show();
 	log_capture_end();
 	free(w);
@@ -580,7 +580,7 @@ test_refusals(void **state)
 	/* Maildir is a file */
 	w->account.login.store = NULL;
 	fixture_close(&w->f);
-	fixture_remove(w->f.maildir);
+	remove_all(w->f.maildir);
 	assert_int_equal(mknod(w->f.maildir, S_IFREG | 0600, 0), 0);
 	begin_login(w, &w->c);
 	wait_for(w, &w->c, "-ERR [SYS/TEMP] Mailbox is not available.\r\n");

@@ -16,9 +16,9 @@
 #include "qmgr/route.h"
 #include "qmgr/schedule.h"
 #include "qmgr/submit.h"
+#include "tests/unit/remove_all.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -414,15 +414,6 @@ fix_setup(void **state)
 }
 
 static inline int
-fix_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static inline int
 fix_teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -432,7 +423,7 @@ fix_teardown(void **state)
 	free(f->jobs);
 	loop_free(f->loop);
 	close(f->root_fd);
-	nftw(f->dir, fix_remove, 16, FTW_DEPTH | FTW_PHYS);
+	remove_all(f->dir);
 	free(f);
 	return 0;
 }

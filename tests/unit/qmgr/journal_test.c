@@ -3,10 +3,10 @@
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "qmgr/journal.h"
+#include "tests/unit/remove_all.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -118,15 +118,6 @@ setup(void **state)
 }
 
 static int
-remove_any(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static int
 teardown(void **state)
 {
 	struct bench *b = *state;
@@ -134,7 +125,7 @@ teardown(void **state)
 	journal_close(b->j);
 	loop_free(b->loop);
 	close(b->root_fd);
-	nftw(b->dir, remove_any, 16, FTW_DEPTH | FTW_PHYS);
+	remove_all(b->dir);
 	free(b);
 	return 0;
 }
@@ -631,7 +622,7 @@ replay_image(struct bench *b, const struct image *im, size_t len)
 	open_only(b, root, SMALL);
 	stop(b);
 	close(root);
-	nftw(dir, remove_any, 16, FTW_DEPTH | FTW_PHYS);
+	remove_all(dir);
 }
 
 static void

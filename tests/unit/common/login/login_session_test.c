@@ -11,9 +11,9 @@
 #include "common/ipc/msg/login.h"
 #include "common/login/login_session.h"
 #include "tests/unit/common/login/log_capture.h"
+#include "tests/unit/remove_all.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -187,13 +187,6 @@ client_clear(struct client *c)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
-static int
 teardown(void **state)
 {
 	struct world *w = *state;
@@ -206,7 +199,7 @@ teardown(void **state)
 	loop_timer_stop(&w->tick);
 	loop_free(w->loop);
 	assert_int_equal(chdir("/"), 0);
-	nftw(w->base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_all(w->base);
 	log_capture_show();
 	log_capture_end();
 	free(w);
@@ -657,7 +650,7 @@ home_is_removed(void **state)
 	struct world *w = *state;
 
 	login(w, 0);
-	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_all(w->dir);
 	assert_int_equal(mkdir(w->dir, 0700), 0);
 	expect_gone(w);
 	assert_true(log_capture_has("login refused: the home was removed"));

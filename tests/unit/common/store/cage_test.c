@@ -82,7 +82,7 @@ test_cage(void **state)
 	if (status != 0)
 		fail_msg("status %x", (unsigned)status);
 	arena_clear(&f->a);
-	fixture_remove(f->dir);
+	remove_all(f->dir);
 }
 
 int

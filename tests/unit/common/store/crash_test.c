@@ -134,7 +134,7 @@ test_append(void **state)
 		validity = st.uidvalidity;
 		mailbox_close(c->m);
 		if (round % 5 == 4) /* and without the index the same */
-			fixture_remove(fixture_path(f, "estafeta.index"));
+			remove_all(fixture_path(f, "estafeta.index"));
 		fixture_close(f);
 	}
 	assert_true(s->appended > 0);
@@ -314,7 +314,7 @@ test_flags_and_expunge(void **state)
 		described = fixture_describe(f, "INBOX", false);
 		fixture_close(f);
 		if (round % 5 == 4) {
-			fixture_remove(fixture_path(f, "estafeta.index"));
+			remove_all(fixture_path(f, "estafeta.index"));
 			fixture_open(f);
 			assert_string_equal(fixture_describe(f, "INBOX", false), described);
 			fixture_close(f);
@@ -401,7 +401,7 @@ test_two_processes(void **state)
 	assert_true(mailbox_is_recent(m, 1) && mailbox_is_recent(m, 2 * EACH));
 	mailbox_close(m);
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fixture_open(f);
 	m = fixture_mailbox(f, "INBOX", true);
 	ok(f, mailbox_uids(m, &f->a, &uids, &n, &f->err));
@@ -423,7 +423,7 @@ test_index_replaced(void **state)
 	m = fixture_mailbox(f, "INBOX", false);
 	pid = fork();
 	if (pid == 0) {
-		fixture_remove(fixture_path(f, "estafeta.index"));
+		remove_all(fixture_path(f, "estafeta.index"));
 		f->s = NULL;
 		fixture_open(f);
 		append_numbered(f, "INBOX", 2);

@@ -88,7 +88,7 @@ test_full(void **state)
 	check(f, good - (unsigned)nout + 1);
 	/* starting on a full disk fails cleanly or works, and later works */
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fill_up(f, "ballast", 1000);
 	{
 		struct store_config c = { .maildir = f->maildir,

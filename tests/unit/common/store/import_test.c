@@ -179,13 +179,13 @@ check_sample(const char *sample, unsigned late)
 		check_subscriptions(f, expected);
 		fixture_close(f);
 		if (pass == 1)
-			fixture_remove(fixture_path(f, "estafeta.index"));
+			remove_all(fixture_path(f, "estafeta.index"));
 		fixture_open(f);
 	}
 	json_decref(expected);
 	fixture_close(f);
 	arena_clear(&f->a);
-	fixture_remove(f->dir);
+	remove_all(f->dir);
 }
 
 static void

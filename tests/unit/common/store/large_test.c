@@ -104,7 +104,7 @@ test_large(void **state)
 	at = lap("100 APPENDs", at, 30000);
 	mailbox_close(m);
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fixture_open(f);
 	at = clock_wall_us();
 	m = fixture_mailbox(f, "INBOX", true);

@@ -43,7 +43,7 @@ static void
 lose_index(struct fixture *f)
 {
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fixture_open(f);
 }
 
@@ -62,7 +62,7 @@ test_index_lost(void **state)
 	assert_true(b.highest_modseq > a.highest_modseq);
 	/* while a session has it open, too */
 	m = fixture_mailbox(f, "INBOX", false);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	assert_int_equal(fixture_get(f, m, 3).flags, FLAG_FLAGGED);
 	ok(f, mailbox_refresh(m, true, &f->err));
 	assert_false(mailbox_is_gone(m));
@@ -400,7 +400,7 @@ test_uidlist_extremes(void **state)
 		struct mailbox *m;
 
 		fixture_close(f);
-		fixture_remove(f->maildir);
+		remove_all(f->maildir);
 		fixture_open(f);
 		fixture_deliver(f, "cur", "a:2,", "a: \r\n");
 		fixture_deliver(f, "cur", "b:2,", "b: \r\n");

@@ -9,7 +9,6 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,6 +18,7 @@
 
 #include "common/base/arena.h"
 #include "common/store/store.h"
+#include "tests/unit/remove_all.h"
 
 struct fixture {
 	char dir[128], maildir[160];
@@ -34,19 +34,6 @@ struct fixture {
 		if ((call) != 0)                                                                   \
 			fail_msg("%s: %s", #call, (f)->err.text);                                  \
 	} while (0)
-
-static inline int
-fixture_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
-static inline void
-fixture_remove(const char *path)
-{
-	nftw(path, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static inline void
 fixture_open(struct fixture *f)
@@ -104,7 +91,7 @@ fixture_teardown(void **state)
 	if (f->s != NULL)
 		store_close(f->s);
 	arena_clear(&f->a);
-	fixture_remove(f->dir);
+	remove_all(f->dir);
 	free(f);
 	return 0;
 }

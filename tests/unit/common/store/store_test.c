@@ -376,7 +376,7 @@ test_move(void **state)
 	mailbox_close(t);
 	f->err.text[0] = '\0';
 	fixture_reopen(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fixture_reopen(f);
 	m = fixture_mailbox(f, "INBOX", false);
 	assert_string_equal(fixture_get(f, m, 6).guid, guid); /* by its G field */
@@ -588,7 +588,7 @@ test_many_keywords(void **state)
 	assert_string_equal(fixture_describe(f, "INBOX", true), fixture_describe(f, "INBOX", true));
 	/* the texts alone give the same */
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fixture_open(f);
 	assert_string_equal(fixture_describe(f, "INBOX", false), before);
 	/* and the index alone */
@@ -596,7 +596,7 @@ test_many_keywords(void **state)
 	unlink(fixture_path(f, "dovecot-keywords"));
 	assert_string_equal(fixture_describe(f, "INBOX", false), before);
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	fixture_open(f);
 	assert_string_equal(fixture_describe(f, "INBOX", false), before);
 }
@@ -710,7 +710,7 @@ test_hostile_files(void **state)
 	assert_string_equal(fixture_read(f, "dovecot-keywords"), "0 K\n");
 	/* the index itself as a link */
 	fixture_close(f);
-	fixture_remove(fixture_path(f, "estafeta.index"));
+	remove_all(fixture_path(f, "estafeta.index"));
 	assert_int_equal(symlink("..", fixture_path(f, "estafeta.index")), 0);
 	fixture_open(f);
 	m = fixture_mailbox(f, "INBOX", true);

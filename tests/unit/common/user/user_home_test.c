@@ -6,8 +6,8 @@
 
 #include "common/base/mem.h"
 #include "common/user/user_home.h"
+#include "tests/unit/remove_all.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,27 +38,6 @@ setup(void **state)
 		home.gid = 4003;
 	}
 	return 0;
-}
-
-static void
-remove_all(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		char *name;
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		name = x_asprintf("%s/%s", path, e->d_name);
-		if (unlink(name) < 0 && errno == EISDIR)
-			remove_all(name);
-		free(name);
-	}
-	if (d != NULL)
-		closedir(d);
-	rmdir(path);
 }
 
 static int
