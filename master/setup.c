@@ -96,12 +96,29 @@ make_auth(const char *data, struct err *err)
 	return make_below(data, "auth/edges", 0755, 0, 0, err);
 }
 
+/* The directories of roles that keep files of their own. */
+static int
+make_states(const char *data, struct err *err)
+{
+	for (int r = 0; r < ROLE_COUNT; r++) {
+		const struct role_row *row = role_row((enum role)r);
+		uid_t uid = 0;
+		gid_t gid = 0;
+
+		if (row->root == ROOT_STATE && (setup_user(row->user, &uid, &gid, err) < 0 ||
+						   make_below(data, row->name, 0700, uid, gid, err) < 0))
+			return -1;
+	}
+	return 0;
+}
+
 static int
 make_data(const char *data, struct err *err)
 {
 	if (fd_make_directory(data, 0755, 0, 0, true, err) < 0 ||
 	    make_below(data, "edges", 0755, 0, 0, err) < 0 ||
-	    make_below(data, "control", 0755, 0, 0, err) < 0 || make_auth(data, err) < 0)
+	    make_below(data, "control", 0755, 0, 0, err) < 0 || make_auth(data, err) < 0 ||
+	    make_states(data, err) < 0)
 		return -1;
 	for (int r = 0; r < ROLE_COUNT; r++) {
 		char *sub = x_asprintf("edges/%s", role_row((enum role)r)->name);

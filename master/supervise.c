@@ -57,6 +57,8 @@ root_of(struct service_state *s)
 		return x_strdup(conf_str(&s->conf, "queue_directory"));
 	case ROOT_AUTH:
 		return x_asprintf("%s/auth", data);
+	case ROOT_STATE:
+		return x_asprintf("%s/%s", data, role_row(s->role)->name);
 	case ROOT_MAIL:
 		return x_strdup(conf_str(&s->conf, "virtual_mailbox_base"));
 	default:

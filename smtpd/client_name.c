@@ -46,6 +46,18 @@ smtpd_client_label(struct smtpd_session *s)
 	return c->label;
 }
 
+const struct sockaddr_storage *
+smtpd_client_local(struct smtpd_session *s)
+{
+	struct smtpd_client *c = &s->client;
+	socklen_t len = sizeof c->local;
+
+	if (c->local.ss_family == AF_UNSPEC &&
+	    getsockname(stream_fd(s->stream), (struct sockaddr *)&c->local, &len) < 0)
+		c->local.ss_family = AF_UNSPEC;
+	return &c->local;
+}
+
 void
 smtpd_client_tls_up(struct smtpd_session *s)
 {

@@ -4,7 +4,6 @@
 #include "common/log/log.h"
 #include "smtpd/commit.h"
 #include "smtpd/content.h"
-#include "smtpd/policy.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 
@@ -85,7 +84,7 @@ data_permitted(struct smtpd_session *s, bool permitted)
 enum cmd_result
 smtpd_cmd_data(struct smtpd_session *s)
 {
-	return smtpd_policy_start(s, STAGE_DATA, data_permitted);
+	return smtpd_gates_start(s, STAGE_DATA, data_permitted);
 }
 
 /* --- the content ------------------------------------------------------------------------------------ */
@@ -160,7 +159,7 @@ content_complete(struct smtpd_session *s)
 		log_warn("%s: queue file write error: %s", s->tx->queue_id, c->why.text);
 	if (smtpd_content_is_refused(c, conf->hop_limit, conf->header_limit, &v))
 		return content_refused(s, v.code, v.dsn, v.text);
-	return smtpd_policy_start(s, STAGE_END_OF_DATA, content_permitted);
+	return smtpd_gates_start(s, STAGE_END_OF_DATA, content_permitted);
 }
 
 bool

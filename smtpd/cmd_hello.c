@@ -1,5 +1,4 @@
 #include "common/base/mem.h"
-#include "smtpd/policy.h"
 #include "smtpd/session.h"
 
 #include <stdlib.h>
@@ -56,7 +55,7 @@ helo_permitted(struct smtpd_session *s, bool permitted)
 enum cmd_result
 smtpd_cmd_helo(struct smtpd_session *s)
 {
-	return smtpd_policy_start(s, STAGE_HELO, helo_permitted);
+	return smtpd_gates_start(s, STAGE_HELO, helo_permitted);
 }
 
 /* AUTH where it would work right now. */
@@ -114,5 +113,5 @@ ehlo_permitted(struct smtpd_session *s, bool permitted)
 enum cmd_result
 smtpd_cmd_ehlo(struct smtpd_session *s)
 {
-	return smtpd_policy_start(s, STAGE_HELO, ehlo_permitted);
+	return smtpd_gates_start(s, STAGE_HELO, ehlo_permitted);
 }

@@ -1,6 +1,5 @@
 #include "common/ipc/envelope.h"
 #include "smtpd/command.h"
-#include "smtpd/policy.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 
@@ -150,5 +149,5 @@ mail_permitted(struct smtpd_session *s, bool permitted)
 enum cmd_result
 smtpd_cmd_mail(struct smtpd_session *s)
 {
-	return smtpd_policy_start(s, STAGE_MAIL, mail_permitted);
+	return smtpd_gates_start(s, STAGE_MAIL, mail_permitted);
 }

@@ -1,5 +1,4 @@
 #include "smtpd/command.h"
-#include "smtpd/policy.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 
@@ -67,5 +66,5 @@ enum cmd_result
 smtpd_cmd_rcpt(struct smtpd_session *s)
 {
 	s->tx->found = (struct smtpd_found){ .fact = FACT_UNKNOWN };
-	return smtpd_policy_start(s, STAGE_RCPT, rcpt_permitted);
+	return smtpd_gates_start(s, STAGE_RCPT, rcpt_permitted);
 }

@@ -10,7 +10,7 @@
 
 struct smtpd_policy {
 	struct restrict_ctx ctx;
-	enum cmd_result (*then)(struct smtpd_session *s, bool permitted);
+	gate_then *then;
 	struct domain_lookup *domain; /* owned */
 	bool is_waiting;
 };
@@ -36,8 +36,10 @@ stage_lists(const struct smtpd_config *conf, enum smtpd_stage stage)
 		return conf->delays_reject ? sender | recipient : recipient;
 	case STAGE_DATA:
 		return BIT(RESTRICT_DATA);
-	default:
+	case STAGE_END_OF_DATA:
 		return BIT(RESTRICT_END_OF_DATA);
+	default:
+		return 0;
 	}
 }
 
@@ -179,7 +181,7 @@ static enum cmd_result
 policy_step(struct smtpd_session *s)
 {
 	struct smtpd_policy *p = s->policy;
-	enum cmd_result (*then)(struct smtpd_session *, bool) = p->then;
+	gate_then *then = p->then;
 	enum restrict_verdict v;
 
 	fill_facts(s, &p->ctx);
@@ -196,8 +198,7 @@ policy_step(struct smtpd_session *s)
 }
 
 enum cmd_result
-smtpd_policy_start(struct smtpd_session *s, enum smtpd_stage stage,
-    enum cmd_result (*then)(struct smtpd_session *s, bool permitted))
+smtpd_policy_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then)
 {
 	unsigned lists = stage_lists(s->server->conf, stage);
 
@@ -220,12 +221,6 @@ smtpd_policy_needs_name(const struct smtpd_session *s)
 void
 smtpd_policy_continue(struct smtpd_session *s)
 {
-	enum cmd_result r;
-
 	s->policy->is_waiting = false;
-	r = policy_step(s);
-	if (r == CMD_DONE)
-		smtpd_session_done(s);
-	else if (r == CMD_MORE)
-		smtpd_session_continue(s);
+	smtpd_gate_settled(s, policy_step(s));
 }

@@ -6,6 +6,7 @@
 #include "smtpd/cmd_auth.h"
 #include "smtpd/cmd_data.h"
 #include "smtpd/command.h"
+#include "smtpd/opening.h"
 #include "smtpd/policy.h"
 #include "smtpd/transaction.h"
 
@@ -595,13 +596,6 @@ on_drained(void *arg, struct stream *stream)
 /* --- the beginning ------------------------------------------------------------------------------- */
 
 static void
-greet(struct smtpd_session *s)
-{
-	smtpd_reply(s, 220, NULL, "%s", s->server->conf->banner);
-	smtpd_session_touch(s);
-}
-
-static void
 on_tls(void *arg, struct stream *stream)
 {
 	struct smtpd_session *s = arg;
@@ -610,24 +604,9 @@ on_tls(void *arg, struct stream *stream)
 	stream_set_deadline(stream, 0);
 	smtpd_client_tls_up(s);
 	if (s->row == NULL)
-		greet(s); /* wrapper mode */
+		smtpd_opening_secured(s); /* wrapper mode */
 	else
 		smtpd_session_touch(s);
-}
-
-static void
-start_wrapped(struct smtpd_session *s)
-{
-	struct err err;
-
-	s->is_in_handshake = true;
-	stream_set_deadline(s->stream, s->server->conf->starttls_timeout_ms);
-	if (s->server->tls == NULL)
-		err_set(&err, ERR_TEMP, "no certificate");
-	else if (stream_start_tls(s->stream, s->server->tls, NULL, &err) == 0)
-		return;
-	log_warn("TLS with %s: %s", smtpd_client_label(s), err.text);
-	smtpd_session_free(s);
 }
 
 void
@@ -643,8 +622,5 @@ smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage 
 	loop_timer_init(&s->timer, v->loop, on_timer, s);
 	LIST_INSERT_HEAD(&v->sessions, s, link);
 	smtpd_client_init(s, peer);
-	if (v->conf->is_wrapper)
-		start_wrapped(s);
-	else
-		greet(s);
+	smtpd_opening_start(s);
 }

@@ -16,6 +16,7 @@
 #include "common/net/stream.h"
 #include "common/proto/address.h"
 #include "smtpd/command_table.h"
+#include "smtpd/gates.h"
 #include "smtpd/peer_name.h"
 #include "smtpd/server.h"
 
@@ -28,6 +29,7 @@ enum smtpd_timer_use { TIMER_IDLE, TIMER_DELAY, TIMER_SASL_DELAY };
 
 struct smtpd_client {
 	struct sockaddr_storage address;
+	struct sockaddr_storage local; /* our side; smtpd_client_local */
 	char ip[ADDR_TEXT];
 	char *name;      /* owned; NULL while unknown or not verified */
 	char *label;     /* owned; "name[ip]" for the log */
@@ -53,8 +55,9 @@ struct smtpd_session {
 	struct stream *stream;       /* owned */
 	enum smtpd_state state;      /* smtpd_session_set_state */
 	const struct smtpd_command
-	    *row;                     /* the command under way, or the last one; NULL: none yet */
-	struct smtpd_args *args;      /* owned, for the time of one command */
+	    *row;                /* the command under way, or the last one; NULL: none yet */
+	struct smtpd_args *args; /* owned, for the time of one command */
+	struct gate_walk gate;
 	struct smtpd_policy *policy;  /* owned, while a policy is evaluated */
 	struct smtpd_transaction *tx; /* owned, MAIL to the end of the message */
 	struct smtpd_sasl *sasl;      /* owned, during AUTH */
@@ -111,6 +114,8 @@ void smtpd_session_forget(struct smtpd_session *s);
 const char *smtpd_session_where(const struct smtpd_session *s);
 /* "name[ip]"; fixes the name as it is known now. */
 const char *smtpd_client_label(struct smtpd_session *s);
+/* The address that the client connected to. */
+const struct sockaddr_storage *smtpd_client_local(struct smtpd_session *s);
 /* One more command is waiting behind this one in the input. */
 bool smtpd_session_has_more_input(struct smtpd_session *s);
 static inline bool

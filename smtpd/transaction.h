@@ -16,8 +16,24 @@ struct smtpd_found {
 	size_t count;
 };
 
+/* What access(5) actions, header checks and milters have decided about the message. */
+struct smtpd_verdicts {
+	bool hold;    /* on hold from the start: ENVELOPE_HOLD */
+	bool discard; /* 250, and nobody gets it */
+	const char *
+	    redirect; /* the one recipient instead of all others; NULL: none.  In the arena, as the others */
+	const char *filter; /* "transport:nexthop"; NULL: none */
+	const char *
+	    *prepend; /* header fields without CRLF, in the order of their appearance; owned */
+	size_t nprepend;
+	const char **bcc; /* further recipients; owned */
+	size_t nbcc;
+};
+
 struct smtpd_transaction {
-	struct arena arena;      /* the strings of the envelope */
+	struct arena arena; /* the strings of the envelope */
+	struct smtpd_verdicts verdicts;
+	const char *envid;       /* RFC 3461 4.4, decoded from xtext; NULL: none */
 	struct address sender;   /* "" = <> */
 	uint32_t flags;          /* enum envelope_flags */
 	uint64_t announced_size; /* SIZE=, 0 = none */

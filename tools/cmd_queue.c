@@ -69,7 +69,8 @@ print_envelope(const struct envelope *e)
 	} texts[] = { { "sender", e->sender }, { "envelope_id", e->envid },
 		{ "client_name", e->client_name }, { "client_address", e->client_address },
 		{ "helo_name", e->helo }, { "protocol_name", e->protocol },
-		{ "sasl_method", e->sasl_method }, { "sasl_username", e->sasl_username } };
+		{ "sasl_method", e->sasl_method }, { "sasl_username", e->sasl_username },
+		{ "content_filter", e->filter } };
 	char when[64];
 	struct tm tm;
 

@@ -212,15 +212,36 @@ is_needed(const struct master_cf *m, enum role r)
 	return r != ROLE_MASTER && role_row(r)->is_required;
 }
 
+static bool
+has_role(const struct master_cf *m, enum role r)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (m->services[i].role == r)
+			return true;
+	return false;
+}
+
+/* What smtpd asks and Postfix's admins need not know of. */
+static int
+add_implied(struct master_cf *m, const char *file, struct err *err)
+{
+	for (int r = 0; r < ROLE_COUNT && has_role(m, ROLE_SMTPD); r++) {
+		const struct role_row *row = role_row((enum role)r);
+		char text[100];
+
+		snprintf(text, sizeof text, "%s unix y - y - 1 %s", row->name, row->name);
+		if (row->is_implied && !has_role(m, (enum role)r) &&
+		    add_service(m, view_of(text), file, 0, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int
 check_complete(const struct master_cf *m, const char *file, struct err *err)
 {
 	for (int r = 0; r < ROLE_COUNT; r++) {
-		bool found = !is_needed(m, (enum role)r);
-
-		for (size_t i = 0; i < m->count && !found; i++)
-			found = m->services[i].role == (enum role)r;
-		if (!found)
+		if (is_needed(m, (enum role)r) && !has_role(m, (enum role)r))
 			return err_set(err, ERR_SYNTAX, "%s: no service runs %s", file,
 			    role_row((enum role)r)->name);
 	}
@@ -259,6 +280,8 @@ master_cf_parse(struct master_cf *m, struct view text, const char *file, struct 
 	}
 	if (r == 0 && logical.len > 0)
 		r = add_service(m, buf_view(&logical), file, start, err);
+	if (r == 0)
+		r = add_implied(m, file, err);
 	if (r == 0)
 		r = check_complete(m, file, err);
 	buf_clear(&logical);

@@ -117,6 +117,16 @@ static const struct conf_param params[] = {
 	LIST("smtpd_data_restrictions", "", "smtpd", "Restrictions at DATA."),
 	LIST("smtpd_end_of_data_restrictions", "", "smtpd", "Restrictions at the end of DATA."),
 
+	/* --- SMTP server: lookup tables and restrictions ------------------------------------------------ */
+
+	/* --- SMTP server: extensions, proxies, LMTP ------------------------------------------------------ */
+
+	/* --- SMTP server: limits, rates, greylisting, tests before the greeting -------------------------- */
+
+	/* --- SMTP server: milters and policy servers ------------------------------------------------------ */
+
+	/* --- SMTP server: header and body checks, submission ----------------------------------------------- */
+
 	/* --- queue ------------------------------------------------------------------------------------- */
 	SIZE("queue_segment_size", "16m", 1 << 20, "qmgr", "Size of a journal segment."),
 	SIZE("queue_minfree", "64m", 0, "qmgr", "Room that must stay free for outcomes before new mail is taken."),

@@ -6,21 +6,23 @@
 
 /* clang-format off */
 static const struct role_row roles[ROLE_COUNT] = {
-	/*                   name           user         root        log tag        mailbox excl.  required */
-	[ROLE_MASTER]      = { "master",      "root",      ROOT_NONE,  "master",      false,  true,  true  },
-	[ROLE_LOG]         = { "log",         "es-log",    ROOT_EDGES, "log",         false,  true,  true  },
-	[ROLE_DNSD]        = { "dnsd",        "es-dns",    ROOT_EDGES, "dnsd",        false,  true,  true  },
-	[ROLE_KEYD]        = { "keyd",        "es-key",    ROOT_EDGES, "keyd",        false,  false, true  },
-	[ROLE_AUTHD]       = { "authd",       "es-auth",   ROOT_AUTH,  "authd",       false,  true,  true  },
-	[ROLE_QMGR]        = { "qmgr",        "es-queue",  ROOT_QUEUE, "qmgr",        false,  true,  true  },
-	[ROLE_RELAY]       = { "relay",       "es-relay",  ROOT_EDGES, "smtp",        false,  false, true  },
-	[ROLE_DELIVERY]    = { "delivery",    NULL,        ROOT_MAIL,  "virtual",     false,  false, true  },
-	[ROLE_SMTPD]       = { "smtpd",       "es-smtpd",  ROOT_EDGES, "smtpd",       false,  false, false },
-	[ROLE_IMAPD_LOGIN] = { "imapd-login", "es-login",  ROOT_EDGES, "imap-login",  true,   false, false },
-	[ROLE_IMAPD]       = { "imapd",       NULL,        ROOT_HOME,  "imap",        true,   false, false },
-	[ROLE_POP3D_LOGIN] = { "pop3d-login", "es-login",  ROOT_EDGES, "pop3-login",  true,   false, false },
-	[ROLE_POP3D]       = { "pop3d",       NULL,        ROOT_HOME,  "pop3",        true,   false, false },
-	[ROLE_TOOL]        = { "estafeta",    NULL,        ROOT_NONE,  "estafeta",    false,  false, false },
+	/*                   name           user         root        log tag        mailbox excl.  required  implied */
+	[ROLE_MASTER]      = { "master",      "root",      ROOT_NONE,  "master",      false,  true,  true,  false },
+	[ROLE_LOG]         = { "log",         "es-log",    ROOT_EDGES, "log",         false,  true,  true,  false },
+	[ROLE_DNSD]        = { "dnsd",        "es-dns",    ROOT_EDGES, "dnsd",        false,  true,  true,  false },
+	[ROLE_KEYD]        = { "keyd",        "es-key",    ROOT_EDGES, "keyd",        false,  false, true,  false },
+	[ROLE_AUTHD]       = { "authd",       "es-auth",   ROOT_AUTH,  "authd",       false,  true,  true,  false },
+	[ROLE_QMGR]        = { "qmgr",        "es-queue",  ROOT_QUEUE, "qmgr",        false,  true,  true,  false },
+	[ROLE_RELAY]       = { "relay",       "es-relay",  ROOT_EDGES, "smtp",        false,  false, true,  false },
+	[ROLE_DELIVERY]    = { "delivery",    NULL,        ROOT_MAIL,  "virtual",     false,  false, true,  false },
+	[ROLE_SMTPD]       = { "smtpd",       "es-smtpd",  ROOT_EDGES, "smtpd",       false,  false, false, false },
+	[ROLE_IMAPD_LOGIN] = { "imapd-login", "es-login",  ROOT_EDGES, "imap-login",  true,   false, false, false },
+	[ROLE_IMAPD]       = { "imapd",       NULL,        ROOT_HOME,  "imap",        true,   false, false, false },
+	[ROLE_POP3D_LOGIN] = { "pop3d-login", "es-login",  ROOT_EDGES, "pop3-login",  true,   false, false, false },
+	[ROLE_POP3D]       = { "pop3d",       NULL,        ROOT_HOME,  "pop3",        true,   false, false, false },
+	[ROLE_ANVIL]       = { "anvil",       "es-anvil",  ROOT_STATE, "anvil",       false,  true,  false, false },
+	[ROLE_DIALER]      = { "dialer",      "es-dial",   ROOT_EDGES, "dialer",      false,  false, false, false },
+	[ROLE_TOOL]        = { "estafeta",    NULL,        ROOT_NONE,  "estafeta",    false,  false, false, false },
 };
 
 static const struct edge_row edges[] = {
@@ -29,6 +31,9 @@ static const struct edge_row edges[] = {
 	{ ROLE_SMTPD,       ROLE_KEYD,     EDGE_PATH   },
 	{ ROLE_SMTPD,       ROLE_DNSD,     EDGE_PATH   },
 	{ ROLE_SMTPD,       ROLE_QMGR,     EDGE_PATH   },
+	{ ROLE_SMTPD,       ROLE_ANVIL,    EDGE_PATH   },
+	{ ROLE_SMTPD,       ROLE_DIALER,   EDGE_PATH   },
+	{ ROLE_DIALER,      ROLE_DNSD,     EDGE_PATH   },
 	{ ROLE_QMGR,        ROLE_AUTHD,    EDGE_PATH   }, /* a DSN's return path and sendmail's recipients */
 	{ ROLE_QMGR,        ROLE_RELAY,    EDGE_PATH   },
 	{ ROLE_QMGR,        ROLE_DELIVERY, EDGE_HANDED },

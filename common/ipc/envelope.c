@@ -3,9 +3,10 @@
 #include "common/proto/address.h"
 
 enum {
-	ENVELOPE_VERSION = 1,
+	ENVELOPE_VERSION = 2, /* version 1 had neither client_port nor filter */
 	ENVELOPE_FLAGS_KNOWN = ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL |
-			       ENVELOPE_RET_HDRS | ENVELOPE_BOUNCE | ENVELOPE_TLS,
+			       ENVELOPE_RET_HDRS | ENVELOPE_BOUNCE | ENVELOPE_TLS |
+			       ENVELOPE_REQUIRETLS | ENVELOPE_HOLD,
 	NOTIFY_KNOWN = NOTIFY_NEVER | NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY,
 	RECIPIENT_MIN_BYTES = 4 * 6 + 4 * 5, /* four empty strings, four numbers */
 };
@@ -55,8 +56,10 @@ envelope_encode(const struct envelope *e, struct buf *out)
 	put_str(out, e->client_address);
 	put_str(out, e->helo);
 	put_str(out, e->protocol);
+	put_str(out, e->client_port);
 	put_str(out, e->sasl_method);
 	put_str(out, e->sasl_username);
+	put_str(out, e->filter);
 	put_number(out, 'u', e->nrcpts, 4);
 	for (size_t i = 0; i < e->nrcpts && !out->failed; i++)
 		put_recipient(out, &e->rcpts[i]);
@@ -152,7 +155,7 @@ get_recipient(struct reader *r, struct recipient *to)
 }
 
 static void
-get_head(struct reader *r, struct envelope *out)
+get_head(struct reader *r, unsigned version, struct envelope *out)
 {
 	out->sender = get_str(r);
 	out->flags = (uint32_t)get_number(r, 'u', 4);
@@ -163,8 +166,10 @@ get_head(struct reader *r, struct envelope *out)
 	out->client_address = get_str(r);
 	out->helo = get_str(r);
 	out->protocol = get_str(r);
+	out->client_port = version > 1 ? get_str(r) : "";
 	out->sasl_method = get_str(r);
 	out->sasl_username = get_str(r);
+	out->filter = version > 1 ? get_str(r) : "";
 	out->nrcpts = (size_t)get_number(r, 'u', 4);
 	if (r->failed)
 		return;
@@ -184,10 +189,10 @@ envelope_decode(struct view bytes, struct arena *arena, struct envelope *out, st
 	*out = (struct envelope){ 0 };
 	if (bytes.len > ENVELOPE_MAX_BYTES)
 		return err_set(err, ERR_LIMIT, "envelope: %zu bytes", bytes.len);
-	if (bytes.len == 0 || bytes.p[0] != ENVELOPE_VERSION)
+	if (bytes.len == 0 || bytes.p[0] < 1 || bytes.p[0] > ENVELOPE_VERSION)
 		return err_set(err, ERR_SYNTAX, "envelope: unknown version");
 	r.left = view_make(bytes.p + 1, bytes.len - 1);
-	get_head(&r, out);
+	get_head(&r, (unsigned char)bytes.p[0], out);
 	if (r.failed)
 		return -1;
 	out->rcpts = arena_alloc(arena, out->nrcpts * sizeof *out->rcpts);

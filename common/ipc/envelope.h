@@ -17,6 +17,8 @@ enum envelope_flags {
 	ENVELOPE_RET_HDRS = 8,
 	ENVELOPE_BOUNCE = 16,   /* made by qmgr itself */
 	ENVELOPE_TLS = 32,      /* came in over TLS */
+	ENVELOPE_REQUIRETLS = 64, /* RFC 8689: goes on only under verified TLS to servers that offer REQUIRETLS */
+	ENVELOPE_HOLD = 128,    /* starts on hold: HOLD action, milter's quarantine */
 };
 enum notify_flags { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
 
@@ -37,7 +39,9 @@ struct envelope {
 	uint64_t size;      /* bytes of the whole message, headers and body */
 	const char *envid;  /* RFC 3461 4.4, "" = none */
 	const char *client_name, *client_address, *helo, *protocol; /* "" = unknown: local submission */
+	const char *client_port;   /* "" = unknown */
 	const char *sasl_method, *sasl_username;
+	const char *filter; /* "transport:nexthop" for every recipient (FILTER, content_filter), "" = by the recipient */
 	struct recipient *rcpts;
 	size_t nrcpts;
 };

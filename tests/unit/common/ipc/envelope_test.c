@@ -24,6 +24,8 @@ static struct recipient rcpts[] = {
 };
 static struct envelope sample = { .sender = "alice@example.test",
 	.flags = ENVELOPE_8BIT | ENVELOPE_TLS,
+	.client_port = "4711",
+	.filter = "smtp:[127.0.0.1]:10025",
 	.arrival_ms = 1795419943123,
 	.size = 4242,
 	.envid = "QQ",
@@ -69,6 +71,8 @@ test_round_trip(void **state)
 	assert_int_equal(d.e.arrival_ms, sample.arrival_ms);
 	assert_int_equal(d.e.size, sample.size);
 	assert_string_equal(d.e.protocol, "ESMTPSA");
+	assert_string_equal(d.e.client_port, "4711");
+	assert_string_equal(d.e.filter, "smtp:[127.0.0.1]:10025");
 	assert_string_equal(d.e.sasl_username, "alice@example.test");
 	assert_int_equal(d.e.nrcpts, 2);
 	assert_string_equal(d.e.rcpts[0].address, "bob@example.test");

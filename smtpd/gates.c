@@ -1,0 +1,33 @@
+#include "smtpd/gates.h"
+#include "smtpd/policy.h"
+#include "smtpd/session.h"
+
+static smtpd_gate *const gates[] = {
+	smtpd_policy_gate,
+};
+
+static enum cmd_result
+passed(struct smtpd_session *s, bool permitted)
+{
+	struct gate_walk *w = &s->gate;
+
+	if (permitted && w->at < sizeof gates / sizeof gates[0])
+		return gates[w->at++](s, w->stage, passed);
+	return w->then(s, permitted);
+}
+
+enum cmd_result
+smtpd_gates_start(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then)
+{
+	s->gate = (struct gate_walk){ .stage = stage, .then = then };
+	return passed(s, true);
+}
+
+void
+smtpd_gate_settled(struct smtpd_session *s, enum cmd_result r)
+{
+	if (r == CMD_DONE)
+		smtpd_session_done(s);
+	else if (r == CMD_MORE)
+		smtpd_session_continue(s);
+}
