@@ -1,5 +1,6 @@
 #include "authd/authd_conf.h"
 
+#include "common/table/table_config.h"
 #include "common/user/user_db.h"
 
 #include <limits.h>
@@ -45,6 +46,7 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 	*out = (struct authd_conf){
 		.user_database = conf_str(from, "user_database"),
 		.alias_maps = conf_str(from, "virtual_alias_maps"),
+		.lookup_tables = conf_str(from, TABLE_CONFIG_PARAM),
 		.mailbox_domains = conf_str(from, "virtual_mailbox_domains"),
 		.destination = conf_str(from, "mydestination"),
 		.origin = conf_str(from, "myorigin"),

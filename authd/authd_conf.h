@@ -9,6 +9,7 @@
 struct authd_conf {
 	const char *user_database;
 	const char *alias_maps;      /* virtual_alias_maps */
+	const char *lookup_tables;   /* what smtpd may ask for: table_config.h */
 	const char *mailbox_domains; /* virtual_mailbox_domains */
 	const char *destination;     /* mydestination */
 	const char *origin;          /* myorigin */

@@ -56,6 +56,17 @@ on_table_file(void *arg, const char *path)
 	free(copy);
 }
 
+/* Of a table whose directory is not there the lookups fail, and nothing else does. */
+static void
+on_lookup_file(void *arg, const char *path)
+{
+	char *copy = x_strdup(path);
+
+	if (access(dirname(copy), F_OK) == 0)
+		on_table_file(arg, path);
+	free(copy);
+}
+
 static int
 plan_db(struct daemon *d, const struct authd_conf *conf, struct sandbox_plan *plan, struct err *err)
 {
@@ -70,7 +81,9 @@ plan_db(struct daemon *d, const struct authd_conf *conf, struct sandbox_plan *pl
 		return -1;
 	add_path(plan, file, true);
 	add_path(plan, env, true);
-	return table_list_files(conf->alias_maps, on_table_file, plan, err);
+	if (table_list_files(conf->alias_maps, on_table_file, plan, err) < 0)
+		return -1;
+	return table_list_files(conf->lookup_tables, on_lookup_file, plan, err);
 }
 
 static void

@@ -1,4 +1,5 @@
 #include "authd/db_worker.h"
+#include "authd/lookup.h"
 #include "authd/resolve.h"
 #include "authd/worker_msg.h"
 
@@ -41,7 +42,7 @@ struct db_worker {
 /* --- the two sources of resolve.h ------------------------------------------------------------- */
 
 static int
-source_alias(void *arg, struct view key, struct buf *value, struct err *err)
+source_alias(void *arg, struct lookup_key key, struct buf *value, struct err *err)
 {
 	struct db_worker *w = arg;
 
@@ -96,7 +97,8 @@ tables_refresh(struct db_worker *w)
 		return;
 	w->tables_seen_ms = now;
 	if (tables_open(&e) < 0)
-		log_warn("%s; the old version stays in use while it is there, or mail waits", e.text);
+		log_warn(
+		    "%s; the old version stays in use while it is there, or mail waits", e.text);
 }
 
 /* --- recipients ------------------------------------------------------------------------------- */
@@ -152,6 +154,20 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	}
 	ipc_conn_reply(c, in->id, &o);
 	request_end(w);
+}
+
+/* --- lookup tables ---------------------------------------------------------------------------- */
+
+static void
+on_lookup(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct ipc_out o;
+
+	request_begin();
+	ipc_reply_init(&o);
+	lookup_answer(in, &o);
+	ipc_conn_reply(c, in->id, &o);
+	request_end(arg);
 }
 
 /* --- accounts --------------------------------------------------------------------------------- */
@@ -457,6 +473,7 @@ on_link(void *arg, struct ipc_conn *c, struct ipc_in *in)
 static const struct ipc_handler from_loop[] = {
 	{ WORKER_LINK, "h", IPC_STATE_ANY, on_link },
 	{ DB_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ DB_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_ACCOUNT, "s", IPC_STATE_ANY, on_account },
 	{ DB_MAILBOX, "s", IPC_STATE_ANY, on_mailbox },
 	{ DB_SHOW, "s", IPC_STATE_ANY, on_show },
@@ -490,6 +507,7 @@ db_worker_prepare(const struct authd_conf *conf, struct err *err)
 	/* in this order: the database's directory is the one we stay in */
 	if (tables_prepare(conf, err) < 0)
 		return -1;
+	lookup_prepare(conf->lookup_tables);
 	return user_db_enter(conf->user_database, err);
 }
 
@@ -498,10 +516,11 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 {
 	if (tables_prepare(conf, err) < 0)
 		return -1;
+	lookup_prepare(conf->lookup_tables);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 				  setresuid(uid, uid, uid) < 0))
 		return err_sys(err, ERR_PERM, "cannot become user %u", (unsigned)uid);
-	return tables_open(err);
+	return tables_open(err) < 0 || lookup_test(err) < 0 ? -1 : 0;
 }
 
 /* -1: not all of it could be opened. */

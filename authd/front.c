@@ -424,6 +424,27 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	authd_request_ask_db(r, &o, AUTHD_RESOLVE_SIG, on_resolved);
 }
 
+/* --- lookup tables ---------------------------------------------------------------------------- */
+
+static void
+on_found(void *arg, struct ipc_in *in)
+{
+	authd_request_relay(arg, in, AUTHD_LOOKUP_SIG);
+}
+
+static void
+on_lookup(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct request *r = authd_request_new(sizeof *r, arg, in->id);
+	struct ipc_out o;
+
+	(void)c;
+	ipc_out_init(&o, DB_LOOKUP);
+	if (buf_append(&o.body, in->p, in->len) < 0)
+		o.failed = true;
+	authd_request_ask_db(r, &o, AUTHD_LOOKUP_SIG, on_found);
+}
+
 #define SASL_ROWS                                                                                  \
 	{ AUTHD_SASL_START, "ussusssb", IPC_STATE_ANY, on_sasl_start },                            \
 	    { AUTHD_SASL_STEP, "ub", IPC_STATE_ANY, on_sasl_step },                                \
@@ -435,6 +456,7 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 const struct ipc_handler authd_from_smtpd[] = {
 	SASL_ROWS,
 	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ AUTHD_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
 	{ 0 },
 };
 const struct ipc_handler authd_from_login[] = {

@@ -128,11 +128,14 @@ base_length(const struct resolve_conf *c, const char *address)
 
 /* --- aliases ---------------------------------------------------------------------------------- */
 
+/* Tables of patterns see whole addresses only. */
 static int
-ask(struct walk *w, const char *key, int len, struct err *err)
+ask(struct walk *w, const char *key, int len, bool is_partial, struct err *err)
 {
+	struct lookup_key k = { view_make(key, (size_t)len), is_partial };
+
 	buf_reset(&w->value);
-	return w->source->alias(w->source->arg, view_make(key, (size_t)len), &w->value, err);
+	return w->source->alias(w->source->arg, k, &w->value, err);
 }
 
 /* 0 and w->value, 1 = none; *extension = what the key left out of the local part. */
@@ -145,23 +148,23 @@ find_alias(struct walk *w, const char *address, struct view *extension, struct e
 	int r, n;
 
 	*extension = (struct view){ NULL, 0 };
-	r = ask(w, address, (int)strlen(address), err);
+	r = ask(w, address, (int)strlen(address), false, err);
 	if (r == 1 && base < local) {
 		n = snprintf(short_form, sizeof short_form, "%.*s@%s", (int)base, address, domain);
-		r = ask(w, short_form, n, err);
+		r = ask(w, short_form, n, true, err);
 		if (r == 0)
 			*extension = view_make(address + base, local - base);
 	}
 	if (r == 1 && is_of_this_machine(w->conf, address)) {
-		r = ask(w, address, (int)local, err);
+		r = ask(w, address, (int)local, true, err);
 		if (r == 1 && base < local) {
-			r = ask(w, address, (int)base, err);
+			r = ask(w, address, (int)base, true, err);
 			if (r == 0)
 				*extension = view_make(address + base, local - base);
 		}
 	}
 	if (r == 1)
-		r = ask(w, address + local, (int)strlen(address + local), err);
+		r = ask(w, address + local, (int)strlen(address + local), true, err);
 	return r;
 }
 

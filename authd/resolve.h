@@ -10,6 +10,7 @@
 #include "common/base/arena.h"
 #include "common/base/map.h"
 #include "common/ipc/envelope.h"
+#include "common/table/table.h"
 #include "common/user/user_record.h"
 
 enum { RESOLVE_DEPTH_MAX = 100, RESOLVE_RESULTS_MAX = 1000, RESOLVE_ALIAS_BYTES = 1 << 18 };
@@ -28,7 +29,7 @@ void resolve_conf_clear(struct resolve_conf *c);
 
 struct resolve_source {
 	/* 0 and the value appended, 1 = none, -1 = no answer for now */
-	int (*alias)(void *arg, struct view key, struct buf *value, struct err *err);
+	int (*alias)(void *arg, struct lookup_key key, struct buf *value, struct err *err);
 	/* 0 found, 1 = no such account, -1 */
 	int (*user)(void *arg, const char *address, struct user_record *out, struct err *err);
 	void *arg;

@@ -25,6 +25,7 @@ enum {
 	DB_ADD = 15,
 	DB_PASSWD = 16, /* sig "sss": address, crypt, scram; answer "us" */
 	DB_DEL = 17,    /* sig "s"; answer "us" */
+	DB_LOOKUP = 18, /* sig "s(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_LOOKUP */
 };
 #define DB_ACCOUNT_SIG "usuus"
 

@@ -3,6 +3,7 @@
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "common/table/table_config.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -134,11 +135,17 @@ static int
 build_all(struct master *m, struct conf *conf, struct service_list *list, struct err *err)
 {
 	struct master_cf table;
+	struct service_state *s;
 	char *path = x_asprintf("%s/master.cf", m->config_directory);
 	int r = master_cf_load(&table, path, err);
 
 	for (size_t i = 0; i < table.count && r == 0; i++)
 		r = build_service(m, &table.services[i], conf, list, err);
+	LIST_FOREACH(s, list, link)
+	{
+		if (r == 0 && s->role == ROLE_AUTHD)
+			r = table_config_collect(&table, conf, &s->conf, err);
+	}
 	master_cf_clear(&table);
 	free(path);
 	return r;

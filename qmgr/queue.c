@@ -568,6 +568,7 @@ queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_
 	/* smtpd's word on the time before the commit, as far as that can be */
 	m->born_ms = clock_mono_ms() - (age > 0 && age < 3600 * 1000 ? age : 0);
 	m->is_bounce = (f->env.flags & ENVELOPE_BOUNCE) != 0;
+	m->is_held = (f->env.flags & ENVELOPE_HOLD) != 0;
 	m->has_file = f->has_file;
 	a->arena = f->arena;
 	a->env = f->env;

@@ -348,6 +348,7 @@ recover_message(struct recovery *rec, const struct record *r, struct journal_seg
 	m->is_from_past = true;
 	m->has_file = head.has_file;
 	m->is_bounce = (env.flags & ENVELOPE_BOUNCE) != 0;
+	m->is_held = (env.flags & ENVELOPE_HOLD) != 0; /* until a later record releases it */
 	m->nrcpts = m->left = (uint32_t)env.nrcpts;
 	m->size = env.size;
 	m->arrival_ms = env.arrival_ms;

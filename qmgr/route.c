@@ -150,6 +150,23 @@ route_here(struct finding *f, const struct resolved *found)
 	}
 }
 
+/* "smtp:[127.0.0.1]:10025": the message is for a filter, whoever the recipient is.  The transports' names are the
+ * admin's (master.cf); what is not SMTP is not there. */
+static void
+route_to_filter(struct finding *f, const char *filter)
+{
+	struct recipient *to = &f->m->active->env.rcpts[f->at];
+	const char *colon = strchr(filter, ':');
+	struct view transport = view_make(filter, colon != NULL ? (size_t)(colon - filter) : strlen(filter));
+
+	if (colon == NULL || view_case_starts(transport, "lmtp") || view_case_starts(transport, "pipe")) {
+		refuse(f, DELIVERY_DEFERRED, "4.3.0", "mail transport unavailable");
+		return;
+	}
+	to->transport = TRANSPORT_SMTP;
+	to->nexthop = colon + 1;
+}
+
 static void find_rest(struct finding *f);
 
 static void
@@ -181,7 +198,9 @@ find_rest(struct finding *f)
 
 		if (a->rcpts[f->at].status != RCPT_PENDING || a->rcpts[f->at].phase != PHASE_IDLE)
 			continue;
-		if (!is_ours(r, to)) {
+		if (a->env.filter[0] != '\0') {
+			route_to_filter(f, a->env.filter);
+		} else if (!is_ours(r, to)) {
 			route_away(r, to);
 		} else if (to->transport != TRANSPORT_VIRTUAL && f->is_authd_down) {
 			route_here(f, &(struct resolved){ .status = AUTHD_TEMP });

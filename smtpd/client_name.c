@@ -17,13 +17,14 @@ log_tls(struct smtpd_session *s)
 
 /* From here on the client has this name and no other. */
 static void
-client_fix(struct smtpd_session *s, const char *name, enum restrict_fact name_fact,
-    enum restrict_fact reverse_fact)
+client_fix(struct smtpd_session *s, const char *name, const char *reverse,
+    enum restrict_fact name_fact, enum restrict_fact reverse_fact)
 {
 	struct smtpd_client *c = &s->client;
 
 	c->is_named = true;
 	c->name = x_strdup(name);
+	c->reverse = x_strdup(reverse);
 	c->label = x_asprintf("%s[%s]", name != NULL ? name : "unknown", c->ip);
 	c->name_fact = name_fact;
 	c->reverse_fact = reverse_fact;
@@ -41,7 +42,7 @@ smtpd_client_label(struct smtpd_session *s)
 	if (!c->is_named) {
 		peer_lookup_cancel(c->lookup);
 		c->lookup = NULL;
-		client_fix(s, NULL, FACT_TEMP, FACT_TEMP);
+		client_fix(s, NULL, NULL, FACT_TEMP, FACT_TEMP);
 	}
 	return c->label;
 }
@@ -83,7 +84,7 @@ on_name(void *arg, const struct peer_name *n)
 	s->client.lookup = NULL;
 	if (n->reverse_fact != FACT_TEMP)
 		s->server->name_patience_ms = s->server->conf->name_timeout_ms;
-	client_fix(s, n->name, n->name_fact, n->reverse_fact);
+	client_fix(s, n->name, n->reverse, n->name_fact, n->reverse_fact);
 	client_named(s);
 }
 
@@ -123,9 +124,9 @@ smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer)
 	c->in_mynetworks = net_list_match(conf->mynetworks.items, conf->mynetworks.count, peer);
 	loop_timer_init(&c->patience, s->server->loop, on_patience, s);
 	if (is_localhost(c->ip))
-		client_fix(s, "localhost", FACT_YES, FACT_YES);
+		client_fix(s, "localhost", "localhost", FACT_YES, FACT_YES);
 	else if (!conf->looks_up_names || s->server->dnsd == NULL)
-		client_fix(s, NULL, FACT_NO, FACT_NO);
+		client_fix(s, NULL, NULL, FACT_NO, FACT_NO);
 	else
 		c->lookup = peer_lookup_start(s->server->dnsd, peer, on_name, s);
 }
@@ -136,5 +137,6 @@ smtpd_client_clear(struct smtpd_session *s)
 	peer_lookup_cancel(s->client.lookup);
 	loop_timer_stop(&s->client.patience);
 	x_free(&s->client.name);
+	x_free(&s->client.reverse);
 	x_free(&s->client.label);
 }

@@ -128,7 +128,8 @@ fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
 
 	*e = (struct envelope){
 		.sender = tx->sender.text,
-		.flags = tx->flags,
+		.flags = tx->flags | (tx->verdicts.hold ? ENVELOPE_HOLD : 0),
+		.filter = tx->verdicts.filter != NULL ? tx->verdicts.filter : s->server->conf->content_filter,
 		.arrival_ms = tx->arrival_ms,
 		.size = size,
 		.envid = "",
@@ -268,6 +269,12 @@ smtpd_commit(struct smtpd_session *s)
 	struct err err;
 	enum cmd_result r = CMD_WAIT;
 
+	if (s->tx->verdicts.discard) {
+		/* the sender must not know: to it the message was taken */
+		smtpd_reply(s, 250, "2.0.0", "Ok: queued as %s", s->tx->queue_id);
+		smtpd_session_reset(s);
+		return CMD_DONE;
+	}
 	if (pack(s, now, &p, &err) == 0) {
 		log_message_id(s, now);
 		send_commit(s, &p);

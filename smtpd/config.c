@@ -69,12 +69,20 @@ has_relay_control(const struct smtpd_config *c)
 static int
 read_restrictions(struct smtpd_config *c, struct err *err)
 {
+	c->restrict_env = x_calloc(1, sizeof *c->restrict_env);
+	if (restrict_env_init(c->restrict_env, c->conf, err) < 0)
+		return -1;
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)
-		if (list_names[i] != NULL && restrict_list_parse(&c->restrictions[i],
-						 conf_str(c->conf, list_names[i]), err) < 0)
+		if (list_names[i] != NULL &&
+		    restrict_list_parse(&c->restrictions[i], (enum restrict_list_id)i,
+			conf_str(c->conf, list_names[i]), c->restrict_env, err) < 0)
 			return err_prefix(err, "%s", list_names[i]);
-	if (restrict_list_parse(
-		&c->restrictions[RESTRICT_UNLISTED], "reject_unlisted_recipient", err) < 0)
+	if ((conf_bool(c->conf, "smtpd_reject_unlisted_recipient") &&
+		restrict_list_parse(&c->restrictions[RESTRICT_UNLISTED], RESTRICT_UNLISTED,
+		    "reject_unlisted_recipient", c->restrict_env, err) < 0) ||
+	    (conf_bool(c->conf, "smtpd_reject_unlisted_sender") &&
+		restrict_list_parse(&c->restrictions[RESTRICT_UNLISTED_SENDER],
+		    RESTRICT_UNLISTED_SENDER, "reject_unlisted_sender", c->restrict_env, err) < 0))
 		return -1;
 	if (!has_relay_control(c))
 		return err_set(err, ERR_SYNTAX,
@@ -115,6 +123,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->mail_name = conf_str(conf, "mail_name");
 	c->banner = conf_str(conf, "smtpd_banner");
 	c->cert_file = conf_str(conf, "smtpd_tls_cert_file");
+	c->content_filter = conf_str(conf, "content_filter");
 	c->is_submission = conf_bool(conf, "smtpd_submission");
 	c->is_wrapper = conf_bool(conf, "smtpd_tls_wrappermode");
 	c->tls_level = read_tls_level(conf);
@@ -136,6 +145,8 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) <
 		0)
 		return -1;
+	if (bcc_config_read(&c->bcc, conf, err) < 0)
+		return -1;
 	return read_restrictions(c, err);
 }
 
@@ -144,6 +155,10 @@ smtpd_config_clear(struct smtpd_config *c)
 {
 	x_free(&c->mynetworks.items);
 	x_free(&c->limit_exceptions.items);
+	bcc_config_clear(&c->bcc);
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)
 		restrict_list_clear(&c->restrictions[i]);
+	if (c->restrict_env != NULL)
+		restrict_env_clear(c->restrict_env);
+	x_free(&c->restrict_env);
 }

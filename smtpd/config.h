@@ -4,6 +4,7 @@
 
 #include "common/config/conf.h"
 #include "common/net/addr.h"
+#include "smtpd/bcc.h"
 #include "smtpd/restrict.h"
 
 struct net_list {
@@ -15,7 +16,7 @@ enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
 
 struct smtpd_config {
 	const struct conf *conf; /* borrowed for the process's life, as are the strings */
-	const char *myhostname, *myorigin, *mail_name, *banner, *cert_file;
+	const char *myhostname, *myorigin, *mail_name, *banner, *cert_file, *content_filter;
 	bool is_submission, is_wrapper;
 	enum smtpd_tls_level tls_level;
 	bool tls_auth_only, has_auth, names_login;
@@ -30,6 +31,8 @@ struct smtpd_config {
 	const char *forbidden_commands;
 	size_t client_limit, per_client_limit;
 	struct net_list mynetworks, limit_exceptions;
+	struct restrict_env *restrict_env; /* owned */
+	struct bcc_config bcc;
 	struct restrict_list restrictions[RESTRICT_LISTS];
 };
 

@@ -1,9 +1,13 @@
 #include "smtpd/gates.h"
+#include "smtpd/bcc.h"
 #include "smtpd/policy.h"
 #include "smtpd/session.h"
+#include "smtpd/verdicts.h"
 
 static smtpd_gate *const gates[] = {
 	smtpd_policy_gate,
+	smtpd_bcc_gate,
+	smtpd_verdicts_gate, /* the last: what all others have decided counts */
 };
 
 static enum cmd_result

@@ -20,7 +20,7 @@ end_field(struct header_scan *h)
 	if (h->field_size > h->longest_field)
 		h->longest_field = h->field_size;
 	h->field_size = 0;
-	h->keep_id = false;
+	h->keep_id = h->keep_type = false;
 }
 
 static void
@@ -54,7 +54,23 @@ name_done(struct header_scan *h)
 	else if (name_is(h, "message-id")) {
 		h->keep_id = !h->has_message_id;
 		h->has_message_id = true;
+	} else if (name_is(h, "content-type")) {
+		h->keep_type = true;
+		h->type_len = 0;
 	}
+}
+
+/* Enough of the type to know whether there may be headers further down. */
+static void
+type_byte(struct header_scan *h, char c)
+{
+	if (h->type_len == 0 && (ascii_is_space(c) || c == '\r'))
+		return;
+	h->type[h->type_len++] = (char)ascii_lower((unsigned char)c);
+	if (h->type_len < sizeof h->type)
+		return;
+	h->keep_type = false;
+	h->is_compound |= memcmp(h->type, "multipart/", 10) == 0 || memcmp(h->type, "message/", 8) == 0;
 }
 
 /* A line that is no header field ends the section; as the first line it says what the content is.  An
@@ -120,6 +136,8 @@ value_byte(struct header_scan *h, char c)
 		h->state = SCAN_LINE_START;
 		return;
 	}
+	if (h->keep_type)
+		type_byte(h, c);
 	if (!h->keep_id || c == '\r' || h->id_len >= HEADER_SCAN_ID_MAX)
 		return;
 	if (h->id_len == 0 && ascii_is_space(c))
@@ -165,7 +183,7 @@ header_scan_feed(struct header_scan *h, struct view in)
 {
 	for (size_t i = 0; i < in.len && !h->is_over; i++) {
 		/* values are most of a header: step over what is not kept */
-		if (h->state == SCAN_VALUE && !h->keep_id) {
+		if (h->state == SCAN_VALUE && !h->keep_id && !h->keep_type) {
 			const char *lf = memchr(in.p + i, '\n', in.len - i);
 			size_t end = lf ? (size_t)(lf - in.p) : in.len;
 

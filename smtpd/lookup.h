@@ -9,11 +9,13 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/ipc/msg/authd.h"
+#include "common/table/table.h"
 
 struct smtpd_server;
 struct smtpd_tables; /* one value of type CONF_TABLES: "type:name, type:name"; the first hit wins */
 
-/* specs is copied.  0 or -1: ERR_SYNTAX, ERR_GONE, ERR_TEMP. */
+/* specs is copied.  Only resident tables are opened: before the cage closes.  0 or -1: ERR_SYNTAX, ERR_GONE, ERR_TEMP. */
 int smtpd_tables_open(const char *specs, struct smtpd_tables **out, struct err *err);
 void smtpd_tables_close(struct smtpd_tables *t); /* NULL is allowed */
 const char *smtpd_tables_name(const struct smtpd_tables *t);
@@ -22,13 +24,9 @@ bool smtpd_tables_are_resident(const struct smtpd_tables *t);
 
 enum lookup_result { LOOKUP_FOUND, LOOKUP_NONE, LOOKUP_TEMP, LOOKUP_ASK };
 
-/* The keys to try, best first.  A partial key (a parent domain, "user@", a network) is not looked for in tables of
- * patterns (pcre:, regexp:, cidr:), which see whole keys only (access(5)). */
-struct lookup_key {
-	struct view text;
-	bool is_partial;
-};
-enum { LOOKUP_KEYS_MAX = 64 };
+/* The keys to try (struct lookup_key), best first.  A partial key (a parent domain, "user@", a network) is not looked for in
+ * tables of patterns (pcre:, regexp:, cidr:), which see whole keys only (access(5)). */
+enum { LOOKUP_KEYS_MAX = AUTHD_LOOKUP_KEYS };
 
 /* From memory, if all of t is there; else LOOKUP_ASK.  LOOKUP_FOUND: the value is appended to *value and *which is
  * the number of the key.  LOOKUP_TEMP: *err says why. */

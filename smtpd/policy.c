@@ -2,18 +2,31 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "smtpd/client_name.h"
+#include "smtpd/dnsbl.h"
+#include "smtpd/host_lookup.h"
+#include "smtpd/policy_request.h"
+#include "smtpd/policy_service.h"
 #include "smtpd/rcpt_lookup.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
+#include "smtpd/verdicts.h"
 
 #include <stdlib.h>
 
 struct smtpd_policy {
 	struct restrict_ctx ctx;
 	gate_then *then;
-	struct domain_lookup *domain; /* owned */
 	bool is_waiting;
+	/* the one question under way, by kind; owned */
+	struct domain_lookup *domain;
+	struct smtpd_lookup *lookup;
+	struct dnsbl_lookup *dnsbl;
+	struct host_lookup *hosts;
+	struct policy_call *service;
+	struct loop_timer sleep;
 };
+
+enum { POLICY_REQUEST_MAX = 32768, TABLE_ANSWER_MAX = 8192 };
 
 #define BIT(list) (1u << (list))
 
@@ -23,7 +36,7 @@ static unsigned
 stage_lists(const struct smtpd_config *conf, enum smtpd_stage stage)
 {
 	const unsigned client = BIT(RESTRICT_CLIENT), helo = client | BIT(RESTRICT_HELO),
-		       sender = helo | BIT(RESTRICT_SENDER);
+		       sender = helo | BIT(RESTRICT_SENDER) | BIT(RESTRICT_UNLISTED_SENDER);
 	const unsigned recipient =
 	    BIT(RESTRICT_RELAY) | BIT(RESTRICT_RECIPIENT) | BIT(RESTRICT_UNLISTED);
 
@@ -60,12 +73,60 @@ on_warn(void *arg, const struct restrict_reply *r)
 	smtpd_log_reject(s, "reject_warning", smtpd_session_where(s), r->code, r->dsn, r->text);
 }
 
+/* --- what access(5) actions do to the message ------------------------------------------------------- */
+
+static const char *
+action_name(enum action_kind kind)
+{
+	switch (kind) {
+	case ACTION_HOLD:
+		return "hold";
+	case ACTION_DISCARD:
+		return "discard";
+	case ACTION_REDIRECT:
+		return "redirect";
+	case ACTION_FILTER:
+		return "filter";
+	case ACTION_PREPEND:
+		return "prepend";
+	case ACTION_BCC:
+		return "bcc";
+	case ACTION_INFO:
+		return "info";
+	default:
+		return "warn";
+	}
+}
+
+static void
+on_action(void *arg, enum action_kind kind, const char *argument, const char *text)
+{
+	struct smtpd_session *s = arg;
+
+	if (kind == ACTION_RESTRICTIONS) {
+		log_warn("a table answered \"%s\": %s", lqs(argument), text);
+		return;
+	}
+	smtpd_log_action(s, action_name(kind), text);
+	if (kind == ACTION_INFO || kind == ACTION_WARN)
+		return;
+	/* Postfix says the same of client and helo restrictions */
+	if (s->tx == NULL)
+		log_warn("with smtpd_delay_reject = no, action %s is skipped before MAIL", action_name(kind));
+	else if (!smtpd_verdict_apply(s->tx, kind, argument))
+		log_warn("action %s %s is malformed, and ignored", action_name(kind), lqs(argument));
+}
+
+/* --- what is known ------------------------------------------------------------------------------------ */
+
 static void
 fill_ctx(struct smtpd_session *s, enum smtpd_stage stage, struct restrict_ctx *c)
 {
 	const struct smtpd_transaction *tx = s->tx;
 
+	c->env = s->server->conf->restrict_env;
 	c->lists = s->server->conf->restrictions;
+	c->client = &s->client.address;
 	c->client_ip = s->client.ip;
 	c->helo = stage == STAGE_HELO ? s->args->text : s->helo;
 	c->sender = tx != NULL            ? tx->sender.text
@@ -74,11 +135,13 @@ fill_ctx(struct smtpd_session *s, enum smtpd_stage stage, struct restrict_ctx *c
 	c->recipient = stage == STAGE_RCPT ? s->args->address.text : NULL;
 	c->in_mynetworks = s->client.in_mynetworks;
 	c->is_authenticated = s->login != NULL;
+	c->login = s->login;
 	c->has_tls = smtpd_session_has_tls(s);
 	c->has_pipelined = s->has_pipelined;
 	c->nrcpts = tx != NULL ? tx->naccepted : 0;
 	c->on_warn = on_warn;
-	c->on_warn_arg = s;
+	c->on_action = on_action;
+	c->arg = s;
 }
 
 /* Facts of the session and the transaction; looked up again they would not change. */
@@ -86,12 +149,14 @@ static void
 fill_facts(struct smtpd_session *s, struct restrict_ctx *c)
 {
 	c->client_name = s->client.name != NULL ? s->client.name : "unknown";
+	c->reverse_name = s->client.reverse;
 	c->facts[FACT_CLIENT_NAME] = s->client.is_named ? s->client.name_fact : FACT_UNKNOWN;
 	c->facts[FACT_CLIENT_REVERSE] = s->client.is_named ? s->client.reverse_fact : FACT_UNKNOWN;
 	c->facts[FACT_HELO_HOST] = s->helo_fact;
 	if (s->tx == NULL)
 		return;
 	c->facts[FACT_SENDER_DOMAIN] = s->tx->sender_domain;
+	c->facts[FACT_SENDER_USER] = s->tx->sender_user;
 	c->facts[FACT_RCPT] = s->tx->found.fact;
 	c->rcpt_is_local = s->tx->found.is_local;
 }
@@ -99,11 +164,21 @@ fill_facts(struct smtpd_session *s, struct restrict_ctx *c)
 void
 smtpd_policy_free(struct smtpd_session *s)
 {
-	if (s->policy == NULL)
+	struct smtpd_policy *p = s->policy;
+
+	if (p == NULL)
 		return;
-	domain_lookup_cancel(s->policy->domain);
+	domain_lookup_cancel(p->domain);
+	smtpd_lookup_cancel(p->lookup);
+	dnsbl_lookup_cancel(p->dnsbl);
+	host_lookup_cancel(p->hosts);
+	policy_call_cancel(p->service);
+	loop_timer_stop(&p->sleep);
+	restrict_clear(&p->ctx);
 	x_free(&s->policy);
 }
+
+/* --- facts ---------------------------------------------------------------------------------------------- */
 
 static void
 on_domain(void *arg, enum restrict_fact fact)
@@ -112,10 +187,10 @@ on_domain(void *arg, enum restrict_fact fact)
 	struct smtpd_policy *p = s->policy;
 
 	p->domain = NULL;
-	p->ctx.facts[p->ctx.need] = fact;
-	if (p->ctx.need == FACT_HELO_HOST)
+	p->ctx.facts[p->ctx.question.fact] = fact;
+	if (p->ctx.question.fact == FACT_HELO_HOST)
 		s->helo_fact = fact;
-	if (p->ctx.need == FACT_SENDER_DOMAIN && s->tx != NULL)
+	if (p->ctx.question.fact == FACT_SENDER_DOMAIN && s->tx != NULL)
 		s->tx->sender_domain = fact;
 	smtpd_policy_continue(s);
 }
@@ -137,12 +212,11 @@ fetch_domain(struct smtpd_session *s, const char *domain)
 }
 
 static void
-fetch(struct smtpd_session *s)
+fetch_fact(struct smtpd_session *s)
 {
 	struct restrict_ctx *c = &s->policy->ctx;
 
-	s->policy->is_waiting = true;
-	switch (c->need) {
+	switch (c->question.fact) {
 	case FACT_CLIENT_NAME:
 	case FACT_CLIENT_REVERSE:
 		smtpd_client_await_name(s);
@@ -153,6 +227,9 @@ fetch(struct smtpd_session *s)
 	case FACT_SENDER_DOMAIN:
 		fetch_domain(s, domain_part(c->sender));
 		break;
+	case FACT_SENDER_USER:
+		smtpd_sender_lookup(s, c->sender);
+		break;
 	case FACT_RCPT_DOMAIN:
 		fetch_domain(s, domain_part(c->recipient));
 		break;
@@ -161,12 +238,148 @@ fetch(struct smtpd_session *s)
 	}
 }
 
-/* Without dnsd there is nobody to ask: not knowing is "try again", never "no". */
-static bool
-is_answerable(const struct smtpd_session *s, enum restrict_fact_id need)
+/* --- questions -------------------------------------------------------------------------------------------- */
+
+static void
+answer(struct smtpd_session *s, const struct restrict_answer *a)
 {
-	return s->server->dnsd != NULL || need == FACT_RCPT || need == FACT_CLIENT_NAME ||
-	       need == FACT_CLIENT_REVERSE;
+	restrict_answer(&s->policy->ctx, a);
+	smtpd_policy_continue(s);
+}
+
+static void
+on_lookup(void *arg, enum lookup_result r, size_t which, const char *value)
+{
+	struct smtpd_session *s = arg;
+
+	(void)which;
+	s->policy->lookup = NULL;
+	answer(s, &(struct restrict_answer){ .result = r, .value = value });
+}
+
+static void
+on_dnsbl(void *arg, const struct dnsbl_answer *a)
+{
+	struct smtpd_session *s = arg;
+	struct restrict_answer r = { .value = a->text, .address = a->address };
+
+	s->policy->dnsbl = NULL;
+	r.result = a->fact == FACT_YES ? LOOKUP_FOUND : a->fact == FACT_NO ? LOOKUP_NONE : LOOKUP_TEMP;
+	answer(s, &r);
+}
+
+static void
+on_hosts(void *arg, const char *const *hosts, size_t count)
+{
+	struct smtpd_session *s = arg;
+
+	s->policy->hosts = NULL;
+	answer(s, &(struct restrict_answer){ .result = LOOKUP_FOUND, .hosts = hosts, .nhosts = count });
+}
+
+static void
+on_service(void *arg, const char *action)
+{
+	struct smtpd_session *s = arg;
+
+	s->policy->service = NULL;
+	answer(s, &(struct restrict_answer){ .result = LOOKUP_FOUND, .value = action });
+}
+
+static void
+on_sleep(void *arg)
+{
+	answer(arg, &(struct restrict_answer){ .result = LOOKUP_FOUND });
+}
+
+static void
+ask_service(struct smtpd_session *s)
+{
+	struct smtpd_policy *p = s->policy;
+	struct buf request;
+
+	buf_init(&request, POLICY_REQUEST_MAX);
+	smtpd_policy_request(s, &p->ctx, policy_service_context(p->ctx.question.service), &request);
+	p->service = policy_call_start(p->ctx.question.service, s->server->loop, s->server->dialer,
+	    buf_view(&request), on_service, s);
+	buf_clear(&request);
+}
+
+/* From memory where the tables are there.  True: answered. */
+static bool
+is_looked_up(struct restrict_ctx *c)
+{
+	struct restrict_question *q = &c->question;
+	struct restrict_answer a = { 0 };
+	struct buf value;
+	struct err err;
+	size_t which;
+
+	buf_init(&value, TABLE_ANSWER_MAX);
+	a.result = smtpd_lookup_now(q->tables, q->keys, q->nkeys, &value, &which, &err);
+	a.value = buf_cstr(&value);
+	if (a.result == LOOKUP_TEMP)
+		log_warn("%s: table lookup problem: %s", smtpd_tables_name(q->tables), err.text);
+	if (a.result != LOOKUP_ASK)
+		restrict_answer(c, &a);
+	buf_clear(&value);
+	return a.result != LOOKUP_ASK;
+}
+
+static void
+fetch(struct smtpd_session *s)
+{
+	struct smtpd_policy *p = s->policy;
+	struct restrict_question *q = &p->ctx.question;
+
+	p->is_waiting = true;
+	switch (q->kind) {
+	case ASK_FACT:
+		fetch_fact(s);
+		break;
+	case ASK_TABLE:
+		p->lookup = smtpd_lookup_start(s->server, q->tables, q->keys, q->nkeys, on_lookup, s);
+		break;
+	case ASK_DNSBL:
+		p->dnsbl = dnsbl_lookup_start(s->server->dnsd, q->name, q->site, true, on_dnsbl, s);
+		break;
+	case ASK_HOSTS:
+		p->hosts = host_lookup_start(s->server->dnsd, q->name, q->hosts, on_hosts, s);
+		break;
+	case ASK_POLICY:
+		ask_service(s);
+		break;
+	case ASK_SLEEP:
+		loop_timer_init(&p->sleep, s->server->loop, on_sleep, s);
+		loop_timer_start(&p->sleep, (int64_t)q->seconds * 1000);
+		break;
+	}
+}
+
+/* What needs nobody: a table in memory; and with nobody to ask, not knowing is "try again", never "no". */
+static bool
+is_settled(struct smtpd_session *s, struct restrict_ctx *c)
+{
+	struct restrict_question *q = &c->question;
+	bool has_dns = s->server->dnsd != NULL;
+
+	switch (q->kind) {
+	case ASK_FACT:
+		if (has_dns || q->fact == FACT_RCPT || q->fact == FACT_SENDER_USER ||
+		    q->fact == FACT_CLIENT_NAME || q->fact == FACT_CLIENT_REVERSE)
+			return false;
+		c->facts[q->fact] = FACT_TEMP;
+		return true;
+	case ASK_TABLE:
+		return is_looked_up(c);
+	case ASK_DNSBL:
+	case ASK_HOSTS:
+		if (!has_dns)
+			restrict_answer(c, &(struct restrict_answer){ .result = LOOKUP_TEMP });
+		return !has_dns;
+	default:
+		return false;
+	}
 }
 
 static void
@@ -174,6 +387,9 @@ refuse(struct smtpd_session *s, const struct restrict_reply *r)
 {
 	smtpd_log_reject(s, "reject", smtpd_session_where(s), r->code, r->dsn, r->text);
 	smtpd_reply(s, r->code, r->dsn, "%s", r->text);
+	/* RFC 5321 3.8, RFC 7504 3: these two say that the connection ends */
+	if (r->code == 421 || r->code == 521)
+		smtpd_session_end(s);
 }
 
 /* Runs as far as the facts reach. */
@@ -185,8 +401,8 @@ policy_step(struct smtpd_session *s)
 	enum restrict_verdict v;
 
 	fill_facts(s, &p->ctx);
-	while ((v = restrict_run(&p->ctx)) == RESTRICT_NEED && !is_answerable(s, p->ctx.need))
-		p->ctx.facts[p->ctx.need] = FACT_TEMP;
+	while ((v = restrict_run(&p->ctx)) == RESTRICT_NEED && is_settled(s, &p->ctx))
+		;
 	if (v == RESTRICT_NEED) {
 		fetch(s);
 		return CMD_WAIT;
@@ -214,8 +430,10 @@ smtpd_policy_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *th
 bool
 smtpd_policy_needs_name(const struct smtpd_session *s)
 {
-	return s->policy->is_waiting && (s->policy->ctx.need == FACT_CLIENT_NAME ||
-					    s->policy->ctx.need == FACT_CLIENT_REVERSE);
+	const struct restrict_question *q = &s->policy->ctx.question;
+
+	return s->policy->is_waiting && q->kind == ASK_FACT &&
+	       (q->fact == FACT_CLIENT_NAME || q->fact == FACT_CLIENT_REVERSE);
 }
 
 void

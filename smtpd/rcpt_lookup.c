@@ -80,31 +80,55 @@ static void
 on_resolved(void *arg, struct ipc_in *in)
 {
 	struct smtpd_session *s = arg;
+	struct smtpd_found *f = &s->tx->found;
 
 	s->call = NULL;
-	if (in == NULL && !s->tx->found.is_asked_again) {
-		/* authd may have been restarted: the second question waits for the new one */
-		s->tx->found.is_asked_again = true;
-		smtpd_rcpt_lookup(s, s->args->address.text);
-		return;
-	}
 	if (in == NULL)
-		log_warn("no answer from authd for recipient <%s>", lqs(s->args->address.text));
+		log_warn("no answer from authd for recipient <%s>", lqs(f->address));
 	if (in == NULL || !take_answer(s->tx, in)) {
-		s->tx->found.count = 0;
-		s->tx->found.fact = FACT_TEMP;
+		f->count = 0;
+		f->fact = FACT_TEMP;
 	}
-	smtpd_policy_continue(s);
+	f->done(s);
 }
 
 void
-smtpd_rcpt_lookup(struct smtpd_session *s, const char *address)
+smtpd_address_lookup(
+    struct smtpd_session *s, const char *address, void (*done)(struct smtpd_session *s))
 {
 	struct ipc_out o;
 
+	s->tx->found.address = address;
+	s->tx->found.done = done;
 	ipc_out_init(&o, AUTHD_RESOLVE);
 	ipc_put_str(&o, address);
 	ipc_put_u32(&o, 0);
 	s->call = ipc_edge_ask(
 	    s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, on_resolved, s);
+}
+
+void
+smtpd_rcpt_lookup(struct smtpd_session *s, const char *address)
+{
+	smtpd_address_lookup(s, address, smtpd_policy_continue);
+}
+
+/* What is found of the sender is not the recipient's: it is kept apart. */
+static void
+on_sender(struct smtpd_session *s)
+{
+	struct smtpd_transaction *tx = s->tx;
+
+	tx->sender_user = tx->found.fact == FACT_NO && !tx->found.is_local ? FACT_YES : tx->found.fact;
+	if (tx->sender_user == FACT_FULL)
+		tx->sender_user = FACT_YES;
+	tx->found = tx->found_before;
+	smtpd_policy_continue(s);
+}
+
+void
+smtpd_sender_lookup(struct smtpd_session *s, const char *address)
+{
+	s->tx->found_before = s->tx->found;
+	smtpd_address_lookup(s, address, on_sender);
 }

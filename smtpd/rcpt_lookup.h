@@ -1,10 +1,14 @@
-/* rcpt_lookup.h - asks authd who takes the mail for one RCPT TO address. */
+/* rcpt_lookup.h - asks authd who takes the mail for an address. */
 #ifndef SMTPD_RCPT_LOOKUP_H
 #define SMTPD_RCPT_LOOKUP_H
 
 struct smtpd_session;
 
-/* Fills s->tx->found; smtpd_policy_continue follows. */
+/* Fills s->tx->found; done(s) follows, from the loop.  address must live until then. */
+void smtpd_address_lookup(struct smtpd_session *s, const char *address, void (*done)(struct smtpd_session *s));
+/* Of RCPT TO: fills s->tx->found; smtpd_policy_continue follows. */
 void smtpd_rcpt_lookup(struct smtpd_session *s, const char *address);
+/* Is the sender one of ours, and unknown?  Fills FACT_SENDER_USER; smtpd_policy_continue follows. */
+void smtpd_sender_lookup(struct smtpd_session *s, const char *address);
 
 #endif

@@ -3,14 +3,6 @@
 #include "common/config/restrictions.h"
 #include "common/proto/address.h"
 
-/* Asks for a fact that is not there yet: "if (!have(c, FACT_X)) return RESULT_NEED;" */
-static bool
-have(struct restrict_ctx *c, enum restrict_fact_id id)
-{
-	c->need = id;
-	return c->facts[id] != FACT_UNKNOWN;
-}
-
 static bool
 is_empty(const char *s)
 {
@@ -43,13 +35,13 @@ permit(struct restrict_ctx *c)
 static enum restrict_result
 reject(struct restrict_ctx *c)
 {
-	return restrict_refuse_list(c, 554, "5.7.1", "Access denied");
+	return restrict_refuse_list(c, c->env->codes.reject, "5.7.1", "Access denied");
 }
 
 static enum restrict_result
 defer(struct restrict_ctx *c)
 {
-	return restrict_refuse_list(c, 450, "4.3.2", "Try again later");
+	return restrict_refuse_list(c, c->env->codes.defer, "4.3.2", "Try again later");
 }
 
 static enum restrict_result
@@ -80,20 +72,14 @@ permit_sasl_authenticated(struct restrict_ctx *c)
 }
 
 static enum restrict_result
-temporary_lookup_failure(struct restrict_ctx *c)
-{
-	return restrict_refuse(c, 451, "4.3.0", "<%s>: Temporary lookup failure", c->recipient);
-}
-
-static enum restrict_result
 permit_auth_destination(struct restrict_ctx *c)
 {
 	if (is_empty(c->recipient))
 		return RESULT_DUNNO;
-	if (!have(c, FACT_RCPT))
+	if (!restrict_have(c, FACT_RCPT))
 		return RESULT_NEED;
 	if (c->facts[FACT_RCPT] == FACT_TEMP)
-		return temporary_lookup_failure(c);
+		return restrict_temporary(c, c->recipient);
 	return c->rcpt_is_local ? RESULT_OK : RESULT_DUNNO;
 }
 
@@ -103,10 +89,10 @@ unauth_destination(struct restrict_ctx *c, int code, const char *dsn)
 {
 	if (is_empty(c->recipient))
 		return RESULT_DUNNO;
-	if (!have(c, FACT_RCPT))
+	if (!restrict_have(c, FACT_RCPT))
 		return RESULT_NEED;
 	if (c->facts[FACT_RCPT] == FACT_TEMP)
-		return temporary_lookup_failure(c);
+		return restrict_temporary(c, c->recipient);
 	if (c->rcpt_is_local)
 		return RESULT_DUNNO;
 	return restrict_refuse(c, code, dsn, "<%s>: Relay access denied", c->recipient);
@@ -115,7 +101,7 @@ unauth_destination(struct restrict_ctx *c, int code, const char *dsn)
 static enum restrict_result
 reject_unauth_destination(struct restrict_ctx *c)
 {
-	return unauth_destination(c, 554, "5.7.1");
+	return unauth_destination(c, c->env->codes.relay, "5.7.1");
 }
 
 static enum restrict_result
@@ -129,13 +115,13 @@ reject_unlisted_recipient(struct restrict_ctx *c)
 {
 	if (is_empty(c->recipient))
 		return RESULT_DUNNO;
-	if (!have(c, FACT_RCPT))
+	if (!restrict_have(c, FACT_RCPT))
 		return RESULT_NEED;
 	switch (c->facts[FACT_RCPT]) {
 	case FACT_TEMP:
-		return temporary_lookup_failure(c);
+		return restrict_temporary(c, c->recipient);
 	case FACT_NO:
-		return restrict_refuse(c, 550, "5.1.1",
+		return restrict_refuse(c, c->env->codes.unknown_user, "5.1.1",
 		    "<%s>: Recipient address rejected: User unknown in virtual mailbox table",
 		    c->recipient);
 	case FACT_FULL:
@@ -148,11 +134,26 @@ reject_unlisted_recipient(struct restrict_ctx *c)
 }
 
 static enum restrict_result
+reject_unlisted_sender(struct restrict_ctx *c)
+{
+	if (is_empty(c->sender))
+		return RESULT_DUNNO;
+	if (!restrict_have(c, FACT_SENDER_USER))
+		return RESULT_NEED;
+	if (c->facts[FACT_SENDER_USER] == FACT_TEMP)
+		return restrict_temporary(c, c->sender);
+	if (c->facts[FACT_SENDER_USER] != FACT_NO)
+		return RESULT_DUNNO;
+	return restrict_refuse(c, c->env->codes.unknown_user, "5.1.0",
+	    "<%s>: Sender address rejected: User unknown in virtual mailbox table", c->sender);
+}
+
+static enum restrict_result
 reject_non_fqdn_sender(struct restrict_ctx *c)
 {
 	if (is_empty(c->sender) || is_fqdn(domain_of(c->sender)))
 		return RESULT_DUNNO;
-	return restrict_refuse(c, 504, "5.5.2",
+	return restrict_refuse(c, c->env->codes.non_fqdn, "5.5.2",
 	    "<%s>: Sender address rejected: need fully-qualified address", c->sender);
 }
 
@@ -163,7 +164,7 @@ reject_non_fqdn_recipient(struct restrict_ctx *c)
 	if (is_empty(c->recipient) || is_fqdn(domain_of(c->recipient)) ||
 	    view_case_eq_str(view_of(c->recipient), "postmaster"))
 		return RESULT_DUNNO;
-	return restrict_refuse(c, 504, "5.5.2",
+	return restrict_refuse(c, c->env->codes.non_fqdn, "5.5.2",
 	    "<%s>: Recipient address rejected: need fully-qualified address", c->recipient);
 }
 
@@ -180,8 +181,8 @@ reject_invalid_helo_hostname(struct restrict_ctx *c)
 {
 	if (is_empty(c->helo) || hostname_is_valid(view_of(c->helo), true))
 		return RESULT_DUNNO;
-	return restrict_refuse(
-	    c, 501, "5.5.2", "<%s>: Helo command rejected: Invalid name", c->helo);
+	return restrict_refuse(c, c->env->codes.invalid_hostname, "5.5.2",
+	    "<%s>: Helo command rejected: Invalid name", c->helo);
 }
 
 static enum restrict_result
@@ -189,8 +190,8 @@ reject_non_fqdn_helo_hostname(struct restrict_ctx *c)
 {
 	if (is_empty(c->helo) || is_fqdn(c->helo))
 		return RESULT_DUNNO;
-	return restrict_refuse(
-	    c, 504, "5.5.2", "<%s>: Helo command rejected: need fully-qualified hostname", c->helo);
+	return restrict_refuse(c, c->env->codes.non_fqdn, "5.5.2",
+	    "<%s>: Helo command rejected: need fully-qualified hostname", c->helo);
 }
 
 static enum restrict_result
@@ -198,15 +199,30 @@ reject_unknown_helo_hostname(struct restrict_ctx *c)
 {
 	if (is_empty(c->helo))
 		return RESULT_DUNNO;
-	if (!have(c, FACT_HELO_HOST))
+	if (!restrict_have(c, FACT_HELO_HOST))
 		return RESULT_NEED;
-	if (c->facts[FACT_HELO_HOST] == FACT_TEMP)
-		return restrict_defer_if_permit(
-		    c, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
 	if (c->facts[FACT_HELO_HOST] == FACT_YES)
 		return RESULT_DUNNO;
-	return restrict_refuse(
-	    c, 450, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
+	if (c->facts[FACT_HELO_HOST] == FACT_TEMP && !c->env->codes.helo_defers)
+		return restrict_defer_if_permit(
+		    c, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
+	return restrict_refuse(c,
+	    c->facts[FACT_HELO_HOST] == FACT_TEMP ? 450 : c->env->codes.unknown_hostname, "4.7.1",
+	    "<%s>: Helo command rejected: Host not found", c->helo);
+}
+
+/* What the DNS says of a sender's or recipient's domain. */
+static enum restrict_result
+judge_domain(struct restrict_ctx *c, enum restrict_fact fact, const char *address, const char *class,
+    const char *dsn)
+{
+	if (fact == FACT_YES)
+		return RESULT_DUNNO;
+	if (fact == FACT_TEMP && !c->env->codes.address_defers)
+		return restrict_defer_if_permit(
+		    c, dsn, "<%s>: %s rejected: Domain not found", address, class);
+	return restrict_refuse(c, fact == FACT_TEMP ? 450 : c->env->codes.unknown_address, dsn,
+	    "<%s>: %s rejected: Domain not found", address, class);
 }
 
 static enum restrict_result
@@ -214,22 +230,13 @@ reject_unknown_sender_domain(struct restrict_ctx *c)
 {
 	if (is_empty(c->sender) || domain_of(c->sender)[0] == '\0')
 		return RESULT_DUNNO;
-	if (!have(c, FACT_SENDER_DOMAIN))
+	if (!restrict_have(c, FACT_SENDER_DOMAIN))
 		return RESULT_NEED;
-	switch (c->facts[FACT_SENDER_DOMAIN]) {
-	case FACT_YES:
-		return RESULT_DUNNO;
-	case FACT_NULL_MX: /* RFC 7505 4.2 */
+	if (c->facts[FACT_SENDER_DOMAIN] == FACT_NULL_MX) /* RFC 7505 4.2 */
 		return restrict_refuse(c, 550, "5.7.27",
 		    "<%s>: Sender address rejected: Domain %s does not accept mail (nullMX)",
 		    c->sender, domain_of(c->sender));
-	case FACT_TEMP:
-		return restrict_defer_if_permit(
-		    c, "4.1.8", "<%s>: Sender address rejected: Domain not found", c->sender);
-	default:
-		return restrict_refuse(
-		    c, 450, "4.1.8", "<%s>: Sender address rejected: Domain not found", c->sender);
-	}
+	return judge_domain(c, c->facts[FACT_SENDER_DOMAIN], c->sender, "Sender address", "4.1.8");
 }
 
 static enum restrict_result
@@ -238,40 +245,32 @@ reject_unknown_recipient_domain(struct restrict_ctx *c)
 	if (is_empty(c->recipient) || domain_of(c->recipient)[0] == '\0')
 		return RESULT_DUNNO;
 	/* our own domains are right without a look into DNS */
-	if (!have(c, FACT_RCPT))
+	if (!restrict_have(c, FACT_RCPT))
 		return RESULT_NEED;
 	if (c->rcpt_is_local && c->facts[FACT_RCPT] != FACT_TEMP)
 		return RESULT_DUNNO;
-	if (!have(c, FACT_RCPT_DOMAIN))
+	if (!restrict_have(c, FACT_RCPT_DOMAIN))
 		return RESULT_NEED;
-	switch (c->facts[FACT_RCPT_DOMAIN]) {
-	case FACT_YES:
-		return RESULT_DUNNO;
-	case FACT_NULL_MX: /* RFC 7505 4.1 */
+	if (c->facts[FACT_RCPT_DOMAIN] == FACT_NULL_MX) /* RFC 7505 4.1 */
 		return restrict_refuse(c, 556, "5.1.10",
 		    "<%s>: Recipient address rejected: Domain %s does not accept mail (nullMX)",
 		    c->recipient, domain_of(c->recipient));
-	case FACT_TEMP:
-		return restrict_defer_if_permit(
-		    c, "4.1.2", "<%s>: Recipient address rejected: Domain not found", c->recipient);
-	default:
-		return restrict_refuse(c, 450, "4.1.2",
-		    "<%s>: Recipient address rejected: Domain not found", c->recipient);
-	}
+	return judge_domain(
+	    c, c->facts[FACT_RCPT_DOMAIN], c->recipient, "Recipient address", "4.1.2");
 }
 
 static enum restrict_result
 unknown_client(struct restrict_ctx *c, enum restrict_fact_id id, const char *dsn, const char *what)
 {
-	if (!have(c, id))
+	if (!restrict_have(c, id))
 		return RESULT_NEED;
 	if (c->facts[id] == FACT_YES)
 		return RESULT_DUNNO;
 	if (c->facts[id] == FACT_TEMP)
 		return restrict_defer_if_permit(
 		    c, dsn, "Client host rejected: cannot find your %s, [%s]", what, c->client_ip);
-	return restrict_refuse(
-	    c, 450, dsn, "Client host rejected: cannot find your %s, [%s]", what, c->client_ip);
+	return restrict_refuse(c, c->env->codes.unknown_client, dsn,
+	    "Client host rejected: cannot find your %s, [%s]", what, c->client_ip);
 }
 
 static enum restrict_result
@@ -291,7 +290,7 @@ reject_plaintext_session(struct restrict_ctx *c)
 {
 	if (c->has_tls)
 		return RESULT_DUNNO;
-	return restrict_refuse(c, 450, "4.7.1", "Session encryption is required");
+	return restrict_refuse(c, c->env->codes.plaintext, "4.7.1", "Session encryption is required");
 }
 
 /* A bounce has one recipient; decided where all are known. */
@@ -300,12 +299,129 @@ reject_multi_recipient_bounce(struct restrict_ctx *c)
 {
 	if (c->sender == NULL || c->sender[0] != '\0' || c->nrcpts <= 1)
 		return RESULT_DUNNO;
-	return restrict_refuse_list(c, 550, "5.5.3", "Multi-recipient bounce");
+	return restrict_refuse_list(c, c->env->codes.multi_bounce, "5.5.3", "Multi-recipient bounce");
 }
 
-#define ROW(name, same_as, text) { #name, same_as },
-static const struct restriction restrictions[] = { RESTRICTIONS(ROW) };
+/* --- what asks others than the DNS ------------------------------------------------------------------ */
+
+static enum restrict_result
+check_policy_service(struct restrict_ctx *c)
+{
+	if (c->is_answered)
+		return restrict_act_list(c, c->answer.value);
+	c->question.kind = ASK_POLICY;
+	c->question.service = c->item->service;
+	return RESULT_NEED;
+}
+
+static enum restrict_result
+sleep_for(struct restrict_ctx *c)
+{
+	if (c->is_answered)
+		return RESULT_DUNNO;
+	c->question.kind = ASK_SLEEP;
+	c->question.seconds = c->item->seconds;
+	return RESULT_NEED;
+}
+
+/* --- subjects ------------------------------------------------------------------------------------------ */
+
+const char *
+restrict_class_name(enum restrict_subject subject)
+{
+	switch (subject) {
+	case SUBJECT_CLIENT:
+		return "Client host";
+	case SUBJECT_REVERSE_CLIENT:
+		return "Unverified Client host";
+	case SUBJECT_HELO:
+		return "Helo command";
+	case SUBJECT_SENDER:
+		return "Sender address";
+	case SUBJECT_SASL:
+		return "SASL login name";
+	default:
+		return "Recipient address";
+	}
+}
+
+const char *
+restrict_subject_text(struct restrict_ctx *c, enum restrict_subject subject)
+{
+	switch (subject) {
+	case SUBJECT_CLIENT:
+		return arena_printf(&c->arena, "%s[%s]", c->client_name, c->client_ip);
+	case SUBJECT_REVERSE_CLIENT:
+		return c->reverse_name;
+	case SUBJECT_HELO:
+		return c->helo;
+	case SUBJECT_SENDER:
+		return c->sender;
+	case SUBJECT_SASL:
+		return c->login;
+	default:
+		return c->recipient;
+	}
+}
+
+const char *
+restrict_subject_domain(
+    struct restrict_ctx *c, enum restrict_subject subject, enum restrict_result *r)
+{
+	enum restrict_fact_id fact =
+	    subject == SUBJECT_CLIENT ? FACT_CLIENT_NAME : FACT_CLIENT_REVERSE;
+	const char *name = NULL;
+
+	*r = RESULT_DUNNO;
+	switch (subject) {
+	case SUBJECT_CLIENT:
+	case SUBJECT_REVERSE_CLIENT:
+		if (!restrict_have(c, fact)) {
+			*r = RESULT_NEED;
+			return NULL;
+		}
+		name = subject == SUBJECT_CLIENT ? c->client_name : c->reverse_name;
+		if (name != NULL && strcmp(name, "unknown") == 0)
+			name = NULL;
+		break;
+	case SUBJECT_HELO:
+		name = c->helo;
+		break;
+	case SUBJECT_SENDER:
+	case SUBJECT_RECIPIENT:
+		name = subject == SUBJECT_SENDER ? c->sender : c->recipient;
+		name = name != NULL ? domain_of(name) : NULL;
+		break;
+	default:
+		break;
+	}
+	/* an address literal has no hosts behind it, and is in no list of domains */
+	return name != NULL && name[0] != '[' && hostname_is_valid(view_of(name), true) ? name : NULL;
+}
+
+/* --- the rows -------------------------------------------------------------------------------------------- */
+
+#define ROW(name, same_as, text) { #name, same_as, ARGUMENT_NONE, SUBJECT_NONE, HOSTS_NONE },
+#define ROW_ARG(name, same_as, argument, subject, hosts, text) \
+	{ #name, same_as, ARGUMENT_##argument, SUBJECT_##subject, HOSTS_##hosts },
+static const struct restriction restrictions[] = { RESTRICTIONS(ROW) RESTRICTIONS_ARG(ROW_ARG) };
 #undef ROW
+#undef ROW_ARG
+
+#define ROW(name, why) { #name, why },
+static const struct {
+	const char *name, *why;
+} ignored[] = { RESTRICTIONS_IGNORED(ROW) };
+#undef ROW
+
+const char *
+restriction_ignored(const char *name)
+{
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		if (strcmp(ignored[i].name, name) == 0)
+			return ignored[i].why;
+	return NULL;
+}
 
 const struct restriction *
 restriction_find(const char *name)

@@ -16,7 +16,7 @@ LIST_HEAD(smtpd_session_list, smtpd_session);
 struct smtpd_server {
 	struct loop *loop; /* borrowed, as are the edges and the configuration */
 	const struct smtpd_config *conf;
-	struct ipc_edge *authd, *qmgr, *dnsd;
+	struct ipc_edge *authd, *qmgr, *dnsd, *dialer;
 	/* Called when connections should not be accepted, and when they should again. */
 	void (*on_full)(void *arg, bool is_full);
 	/* Draining, and the last session has ended. */

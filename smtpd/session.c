@@ -103,27 +103,51 @@ args_free(struct smtpd_session *s)
 
 /* --- the log ------------------------------------------------------------------------------------- */
 
+static void
+put_particulars(struct smtpd_session *s, struct buf *line)
+{
+	const struct smtpd_transaction *tx = s->tx;
+	bool is_mail = s->row != NULL && strcmp(s->row->verb, "MAIL") == 0 && s->args != NULL;
+	bool is_rcpt = s->row != NULL && strcmp(s->row->verb, "RCPT") == 0 && s->args != NULL;
+
+	if (tx != NULL || is_mail)
+		buf_printf(
+		    line, " from=<%s>", lqs(tx != NULL ? tx->sender.text : s->args->address.text));
+	if (is_rcpt)
+		buf_printf(line, " to=<%s>", lqs(s->args->address.text));
+	buf_printf(line, " proto=%s", s->is_esmtp ? "ESMTP" : "SMTP");
+	if (s->helo != NULL)
+		buf_printf(line, " helo=<%s>", s->helo);
+}
+
+static const char *
+log_id(const struct smtpd_session *s)
+{
+	return s->tx != NULL && s->tx->queue_id != NULL ? s->tx->queue_id : "NOQUEUE";
+}
+
 void
 smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where, int code,
     const char *dsn, const char *text)
 {
-	const struct smtpd_transaction *tx = s->tx;
-	const char *id = tx != NULL && tx->queue_id != NULL ? tx->queue_id : "NOQUEUE";
-	bool is_mail = s->row != NULL && strcmp(s->row->verb, "MAIL") == 0 && s->args != NULL;
-	bool is_rcpt = s->row != NULL && strcmp(s->row->verb, "RCPT") == 0 && s->args != NULL;
 	struct buf line;
 
 	buf_init(&line, 4000);
-	if (tx != NULL || is_mail)
-		buf_printf(
-		    &line, " from=<%s>", lqs(tx != NULL ? tx->sender.text : s->args->address.text));
-	if (is_rcpt)
-		buf_printf(&line, " to=<%s>", lqs(s->args->address.text));
-	buf_printf(&line, " proto=%s", s->is_esmtp ? "ESMTP" : "SMTP");
-	if (s->helo != NULL)
-		buf_printf(&line, " helo=<%s>", s->helo);
-	log_info("%s: %s: %s from %s: %d %s %s;%s", id, verdict, where, smtpd_client_label(s), code,
-	    dsn, lqs(text), line.failed ? "" : buf_cstr(&line));
+	put_particulars(s, &line);
+	log_info("%s: %s: %s from %s: %d %s %s;%s", log_id(s), verdict, where,
+	    smtpd_client_label(s), code, dsn, lqs(text), line.failed ? "" : buf_cstr(&line));
+	buf_clear(&line);
+}
+
+void
+smtpd_log_action(struct smtpd_session *s, const char *action, const char *text)
+{
+	struct buf line;
+
+	buf_init(&line, 4000);
+	put_particulars(s, &line);
+	log_info("%s: %s: %s from %s: %s;%s", log_id(s), action, smtpd_session_where(s),
+	    smtpd_client_label(s), lqs(text), line.failed ? "" : buf_cstr(&line));
 	buf_clear(&line);
 }
 
@@ -617,6 +641,7 @@ smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage 
 	struct smtpd_session *s = x_calloc(1, sizeof *s);
 
 	s->server = v;
+	s->serial = smtpd_server_next_id(v);
 	s->state = ST_START;
 	s->stream = stream_new(v->loop, fd, &limits, &ops, s);
 	loop_timer_init(&s->timer, v->loop, on_timer, s);

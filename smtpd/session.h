@@ -32,6 +32,7 @@ struct smtpd_client {
 	struct sockaddr_storage local; /* our side; smtpd_client_local */
 	char ip[ADDR_TEXT];
 	char *name;      /* owned; NULL while unknown or not verified */
+	char *reverse;   /* owned; what the PTR record says, verified or not; NULL: nothing */
 	char *label;     /* owned; "name[ip]" for the log */
 	bool is_named;   /* the name will not change any more, "connect from" was logged */
 	bool is_awaited; /* a command waits for the name */
@@ -69,6 +70,7 @@ struct smtpd_session {
 	char *login, *mechanism; /* owned; NULL before AUTH */
 	int reply_code;          /* of the last reply */
 	unsigned errors, junk, auth_failures;
+	uint32_t serial; /* of the session in this process */
 	enum restrict_fact helo_fact;
 	bool is_esmtp;
 	bool is_waiting; /* input stays where it is */
@@ -126,5 +128,8 @@ smtpd_session_has_tls(const struct smtpd_session *s)
 /* "NOQUEUE: reject: RCPT from name[ip]: 550 5.1.1 <x>: ...; from=<> to=<> proto=ESMTP helo=<>" */
 void smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where, int code,
     const char *dsn, const char *text);
+
+/* "ID: hold: RCPT from name[ip]: text; from=<> to=<> proto=ESMTP helo=<>" */
+void smtpd_log_action(struct smtpd_session *s, const char *action, const char *text);
 
 #endif

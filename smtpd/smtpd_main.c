@@ -99,6 +99,7 @@ main(int argc, char **argv)
 		.authd = daemon_edge(d, ROLE_AUTHD, NULL, NULL),
 		.qmgr = daemon_edge(d, ROLE_QMGR, NULL, NULL),
 		.dnsd = daemon_edge(d, ROLE_DNSD, NULL, NULL),
+		.dialer = daemon_edge(d, ROLE_DIALER, NULL, NULL),
 		.on_full = on_full,
 		.on_empty = on_empty,
 		.arg = d,

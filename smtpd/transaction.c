@@ -3,7 +3,9 @@
 #include "common/base/mem.h"
 #include "common/ipc/msg/qmgr.h"
 #include "common/log/log.h"
+#include "smtpd/bcc.h"
 #include "smtpd/cmd_data.h"
+#include "smtpd/verdicts.h"
 
 #include <stdlib.h>
 
@@ -50,6 +52,8 @@ smtpd_transaction_free(struct smtpd_session *s)
 	if (tx->queue_id != NULL && !tx->is_committed)
 		abort_id(s, tx->queue_id);
 	smtpd_content_free(tx->content);
+	smtpd_bcc_free(tx->bcc);
+	smtpd_verdicts_clear(tx);
 	map_clear(&tx->seen);
 	arena_clear(&tx->arena);
 	free(tx->queue_id);
@@ -91,6 +95,15 @@ smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, struct err
 	tx->only_rcpt = tx->naccepted == 0 ? copy : NULL;
 	tx->naccepted++;
 	return 0;
+}
+
+void
+smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx)
+{
+	map_clear(&tx->seen);
+	map_init(&tx->seen);
+	tx->nrcpts = tx->naccepted = 0;
+	tx->only_rcpt = NULL;
 }
 
 /* Postfix logs this line when the queue file is opened. */

@@ -11,9 +11,11 @@ struct smtpd_content;
 /* What authd said of one recipient. */
 struct smtpd_found {
 	enum restrict_fact fact;
-	bool is_local, is_asked_again;
+	bool is_local;
 	struct recipient *rcpts; /* in the transaction's arena */
 	size_t count;
+	const char *address; /* asked for; borrowed */
+	void (*done)(struct smtpd_session *s);
 };
 
 /* What access(5) actions, header checks and milters have decided about the message. */
@@ -33,13 +35,17 @@ struct smtpd_verdicts {
 struct smtpd_transaction {
 	struct arena arena; /* the strings of the envelope */
 	struct smtpd_verdicts verdicts;
+	gate_then *verdict_then; /* of smtpd_verdicts_gate */
+	size_t verdict_at;
+	struct smtpd_bcc *bcc; /* owned; while its gate is open */
 	const char *envid;       /* RFC 3461 4.4, decoded from xtext; NULL: none */
 	struct address sender;   /* "" = <> */
 	uint32_t flags;          /* enum envelope_flags */
 	uint64_t announced_size; /* SIZE=, 0 = none */
 	int64_t arrival_ms;
-	enum restrict_fact sender_domain;
+	enum restrict_fact sender_domain, sender_user;
 	struct smtpd_found found; /* of the RCPT under way */
+	struct smtpd_found found_before; /* while the sender is looked up */
 	struct recipient *rcpts;  /* owned; final addresses, each once */
 	size_t nrcpts, cap;
 	struct map seen;          /* final address -> its recipient */
@@ -63,6 +69,8 @@ void smtpd_transaction_new(struct smtpd_session *s, const struct smtpd_args *arg
 void smtpd_transaction_free(struct smtpd_session *s);
 /* Takes the recipients of tx->found in, each final address once.  -1: ERR_LIMIT. */
 int smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, struct err *err);
+/* Nobody is a recipient any more. */
+void smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx);
 /* Asks qmgr for an id, once. */
 void smtpd_transaction_begin(struct smtpd_session *s);
 /* The answer is not there yet: smtpd_data_begun follows. */

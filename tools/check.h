@@ -7,6 +7,7 @@
 
 struct check {
 	const struct tool *tool;
+	const struct master_cf *services; /* borrowed; NULL until they are checked */
 	struct map said; /* each complaint is made once, however many services it is about */
 	unsigned faults;
 };

@@ -3,6 +3,8 @@
  * The daemons themselves say it: each is run with -t and the effective configuration of its service. */
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/table/table.h"
+#include "common/table/table_config.h"
 #include "common/user/user_db.h"
 #include "tools/check.h"
 
@@ -61,6 +63,58 @@ param_of_table(const struct conf *conf, const char *text)
 	return NULL;
 }
 
+/* Where a table that smtpd asks authd for is written. */
+struct table_origin {
+	struct view text; /* begins with the table */
+	char *place;      /* "main.cf:12: smtpd_client_restrictions", owned; NULL: not found yet */
+	const struct conf *conf;
+};
+
+static void
+on_table_specs(void *arg, const char *param, struct view specs)
+{
+	struct table_origin *o = arg;
+	const struct conf_setting *s = conf_place(o->conf, param);
+	struct view spec;
+
+	while (o->place == NULL && table_spec_next(&specs, &spec))
+		if (o->text.len > spec.len && o->text.p[spec.len] == ':' &&
+		    memcmp(o->text.p, spec.p, spec.len) == 0)
+			o->place = s != NULL ? x_asprintf("%s:%d: %s", s->file, s->line, param)
+					     : x_asprintf("%s", param);
+}
+
+static int
+on_smtpd_conf(void *arg, const struct conf *conf, struct err *err)
+{
+	struct table_origin *o = arg;
+
+	(void)err;
+	o->conf = conf;
+	table_config_each(conf, on_table_specs, o);
+	return 0;
+}
+
+/* What authd says of one of smtpd_lookup_tables; false: text is of something else. */
+static bool
+say_of_table(struct check *c, bool fault, const char *text)
+{
+	static const char prefix[] = TABLE_CONFIG_PARAM ": ";
+	struct table_origin o = { .text = view_of(text + sizeof prefix - 1) };
+	char *whole;
+
+	if (c->services == NULL || strncmp(text, prefix, sizeof prefix - 1) != 0)
+		return false;
+	master_cf_each_conf(c->services, ROLE_SMTPD, &c->tool->conf, on_smtpd_conf, &o, NULL);
+	if (o.place == NULL)
+		return false;
+	whole = x_asprintf("%s: %.*s", o.place, VIEW_ARG(o.text));
+	say_once(c, fault, whole);
+	free(o.place);
+	free(whole);
+	return true;
+}
+
 void
 check_say(struct check *c, const struct service *s, const struct conf *conf, bool fault,
     const char *fmt, ...)
@@ -74,6 +128,8 @@ check_say(struct check *c, const struct service *s, const struct conf *conf, boo
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	if (say_of_table(c, fault, text))
+		return;
 	if ((p = param_of(text)) == NULL && (p = param_of_table(conf, text)) != NULL)
 		name = p->name;
 	if (p != NULL)
@@ -295,6 +351,9 @@ check_service(struct check *c, const struct service *s)
 		check_listeners(c, s, &conf);
 		check_tls(c, s, &conf);
 		check_user_database(c, s, &conf);
+		if (s->role == ROLE_AUTHD &&
+		    table_config_collect(c->services, &c->tool->conf, &conf, &err) < 0)
+			check_say(c, s, &conf, true, "%s", err.text);
 		if (c->faults == before)
 			check_daemon(c, s, &conf);
 	}
@@ -310,9 +369,12 @@ check_services(struct check *c)
 
 	if (master_cf_load(&table, path, &err) < 0)
 		say_once(c, true, err.text);
-	else
+	else {
+		c->services = &table;
 		for (size_t i = 0; i < table.count; i++)
 			check_service(c, &table.services[i]);
+		c->services = NULL;
+	}
 	master_cf_clear(&table);
 	free(path);
 }

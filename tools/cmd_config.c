@@ -66,10 +66,12 @@ static void
 print_restrictions(void)
 {
 #define ROW(name, same_as, text) { #name, #same_as, text },
+#define ROW_ARG(name, same_as, argument, subject, hosts, text) { #name, #name, text },
 	static const struct {
 		const char *name, *same_as, *text;
-	} rows[] = { RESTRICTIONS(ROW) };
+	} rows[] = { RESTRICTIONS(ROW) RESTRICTIONS_ARG(ROW_ARG) };
 #undef ROW
+#undef ROW_ARG
 
 	puts("\n# Restrictions\n\nThe elements of smtpd_*_restrictions, evaluated left to right. `warn_if_reject` "
 	     "before one lets it log its refusal only.\n\n| name | meaning |\n| --- | --- |");
@@ -95,7 +97,7 @@ print_table_types(void)
 static int
 print_reference(void)
 {
-	static const char *const types[] = { [CONF_STR] = "text",
+	static const char *const types[] = { [CONF_STR] = "text", [CONF_RAW] = "text",
 		[CONF_BOOL] = "yes/no",
 		[CONF_INT] = "number",
 		[CONF_TIME] = "time",

@@ -318,6 +318,14 @@ expand(const struct conf *c, struct view in, struct buf *out, int depth, struct 
 	return out->failed ? err_set(err, ERR_LIMIT, "value too long") : 0;
 }
 
+static bool
+is_raw(const char *name)
+{
+	const struct conf_param *p = conf_param_find(name);
+
+	return p != NULL && p->type == CONF_RAW;
+}
+
 static int
 expand_value(const struct conf *c, const char *name, struct buf *out, struct err *err)
 {
@@ -325,30 +333,46 @@ expand_value(const struct conf *c, const char *name, struct buf *out, struct err
 
 	if (raw == NULL)
 		bug("parameter \"%s\" is not in the table", name);
+	if (is_raw(name))
+		return buf_append_str(out, raw);
 	return expand(c, view_of(raw), out, 0, err);
 }
 
 /* --- values ------------------------------------------------------------------------------------- */
 
 const char *
-conf_str(const struct conf *c, const char *name)
+conf_own_str(const struct conf *c, const char *name, struct err *err)
 {
 	/* the cache is invisible: the value is the same whether it was there or not */
 	struct conf *mut = (struct conf *)(uintptr_t)c;
 	char *value = map_get(&c->cache, view_of(name));
 	struct buf b;
-	struct err e;
+	int r;
 
 	if (value != NULL)
 		return value;
+	if (raw_value(c, name) == NULL) {
+		err_set(err, ERR_SYNTAX, "unknown parameter \"%s\"", name);
+		return NULL;
+	}
 	buf_init(&b, VALUE_MAX);
-	if (expand_value(c, name, &b, &e) < 0)
-		bug("parameter %s read before it was checked: %s", name, e.text);
-	value = arena_strndup(&mut->arena, b.p ? b.p : "", b.len);
-	if (value == NULL)
+	r = expand_value(c, name, &b, err);
+	if (r == 0 && (value = arena_strndup(&mut->arena, b.p ? b.p : "", b.len)) == NULL)
 		bug("configuration too large");
 	buf_clear(&b);
-	map_put(&mut->cache, view_of(name), value);
+	if (r == 0)
+		map_put(&mut->cache, view_of(name), value);
+	return value;
+}
+
+const char *
+conf_str(const struct conf *c, const char *name)
+{
+	struct err e;
+	const char *value = conf_own_str(c, name, &e);
+
+	if (value == NULL)
+		bug("parameter %s read before it was checked: %s", name, e.text);
 	return value;
 }
 
@@ -593,10 +617,24 @@ check_value(const struct conf_param *p, struct view v, struct err *err)
 	case CONF_HOST:
 		return check_name(p, "host", v, err);
 	case CONF_STR:
+	case CONF_RAW:
 	case CONF_LIST:
 		return 0;
 	}
 	bug("parameter type %d", (int)p->type);
+}
+
+/* Restriction classes are parameters that the admin names. */
+static bool
+is_class(const struct conf *c, struct view name)
+{
+	const struct conf_setting *s = map_get(&c->raw, view_of("smtpd_restriction_classes"));
+	struct view rest = view_of(s != NULL ? s->value : ""), word;
+
+	while (conf_next(&rest, &word))
+		if (view_eq(word, name))
+			return true;
+	return false;
 }
 
 /* A name that some other value mentions as $name is the admin's own (postconf(5)). */
@@ -713,7 +751,8 @@ check_unknown(struct conf *c, struct report *r)
 		const char *near;
 		char *text;
 
-		if (conf_param_find(e->key) != NULL || is_mentioned(c, view_of(e->key)))
+		if (conf_param_find(e->key) != NULL || is_mentioned(c, view_of(e->key)) ||
+		    is_class(c, view_of(e->key)))
 			continue;
 		near = conf_nearest(e->key);
 		text = x_asprintf("unknown parameter \"%s\"%s%s%s", e->key,
@@ -759,20 +798,33 @@ conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *ar
 	return r.faults;
 }
 
+static void
+dump_one(const struct conf *c, const char *name, struct buf *out)
+{
+	buf_printf(out, "%s = ", name);
+	for (const char *v = conf_str(c, name); *v; v++) {
+		if (*v == '$' && !is_raw(name))
+			buf_append_byte(out, '$');
+		buf_append_byte(out, *v);
+	}
+	buf_append_byte(out, '\n');
+}
+
 int
 conf_dump(const struct conf *c, struct buf *out)
 {
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
+	struct view classes = view_of(conf_str(c, "smtpd_restriction_classes")), word;
 
-	for (size_t i = 0; i < count; i++) {
-		buf_printf(out, "%s = ", p[i].name);
-		for (const char *v = conf_str(c, p[i].name); *v; v++) {
-			if (*v == '$')
-				buf_append_byte(out, '$');
-			buf_append_byte(out, *v);
-		}
-		buf_append_byte(out, '\n');
+	for (size_t i = 0; i < count; i++)
+		dump_one(c, p[i].name, out);
+	while (conf_next(&classes, &word)) {
+		char *name = x_strndup(word.p, word.len);
+
+		if (conf_param_find(name) == NULL && conf_own_str(c, name, NULL) != NULL)
+			dump_one(c, name, out);
+		free(name);
 	}
 	return out->failed ? -1 : 0;
 }

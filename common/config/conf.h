@@ -17,6 +17,7 @@
 
 enum conf_type {
 	CONF_STR,     /* any text */
+	CONF_RAW,     /* any text, its $names left for the reader to fill in */
 	CONF_BOOL,    /* yes, no */
 	CONF_INT,     /* decimal, min..max */
 	CONF_TIME,    /* seconds by default; suffix s m h d w */
@@ -73,6 +74,9 @@ void conf_copy(struct conf *to, const struct conf *from);
 
 /* The typed values, $names expanded.  Strings are borrowed from c. */
 const char *conf_str(const struct conf *c, const char *name);
+/* Of a name that may be the admin's own (a restriction class): NULL and *err when nobody set it, or it mentions what is not
+ * there. */
+const char *conf_own_str(const struct conf *c, const char *name, struct err *err);
 bool conf_bool(const struct conf *c, const char *name);
 int64_t conf_int(const struct conf *c, const char *name);
 int64_t conf_seconds(const struct conf *c, const char *name);

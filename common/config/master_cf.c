@@ -314,6 +314,31 @@ service_conf(const struct service *s, const struct conf *base, struct conf *out,
 	return 0;
 }
 
+static void
+on_fault(void *arg, const char *text)
+{
+	(void)arg, (void)text; /* they are named where the service is checked */
+}
+
+int
+master_cf_each_conf(const struct master_cf *m, enum role role, const struct conf *base,
+    int (*fn)(void *arg, const struct conf *conf, struct err *err), void *arg, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < m->count && r == 0; i++) {
+		struct conf conf;
+
+		if (m->services[i].role != role)
+			continue;
+		r = service_conf(&m->services[i], base, &conf, err);
+		if (r == 0 && conf_check(&conf, on_fault, NULL) == 0)
+			r = fn(arg, &conf, err);
+		conf_clear(&conf);
+	}
+	return r;
+}
+
 static bool
 family_is_wanted(const struct conf *conf, int family)
 {

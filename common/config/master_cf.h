@@ -44,5 +44,9 @@ struct role_tls {
 const struct role_tls *role_tls(enum role r);
 /* base with the service's -o options laid over it. */
 int service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err);
+/* fn(conf) for each service of role r, with its effective configuration; not for one that conf_check
+ * finds fault with.  Ends with the first -1, and returns it. */
+int master_cf_each_conf(const struct master_cf *m, enum role r, const struct conf *base,
+    int (*fn)(void *arg, const struct conf *conf, struct err *err), void *arg, struct err *err);
 
 #endif

@@ -11,6 +11,7 @@
 #define INT(name, def, min, max, readers, text) { name, CONF_INT, def, min, max, NULL, readers, text }
 #define TIME(name, def, min, readers, text) { name, CONF_TIME, def, min, SECONDS_MAX, NULL, readers, text }
 #define SIZE(name, def, min, readers, text) { name, CONF_SIZE, def, min, BYTES_MAX, NULL, readers, text }
+#define RAW(name, def, readers, text) { name, CONF_RAW, def, 0, 0, NULL, readers, text }
 #define LIST(name, def, readers, text) { name, CONF_LIST, def, 0, 0, NULL, readers, text }
 #define PATH(name, def, readers, text) { name, CONF_PATH, def, 0, 0, NULL, readers, text }
 #define ENUM(name, def, words, readers, text) { name, CONF_ENUM, def, 0, 0, words, readers, text }
@@ -118,14 +119,53 @@ static const struct conf_param params[] = {
 	LIST("smtpd_end_of_data_restrictions", "", "smtpd", "Restrictions at the end of DATA."),
 
 	/* --- SMTP server: lookup tables and restrictions ------------------------------------------------ */
+	LIST("smtpd_restriction_classes", "", "smtpd authd dialer", "Names of parameters that are lists of restrictions, to be used in access tables and in other lists."),
+	WORDS("parent_domain_matches_subdomains", "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps", "debug_peer_list|fast_flush_domains|mynetworks|permit_mx_backup_networks|qmqpd_authorized_clients|relay_domains|smtpd_access_maps", "smtpd", "Where a domain in a table stands for its subdomains too; elsewhere these are written .example.com. smtpd_access_maps is what counts here."),
+	STR("smtpd_null_access_lookup_key", "<>", "smtpd", "What the null sender is looked up as in access tables."),
+	TABLES("smtpd_sender_login_maps", "", "smtpd authd", "Who may send as this address: sender address, user@ or @domain to login names; see reject_sender_login_mismatch."),
+	BOOL("smtpd_reject_unlisted_sender", "no", "smtpd", "Senders of our own domains that do not exist are refused."),
+	BOOL("smtpd_reject_unlisted_recipient", "yes", "smtpd", "Recipients of our own domains that do not exist are refused, after all other restrictions."),
+	INT("access_map_reject_code", "554", 400, 599, "smtpd", "Reply code of REJECT in access tables."),
+	INT("access_map_defer_code", "450", 400, 499, "smtpd", "Reply code of DEFER in access tables."),
+	INT("reject_code", "554", 400, 599, "smtpd", "Reply code of reject."),
+	INT("defer_code", "450", 400, 499, "smtpd", "Reply code of defer."),
+	INT("invalid_hostname_reject_code", "501", 400, 599, "smtpd", "Reply code of reject_invalid_helo_hostname."),
+	INT("non_fqdn_reject_code", "504", 400, 599, "smtpd", "Reply code of the reject_non_fqdn restrictions."),
+	INT("maps_rbl_reject_code", "554", 400, 599, "smtpd", "Reply code of reject_rbl_client and reject_rhsbl."),
+	INT("relay_domains_reject_code", "554", 400, 599, "smtpd", "Reply code of reject_unauth_destination."),
+	INT("unknown_address_reject_code", "450", 400, 599, "smtpd", "Reply code of reject_unknown_sender_domain and reject_unknown_recipient_domain."),
+	INT("unknown_client_reject_code", "450", 400, 599, "smtpd", "Reply code of reject_unknown_client_hostname."),
+	INT("unknown_hostname_reject_code", "450", 400, 599, "smtpd", "Reply code of reject_unknown_helo_hostname."),
+	INT("unknown_virtual_mailbox_reject_code", "550", 400, 599, "smtpd", "Reply code for recipients that do not exist."),
+	INT("plaintext_reject_code", "450", 400, 599, "smtpd", "Reply code of reject_plaintext_session."),
+	INT("multi_recipient_bounce_reject_code", "550", 400, 599, "smtpd", "Reply code of reject_multi_recipient_bounce."),
+	ENUM("reject_tempfail_action", "defer_if_permit", "defer_if_permit|defer", "smtpd", "What a reject_unknown restriction does when the DNS does not answer."),
+	ENUM("unknown_address_tempfail_action", "$reject_tempfail_action", "defer_if_permit|defer", "smtpd", "The same of reject_unknown_sender_domain and reject_unknown_recipient_domain."),
+	ENUM("unknown_helo_hostname_tempfail_action", "$reject_tempfail_action", "defer_if_permit|defer", "smtpd", "The same of reject_unknown_helo_hostname."),
+	RAW("default_rbl_reply", "$rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}", "smtpd", "Reply of reject_rbl_client and reject_rhsbl, with these names: rbl_class rbl_code rbl_domain rbl_reason rbl_txt rbl_what client client_address client_name helo_name recipient sender."),
+	TABLES("rbl_reply_maps", "", "smtpd authd", "The same by DNS list: its domain to a reply."),
+	STR("content_filter", "", "smtpd", "Where all mail goes first, transport:nexthop: a filter that gives it back over SMTP. The listener it comes back to needs -o content_filter=."),
+	INT("smtpd_rbl_threshold", "1", 1, COUNT_MAX, "smtpd", "Sum of the weights (domain=filter*weight, 1 when not given) of the lists that name a client or domain at which reject_rbl_client and reject_rhsbl refuse it."),
+	TABLES("smtpd_lookup_tables", "", "authd", "The tables that authd looks things up in for smtpd: set by master from the restrictions and tables of all smtpd services, not in main.cf."),
 
 	/* --- SMTP server: extensions, proxies, LMTP ------------------------------------------------------ */
 
 	/* --- SMTP server: limits, rates, greylisting, tests before the greeting -------------------------- */
 
 	/* --- SMTP server: milters and policy servers ------------------------------------------------------ */
+	TIME("smtpd_policy_service_timeout", "100s", 1, "smtpd", "Time for a policy server to connect to, and to answer."),
+	TIME("smtpd_policy_service_max_idle", "300s", 1, "smtpd", "A connection to a policy server ends after this time without a question."),
+	TIME("smtpd_policy_service_max_ttl", "1000s", 1, "smtpd", "A connection to a policy server ends after this time."),
+	INT("smtpd_policy_service_request_limit", "0", 0, COUNT_MAX, "smtpd", "Questions of one connection to a policy server; 0 = no limit."),
+	INT("smtpd_policy_service_try_limit", "2", 1, 100, "smtpd", "How often a question is put to a policy server before its default action counts."),
+	TIME("smtpd_policy_service_retry_delay", "1s", 0, "smtpd", "Time between these."),
+	STR("smtpd_policy_service_default_action", "451 4.3.5 Server configuration problem", "smtpd", "What counts when a policy server does not answer: an action of access(5)."),
+	STR("smtpd_policy_service_policy_context", "", "smtpd", "Sent to the policy server as policy_context."),
 
 	/* --- SMTP server: header and body checks, submission ----------------------------------------------- */
+	STR("always_bcc", "", "smtpd", "An address that gets a copy of every message."),
+	TABLES("sender_bcc_maps", "", "smtpd authd", "Who gets a copy of what this sender sends: address or @domain to an address."),
+	TABLES("recipient_bcc_maps", "", "smtpd authd", "Who gets a copy of what this recipient gets: address or @domain to an address."),
 
 	/* --- queue ------------------------------------------------------------------------------------- */
 	SIZE("queue_segment_size", "16m", 1 << 20, "qmgr", "Size of a journal segment."),

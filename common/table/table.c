@@ -16,9 +16,18 @@
 static const struct table_driver *const drivers[] = {
 	&table_hash,
 	&table_btree,
+	&table_lmdb,
+	&table_cdb,
 	&table_texthash,
+	&table_cidr,
+	&table_pcre,
+	&table_regexp,
 	&table_inline,
 	&table_static,
+	&table_unionmap,
+	&table_pipemap,
+	&table_randmap,
+	&table_fail,
 };
 
 /* What tells one version of a file from the next. */
@@ -35,7 +44,11 @@ struct table {
 	struct table_file file; /* points into path; dirfd is owned */
 	void *state;            /* owned by the driver; NULL: not open yet */
 	struct file_mark mark;
+	struct table **parts; /* owned: what it combines */
+	size_t nparts;
 };
+
+enum { DEPTH_MAX = 8 }; /* of tables in tables */
 
 struct table_list {
 	struct table **tables; /* owned */
@@ -55,7 +68,7 @@ table_type_get(size_t i, const char **type, const char **text)
 static void
 set_unknown_type(struct view type, struct err *err)
 {
-	char known[100] = "";
+	char known[160] = "";
 	size_t used = 0;
 
 	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0] && used < sizeof known; i++)
@@ -106,15 +119,46 @@ mark_equal(const struct file_mark *a, const struct file_mark *b)
 	       a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
 }
 
+static int table_new(const char *spec, int depth, struct table **out, struct err *err);
+
+static int
+parts_new(struct table *t, int depth, struct err *err)
+{
+	struct view items, item;
+	int r = -1;
+
+	if (!table_items_of(t->name, &items) || depth == DEPTH_MAX)
+		return err_set(err, ERR_SYNTAX, "%s:%s: expected {type:name, type:name}%s",
+		    t->driver->type, t->name, depth == DEPTH_MAX ? ", and not so deep" : "");
+	while ((r = table_item_next(&items, &item)) == 0) {
+		char *spec = x_strndup(item.p, item.len);
+
+		t->parts = x_realloc(t->parts, t->nparts + 1, sizeof(struct table *));
+		r = table_new(spec, depth + 1, &t->parts[t->nparts], err);
+		free(spec);
+		if (r < 0)
+			return -1;
+		t->nparts++;
+	}
+	if (r < 0 || t->nparts == 0)
+		return err_set(err, ERR_SYNTAX, "%s:%s: expected {type:name, type:name}",
+		    t->driver->type, t->name);
+	return 0;
+}
+
 /* A table that is not open yet. */
 static int
-table_new(const char *spec, struct table **out, struct err *err)
+table_new(const char *spec, int depth, struct table **out, struct err *err)
 {
+	const struct table_driver *driver;
 	const char *name;
-	const struct table_driver *driver = driver_find(spec, &name, err);
 	struct table *t;
+	bool has_file;
 
 	*out = NULL;
+	while (strncmp(spec, "proxy:", 6) == 0) /* proxymap(8): authd is ours */
+		spec += 6;
+	driver = driver_find(spec, &name, err);
 	if (driver == NULL)
 		return -1;
 	if (name[0] == '\0')
@@ -122,8 +166,13 @@ table_new(const char *spec, struct table **out, struct err *err)
 	t = x_calloc(1, sizeof *t);
 	t->driver = driver;
 	t->name = x_strdup(name);
-	t->path = driver->suffix == NULL ? NULL : x_asprintf("%s%s", name, driver->suffix);
+	has_file = driver->suffix != NULL && !(driver->takes_text && name[0] == '{');
+	t->path = has_file ? x_asprintf("%s%s", name, driver->suffix) : NULL;
 	t->file = (struct table_file){ AT_FDCWD, t->path, t->path };
+	if (driver->combine != NULL && parts_new(t, depth, err) < 0) {
+		table_close(t);
+		return -1;
+	}
 	*out = t;
 	return 0;
 }
@@ -133,10 +182,12 @@ static int
 table_hold_directory(struct table *t, struct err *err)
 {
 	char *copy;
-	int dirfd;
+	int dirfd, r = 0;
 
+	for (size_t i = 0; i < t->nparts && r == 0; i++)
+		r = table_hold_directory(t->parts[i], err);
 	if (t->path == NULL)
-		return 0;
+		return r;
 	copy = x_strdup(t->path);
 	dirfd = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	free(copy);
@@ -152,7 +203,7 @@ table_hold_directory(struct table *t, struct err *err)
 int
 table_open(const char *spec, struct table **out, struct err *err)
 {
-	if (table_new(spec, out, err) < 0)
+	if (table_new(spec, 0, out, err) < 0)
 		return -1;
 	if (table_refresh(*out, err) < 0) {
 		table_close(*out);
@@ -171,6 +222,9 @@ table_close(struct table *t)
 		t->driver->close(t->state);
 	if (t->file.dirfd != AT_FDCWD)
 		close(t->file.dirfd);
+	for (size_t i = 0; i < t->nparts; i++)
+		table_close(t->parts[i]);
+	free(t->parts);
 	free(t->name);
 	free(t->path);
 	free(t);
@@ -186,20 +240,51 @@ is_written_over(const struct table *t)
 	       now.dev == t->mark.dev && now.ino == t->mark.ino && !mark_equal(&now, &t->mark);
 }
 
-int
-table_lookup(struct table *t, struct view key, struct buf *value, struct err *err)
+static bool
+is_pattern(const struct table *t)
+{
+	for (size_t i = 0; i < t->nparts; i++)
+		if (!is_pattern(t->parts[i]))
+			return false;
+	return t->nparts > 0 || t->driver->is_pattern;
+}
+
+bool
+table_is_resident(const struct table *t)
+{
+	for (size_t i = 0; i < t->nparts; i++)
+		if (!table_is_resident(t->parts[i]))
+			return false;
+	return t->nparts > 0 || t->driver->is_resident;
+}
+
+static int
+lookup_folded(struct table *t, struct view key, struct buf *value, struct err *err)
 {
 	char folded[TABLE_KEY_MAX];
-	int r;
 
-	if (key.len == 0 || key.len > sizeof folded)
+	if (key.len > sizeof folded)
 		return 1;
 	memcpy(folded, key.p, key.len);
 	table_fold(folded, key.len);
+	return t->driver->lookup(t->state, view_make(folded, key.len), value, err);
+}
+
+int
+table_lookup(struct table *t, struct view key, struct buf *value, struct err *err)
+{
+	int r;
+
+	if (key.len == 0 || key.len > TABLE_SUBJECT_MAX)
+		return 1;
+	if (t->nparts > 0)
+		return t->driver->combine(t->parts, t->nparts, key, value, err);
 	if (t->state == NULL)
 		r = err_set(err, ERR_TEMP, "not open");
+	else if (t->driver->is_pattern)
+		r = t->driver->lookup(t->state, key, value, err);
 	else
-		r = t->driver->lookup(t->state, view_make(folded, key.len), value, err);
+		r = lookup_folded(t, key, value, err);
 	if (r == 1 && is_written_over(t)) /* what is not found may only be lost */
 		r = err_set(err, ERR_TEMP, "is being written over");
 	if (r < 0)
@@ -231,6 +316,17 @@ warn_if_stale(const struct table *t, const struct file_mark *built)
 		    t->path, t->name, t->driver->type, t->name);
 }
 
+static int
+tables_refresh(struct table *const *tables, size_t count, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (table_refresh(tables[i], err) < 0)
+			r = -1;
+	return r;
+}
+
 int
 table_refresh(struct table *t, struct err *err)
 {
@@ -238,6 +334,8 @@ table_refresh(struct table *t, struct err *err)
 	struct stat st;
 	void *state;
 
+	if (t->nparts > 0)
+		return tables_refresh(t->parts, t->nparts, err);
 	if (mark_take(&t->file, &now, err) < 0) {
 		if (err->kind == ERR_GONE && t->driver->build != NULL)
 			stat_source(t, &st) == 0
@@ -261,8 +359,8 @@ table_refresh(struct table *t, struct err *err)
 }
 
 /* Elements are separated by white space and commas outside braces. */
-static bool
-specs_next(struct view *rest, struct view *item)
+bool
+table_spec_next(struct view *rest, struct view *item)
 {
 	int depth = 0;
 	size_t i;
@@ -286,20 +384,33 @@ specs_next(struct view *rest, struct view *item)
 	return i > 0;
 }
 
+bool
+table_spec_is_known(struct view spec)
+{
+	char *text = x_strndup(spec.p, spec.len);
+	const char *type = text, *name;
+	bool is_known;
+
+	while (strncmp(type, "proxy:", 6) == 0)
+		type += 6;
+	is_known = driver_find(type, &name, NULL) != NULL;
+	free(text);
+	return is_known;
+}
+
 int
-table_list_prepare(const char *specs, struct table_list **out, struct err *err)
+table_list_new(const char *specs, struct table_list **out, struct err *err)
 {
 	struct table_list *l = x_calloc(1, sizeof *l);
 	struct view rest = view_of(specs), item;
 	int r = 0;
 
-	while (r == 0 && specs_next(&rest, &item)) {
+	while (r == 0 && table_spec_next(&rest, &item)) {
 		char *spec = x_strndup(item.p, item.len);
 
 		l->tables = x_realloc(l->tables, l->count + 1, sizeof *l->tables);
-		r = table_new(spec, &l->tables[l->count], err);
-		if (r == 0)
-			r = table_hold_directory(l->tables[l->count++], err);
+		r = table_new(spec, 0, &l->tables[l->count], err);
+		l->count += r == 0;
 		free(spec);
 	}
 	if (r < 0) {
@@ -307,6 +418,20 @@ table_list_prepare(const char *specs, struct table_list **out, struct err *err)
 		l = NULL;
 	}
 	*out = l;
+	return r;
+}
+
+int
+table_list_prepare(const char *specs, struct table_list **out, struct err *err)
+{
+	int r = table_list_new(specs, out, err);
+
+	for (size_t i = 0; r == 0 && i < (*out)->count; i++)
+		r = table_hold_directory((*out)->tables[i], err);
+	if (r < 0) {
+		table_list_close(*out);
+		*out = NULL;
+	}
 	return r;
 }
 
@@ -323,29 +448,28 @@ table_list_open(const char *specs, struct table_list **out, struct err *err)
 	return 0;
 }
 
+static void
+each_file(
+    struct table *const *tables, size_t count, void (*fn)(void *arg, const char *path), void *arg)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (tables[i]->path != NULL)
+			fn(arg, tables[i]->path);
+		each_file(tables[i]->parts, tables[i]->nparts, fn, arg);
+	}
+}
+
 int
 table_list_files(
     const char *specs, void (*fn)(void *arg, const char *path), void *arg, struct err *err)
 {
-	struct view rest = view_of(specs), item;
-	int r = 0;
+	struct table_list *l;
 
-	while (r == 0 && specs_next(&rest, &item)) {
-		char *spec = x_strndup(item.p, item.len);
-		const char *name;
-		const struct table_driver *driver = driver_find(spec, &name, err);
-
-		if (driver == NULL)
-			r = -1;
-		else if (driver->suffix != NULL) {
-			char *path = x_asprintf("%s%s", name, driver->suffix);
-
-			fn(arg, path);
-			free(path);
-		}
-		free(spec);
-	}
-	return r;
+	if (table_list_new(specs, &l, err) < 0)
+		return -1;
+	each_file(l->tables, l->count, fn, arg);
+	table_list_close(l);
+	return 0;
 }
 
 void
@@ -360,10 +484,12 @@ table_list_close(struct table_list *l)
 }
 
 int
-table_list_lookup(struct table_list *l, struct view key, struct buf *value, struct err *err)
+table_list_lookup(struct table_list *l, struct lookup_key key, struct buf *value, struct err *err)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		int r = table_lookup(l->tables[i], key, value, err);
+		int r = key.is_partial && is_pattern(l->tables[i])
+			    ? 1
+			    : table_lookup(l->tables[i], key.text, value, err);
 
 		if (r != 1)
 			return r; /* a table that cannot answer hides the ones behind it */
@@ -372,14 +498,31 @@ table_list_lookup(struct table_list *l, struct view key, struct buf *value, stru
 }
 
 int
+table_list_find(struct table_list *l, const struct lookup_key *keys, size_t count,
+    struct buf *value, size_t *which, struct err *err)
+{
+	int r = 1;
+
+	for (size_t i = 0; i < count && r == 1; i++) {
+		*which = i;
+		r = table_list_lookup(l, keys[i], value, err);
+	}
+	return r;
+}
+
+int
 table_list_refresh(struct table_list *l, struct err *err)
 {
-	int r = 0;
+	return tables_refresh(l->tables, l->count, err);
+}
 
+bool
+table_list_is_resident(const struct table_list *l)
+{
 	for (size_t i = 0; i < l->count; i++)
-		if (table_refresh(l->tables[i], err) < 0)
-			r = -1;
-	return r;
+		if (!table_is_resident(l->tables[i]))
+			return false;
+	return true;
 }
 
 bool

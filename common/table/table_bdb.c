@@ -2,8 +2,7 @@
  *
  * The handle has no environment: no region, no lock, no DB_CONFIG (with a NULL environment
  * Debian's 5.3.28 reads none, CVE-2017-10140).  A map is never written in place: see
- * table_build.  Keys and values end in a NUL byte, as Postfix's own on Linux; maps without are
- * understood too. */
+ * table_build.  */
 #include "common/table/table_driver.h"
 
 #include <db.h>
@@ -94,21 +93,17 @@ bdb_check_file(const struct table_file *file, bool *is_whole, struct err *err)
 	return r;
 }
 
-/* Berkeley DB has no openat(2), so the working directory is the file's for that moment.  The
- * user database needs the old one back (user_db.h): without it there is no going on. */
-static int
-bdb_open_in(DB *db, const struct table_file *file, DBTYPE type)
-{
-	int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), code;
+struct opening {
+	DB *db;
+	DBTYPE type;
+};
 
-	if (back < 0 || fchdir(file->dirfd) < 0)
-		code = errno;
-	else
-		code = db->open(db, NULL, file->name, NULL, type, OPEN_FLAGS, 0);
-	if (back >= 0 && fchdir(back) < 0)
-		log_fatal("the working directory is lost: %s", strerrordesc_np(errno));
-	fd_close(&back);
-	return code;
+static int
+bdb_open_here(void *arg, const char *name)
+{
+	struct opening *o = arg;
+
+	return o->db->open(o->db, NULL, name, NULL, o->type, OPEN_FLAGS, 0);
 }
 
 static int
@@ -123,14 +118,14 @@ bdb_open(
 	    bdb_new(&db, READ_CACHE, file->path, err) < 0)
 		return -1;
 	if (is_whole)
-		code = file->dirfd == AT_FDCWD
-			   ? db->open(db, NULL, file->name, NULL, type, OPEN_FLAGS, 0)
-			   : bdb_open_in(db, file, type);
+		code = table_in_directory(file, bdb_open_here, &(struct opening){ db, type }, err);
 	if (code == 0 && is_whole) {
 		*state = db;
 		return 0;
 	}
 	db->close(db, 0);
+	if (code == -1) /* the directory */
+		return -1;
 	/* what is not in the file system's words is about what stands in the file */
 	if (code > 0 && code != EINVAL)
 		return bdb_failed(err, code, "open database", file->path);
@@ -159,18 +154,17 @@ bdb_close(void *state)
 }
 
 static int
-bdb_get(DB *db, const char *key, size_t len, struct buf *value, struct err *err)
+bdb_get(void *state, struct view key, struct buf *value, struct err *err)
 {
-	DBT k = { .data = (void *)(uintptr_t)key, .size = (u_int32_t)len }, v = { 0 };
+	DB *db = state;
+	DBT k = { .data = (void *)(uintptr_t)key.p, .size = (u_int32_t)key.len }, v = { 0 };
 	int code = db->get(db, NULL, &k, &v, 0);
 
 	if (code == DB_NOTFOUND)
 		return 1;
 	if (code != 0)
 		return err_set(err, ERR_TEMP, "read database: %s", db_strerror(code));
-	if (v.size > 0 && ((const char *)v.data)[v.size - 1] == '\0')
-		v.size--;
-	if (buf_append(value, v.data, v.size) < 0)
+	if (buf_append_view(value, table_drop_nul(view_make(v.data, v.size))) < 0)
 		return err_set(err, ERR_LIMIT, "value too long");
 	return 0;
 }
@@ -178,56 +172,20 @@ bdb_get(DB *db, const char *key, size_t len, struct buf *value, struct err *err)
 static int
 bdb_lookup(void *state, struct view key, struct buf *value, struct err *err)
 {
-	char with_nul[TABLE_KEY_MAX + 1];
-	int r;
-
-	memcpy(with_nul, key.p, key.len);
-	with_nul[key.len] = '\0';
-	r = bdb_get(state, with_nul, key.len + 1, value, err);
-	if (r == 1)
-		r = bdb_get(state, with_nul, key.len, value, err);
-	return r;
+	return table_get_stored(bdb_get, state, key, value, err);
 }
 
 static int
-bdb_put(DB *db, struct buf *key, struct buf *value, const char *source, int line,
-    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+bdb_put(void *to, struct view key, struct view value, struct err *err)
 {
-	char text[512];
-	DBT k, v;
-	int code;
+	DB *db = to;
+	DBT k = { .data = (void *)(uintptr_t)key.p, .size = (u_int32_t)key.len };
+	DBT v = { .data = (void *)(uintptr_t)value.p, .size = (u_int32_t)value.len };
+	int code = db->put(db, NULL, &k, &v, DB_NOOVERWRITE);
 
-	if (buf_cstr(key) == NULL || buf_cstr(value) == NULL)
-		return err_set(err, ERR_TEMP, "%s: no memory", source);
-	k = (DBT){ .data = key->p, .size = (u_int32_t)key->len + 1 };
-	v = (DBT){ .data = value->p, .size = (u_int32_t)value->len + 1 };
-	code = db->put(db, NULL, &k, &v, DB_NOOVERWRITE);
-	if (code == DB_KEYEXIST) {
-		snprintf(text, sizeof text, "%s, line %d: duplicate entry: \"%s\"", source, line,
-		    key->p);
-		if (warn != NULL)
-			warn(arg, text);
-		return 0;
-	}
-	if (code != 0)
-		return bdb_failed(err, code, "write database for", source);
-	return 0;
-}
-
-static int
-bdb_fill(DB *db, const char *source, struct view text, void (*warn)(void *arg, const char *text),
-    void *arg, struct err *err)
-{
-	struct buf key, value;
-	int line = 0, r = 0;
-
-	buf_init(&key, TABLE_KEY_MAX);
-	buf_init(&value, TABLE_VALUE_MAX);
-	while (r == 0 && table_text_record(&text, &line, source, &key, &value, warn, arg) == 0)
-		r = bdb_put(db, &key, &value, source, line, warn, arg, err);
-	buf_clear(&key);
-	buf_clear(&value);
-	return r;
+	if (code == DB_KEYEXIST)
+		return 1;
+	return code != 0 ? err_set(err, ERR_TEMP, "write database: %s", db_strerror(code)) : 0;
 }
 
 static int
@@ -244,7 +202,7 @@ bdb_build(const char *path, DBTYPE type, const char *source, struct view text,
 		db->close(db, 0);
 		return bdb_failed(err, code, "create database", path);
 	}
-	r = bdb_fill(db, source, text, warn, arg, err);
+	r = table_fill(source, text, bdb_put, db, warn, arg, err);
 	code = db->close(db, 0);
 	if (r == 0 && code != 0)
 		r = bdb_failed(err, code, "write database", path);

@@ -19,9 +19,19 @@ inline_close(void *state)
 	free(m);
 }
 
-/* The next element of *rest, without its braces.  0, 1 = end, -1 = braces do not match. */
-static int
-inline_next(struct view *rest, struct view *item)
+bool
+table_items_of(const char *name, struct view *items)
+{
+	struct view v = table_text_trim(view_of(name));
+
+	if (v.len < 2 || v.p[0] != '{' || v.p[v.len - 1] != '}')
+		return false;
+	*items = (struct view){ v.p + 1, v.len - 2 };
+	return true;
+}
+
+int
+table_item_next(struct view *rest, struct view *item)
 {
 	size_t depth = 0, i;
 
@@ -74,17 +84,16 @@ inline_put(struct map *m, struct view item)
 static int
 inline_open(const char *name, const struct table_file *file, void **state, struct err *err)
 {
-	struct view rest = view_trim(view_of(name)), item;
+	struct view rest, item;
 	struct map *m;
 	int r = -1;
 
 	(void)file;
-	if (rest.len < 2 || rest.p[0] != '{' || rest.p[rest.len - 1] != '}')
+	if (!table_items_of(name, &rest))
 		return err_set(err, ERR_SYNTAX, "inline:%s: expected { {key = value}, ... }", name);
-	rest = (struct view){ rest.p + 1, rest.len - 2 };
 	m = x_calloc(1, sizeof *m);
 	map_init(m);
-	while ((r = inline_next(&rest, &item)) == 0)
+	while ((r = table_item_next(&rest, &item)) == 0)
 		if (inline_put(m, item) < 0) {
 			r = -1;
 			break;
@@ -113,6 +122,7 @@ inline_lookup(void *state, struct view key, struct buf *value, struct err *err)
 const struct table_driver table_inline = {
 	.type = "inline",
 	.text = "The pairs stand in the parameter: `inline:{ {key=value}, {key=value} }`.",
+	.is_resident = true,
 	.open = inline_open,
 	.close = inline_close,
 	.lookup = inline_lookup,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/fd.h"
+#include "common/log/log.h"
 
 void
 table_fold(char *p, size_t len)
@@ -22,12 +23,20 @@ is_blank(int c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
 }
 
-static struct view
-line_trim(struct view v)
+struct view
+table_text_trim(struct view v)
 {
 	while (v.len > 0 && is_blank((unsigned char)v.p[0]))
 		v.p++, v.len--;
 	while (v.len > 0 && is_blank((unsigned char)v.p[v.len - 1]))
+		v.len--;
+	return v;
+}
+
+struct view
+table_drop_nul(struct view v)
+{
+	if (v.len > 0 && v.p[v.len - 1] == '\0')
 		v.len--;
 	return v;
 }
@@ -41,7 +50,7 @@ line_next(struct view *rest, int *line, struct view *out)
 
 		view_cut(*rest, '\n', &v, rest);
 		++*line;
-		trimmed = line_trim(v);
+		trimmed = table_text_trim(v);
 		if (trimmed.len == 0 || trimmed.p[0] == '#')
 			continue;
 		*out = v;
@@ -52,8 +61,8 @@ line_next(struct view *rest, int *line, struct view *out)
 
 /* A line that starts with white space goes on from the one before it (postmap(1)); comments and
  * empty lines between the two do not end it. */
-static int
-logical_line(struct view *rest, int *line, int *first, struct buf *out)
+int
+table_text_line(struct view *rest, int *line, int *first, struct buf *out)
 {
 	struct view v;
 
@@ -100,13 +109,13 @@ table_text_next(struct view *rest, int *line, struct buf *key, struct buf *value
 	buf_reset(key);
 	buf_reset(value);
 	buf_init(&text, key->max + value->max);
-	r = logical_line(rest, line, &first, &text);
+	r = table_text_line(rest, line, &first, &text);
 	if (r == 1)
 		goto out;
 	r = -1;
-	v = line_trim(buf_view(&text));
+	v = table_text_trim(buf_view(&text));
 	k = (struct view){ v.p, key_length(v) };
-	v = line_trim((struct view){ v.p + k.len, v.len - k.len });
+	v = table_text_trim((struct view){ v.p + k.len, v.len - k.len });
 	if (text.failed || buf_append_view(key, k) < 0 || buf_append_view(value, v) < 0)
 		err_set(err, ERR_LIMIT, "line %d: record too long", first);
 	else if (k.len == 0 || v.len == 0)
@@ -137,6 +146,68 @@ table_text_record(struct view *rest, int *line, const char *source, struct buf *
 		if (warn != NULL)
 			warn(arg, text);
 	}
+}
+
+int
+table_fill(const char *source, struct view text,
+    int (*put)(void *to, struct view key, struct view value, struct err *err), void *to,
+    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+	struct buf key, value;
+	char said[512];
+	int line = 0, r = 0;
+
+	buf_init(&key, TABLE_KEY_MAX);
+	buf_init(&value, TABLE_VALUE_MAX);
+	while (r >= 0 && table_text_record(&text, &line, source, &key, &value, warn, arg) == 0) {
+		if (buf_append_byte(&key, '\0') < 0 || buf_append_byte(&value, '\0') < 0)
+			r = err_set(err, ERR_LIMIT, "record too long");
+		else
+			r = put(to, buf_view(&key), buf_view(&value), err);
+		snprintf(said, sizeof said, "%s, line %d: duplicate entry: \"%s\"", source, line,
+		    r == 1 ? key.p : "");
+		if (r == 1 && warn != NULL)
+			warn(arg, said);
+		if (r < 0)
+			err_prefix(err, "%s, line %d", source, line);
+	}
+	buf_clear(&key);
+	buf_clear(&value);
+	return r < 0 ? -1 : 0;
+}
+
+int
+table_get_stored(int (*get)(void *state, struct view key, struct buf *value, struct err *err),
+    void *state, struct view key, struct buf *value, struct err *err)
+{
+	char with_nul[TABLE_KEY_MAX + 1];
+	int r;
+
+	memcpy(with_nul, key.p, key.len);
+	with_nul[key.len] = '\0';
+	r = get(state, view_make(with_nul, key.len + 1), value, err);
+	return r == 1 ? get(state, key, value, err) : r;
+}
+
+/* The working directory is the file's for that moment.  The user database needs the old one back (user_db.h): without it
+ * there is no going on. */
+int
+table_in_directory(const struct table_file *file, int (*fn)(void *arg, const char *name), void *arg,
+    struct err *err)
+{
+	int back, r;
+
+	if (file->dirfd == AT_FDCWD)
+		return fn(arg, file->name);
+	back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (back < 0 || fchdir(file->dirfd) < 0)
+		r = err_sys(err, ERR_TEMP, "directory of %s", file->path);
+	else
+		r = fn(arg, file->name);
+	if (back >= 0 && fchdir(back) < 0)
+		log_fatal("the working directory is lost: %s", strerrordesc_np(errno));
+	fd_close(&back);
+	return r;
 }
 
 int

@@ -93,6 +93,7 @@ const struct table_driver table_texthash = {
 	.text =
 	    "The text FILE itself, read when a service starts and when it has changed; nothing to build.",
 	.suffix = "",
+	.is_resident = true,
 	.open = texthash_open,
 	.close = texthash_close,
 	.lookup = texthash_lookup,

@@ -28,7 +28,14 @@ enum {
 	/* Who takes mail for this address?  sig "su": address as in RCPT TO without <>, flags (0).
 	 * Answer AUTHD_RESOLVE_SIG. smtpd, qmgr, and sendmail through qmgr. */
 	AUTHD_RESOLVE = 4,
+	/* What do these tables say?  sig "s(us)": tables, "type:name, type:name", each of them as it stands in the
+	 * configuration; then the keys to try, best first: is it partial (1: not for tables of patterns), key.
+	 * Answer AUTHD_LOOKUP_SIG; AUTHD_BAD: a table that the configuration does not name.  smtpd. */
+	AUTHD_LOOKUP = 5,
 };
+/* status, number of the key that was found, its value (or what is wrong, for the log) */
+#define AUTHD_LOOKUP_SIG "uus"
+enum { AUTHD_LOOKUP_KEYS = 64 };
 enum { AUTHD_HAS_TLS = 1, AUTHD_HAS_INITIAL = 2, AUTHD_WANT_TICKET = 4 };
 /* state, challenge or final server data, account (login name, when done), ticket (TICKET_BYTES or empty),
  * reason for the log (when failed) */

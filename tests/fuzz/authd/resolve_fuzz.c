@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int
-alias(void *arg, struct view key, struct buf *value, struct err *err)
+alias(void *arg, struct lookup_key key, struct buf *value, struct err *err)
 {
 	struct view rest = *(struct view *)arg;
 	struct buf k, v;
@@ -19,7 +19,7 @@ alias(void *arg, struct view key, struct buf *value, struct err *err)
 	buf_init(&k, 400);
 	buf_init(&v, 4000);
 	while ((r = table_text_next(&rest, &line, &k, &v, err)) != 1)
-		if (r == 0 && view_case_eq(buf_view(&k), key)) {
+		if (r == 0 && view_case_eq(buf_view(&k), key.text)) {
 			buf_append_view(value, buf_view(&v));
 			break;
 		}

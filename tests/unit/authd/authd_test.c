@@ -194,6 +194,8 @@ instance_start(void **state)
 	conf = (struct authd_conf){
 		.user_database = spec,
 		.alias_maps = aliases,
+		.lookup_tables = "inline:{host.test=OK, {example.test=REJECT go away}}, pcre:{{/^host/ pattern}, "
+				 "{/^(Mail)/i $1}}, hash:/nonexistent/map, fail:x",
 		.mailbox_domains = "example.test",
 		.destination = "",
 		.origin = "example.test",
@@ -1084,6 +1086,64 @@ recipients(void **state)
 	client_free(cl);
 }
 
+/* --- lookup tables ----------------------------------------------------------------------------------- */
+
+/* status, key and value of what these keys give; a partial key begins with '~' */
+static void
+look_up(struct client *cl, const char *tables, const char *const *keys, const char *expected)
+{
+	struct answer *a;
+	struct ipc_out o;
+	char got[300];
+	unsigned status, which;
+
+	ipc_out_init(&o, AUTHD_LOOKUP);
+	ipc_put_str(&o, tables);
+	for (; *keys != NULL; keys++) {
+		ipc_put_u32(&o, **keys == '~');
+		ipc_put_str(&o, *keys + (**keys == '~'));
+	}
+	a = ask(cl, &o, AUTHD_LOOKUP_SIG);
+	assert_false(a->is_null);
+	status = ipc_get_u32(&a->in);
+	which = ipc_get_u32(&a->in);
+	snprintf(got, sizeof got, "%u %u %s", status, which, ipc_get_str(&a->in));
+	if (strncmp(got, expected, strlen(expected)) != 0)
+		fail_msg("%s: \"%s\" instead of \"%s\"", tables, got, expected);
+}
+
+static void
+tables_of_the_configuration(void **state)
+{
+	static const char inline_table[] = "inline:{host.test=OK, {example.test=REJECT go away}}";
+	static const char *const keys[] = { "mail.host.test", "~host.test", "~test", NULL };
+	static const char *const whole[] = { "Mail.Host.Test", NULL }, *const none[] = { NULL };
+	const char *many[AUTHD_LOOKUP_KEYS + 2] = { NULL };
+	struct client *cl = client_new(ROLE_SMTPD);
+
+	(void)state;
+	look_up(cl, inline_table, keys, "0 1 OK");
+	look_up(cl, inline_table, whole, "1 0 ");
+	look_up(cl, inline_table, none, "1 0 ");
+	/* patterns see whole keys, and these as they are */
+	look_up(cl, "pcre:{{/^host/ pattern}, {/^(Mail)/i $1}}", keys, "1 0 ");
+	look_up(cl, "pcre:{{/^host/ pattern}, {/^(Mail)/i $1}}", whole, "0 0 Mail");
+	look_up(cl, "pcre:{{/^host/ pattern}, {/^(Mail)/i $1}}, inline:{host.test=OK, {example.test=REJECT go away}}",
+	    keys, "0 1 OK");
+	/* what cannot be opened says "try again", whatever stands behind it; nothing else is served */
+	look_up(cl, "hash:/nonexistent/map", keys, "2 0 table");
+	look_up(cl, "hash:/nonexistent/map, inline:{host.test=OK, {example.test=REJECT go away}}", keys, "2 0 ");
+	look_up(cl, "fail:x", keys, "2 0 table fail:x");
+	look_up(cl, "texthash:/etc/passwd", keys, "5 0 texthash:/etc/passwd: not a table of the configuration");
+	look_up(cl, "inline:{host.test=OK}", keys, "5 0 ");
+	for (size_t i = 0; i <= AUTHD_LOOKUP_KEYS; i++)
+		many[i] = "x";
+	look_up(cl, inline_table, many, "5 0 too many keys");
+	many[AUTHD_LOOKUP_KEYS] = NULL;
+	look_up(cl, inline_table, many, "1 0 ");
+	client_free(cl);
+}
+
 static void
 a_changed_alias_is_seen(void **state)
 {
@@ -1504,6 +1564,7 @@ main(void)
 		TEST(a_damaged_database_stops_only_accounts),
 		TEST(a_missing_table_stops_only_addresses),
 		TEST(recipients),
+		TEST(tables_of_the_configuration),
 		TEST(a_changed_alias_is_seen),
 		TEST(a_ticket_opens_one_session),
 		TEST(a_foreign_ticket_opens_nothing),

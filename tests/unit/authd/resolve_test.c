@@ -35,24 +35,26 @@ static const struct { const char *address; uint32_t uid; } users[] = {
 static unsigned chain_length;
 
 static int
-fake_alias(void *arg, struct view key, struct buf *value, struct err *err)
+fake_alias(void *arg, struct lookup_key key, struct buf *value, struct err *err)
 {
 	unsigned n, count;
 
 	(void)arg;
+	if (key.text.p[0] == '@' || memchr(key.text.p, '@', key.text.len) == NULL)
+		assert_true(key.is_partial); /* tables of patterns see whole addresses only */
 	for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
-		if (!view_eq_str(key, aliases[i].key))
+		if (!view_eq_str(key.text, aliases[i].key))
 			continue;
 		if (aliases[i].value[0] == '!')
 			return err_set(err, ERR_TEMP, "table does not answer");
 		buf_append_str(value, aliases[i].value);
 		return 0;
 	}
-	if (sscanf(key.p, "deep%u@", &n) == 1 && n < chain_length) {
+	if (sscanf(key.text.p, "deep%u@", &n) == 1 && n < chain_length) {
 		buf_printf(value, "deep%u@example.test", n + 1);
 		return 0;
 	}
-	if (sscanf(key.p, "wide%u@", &count) == 1) {
+	if (sscanf(key.text.p, "wide%u@", &count) == 1) {
 		for (unsigned i = 0; i < count; i++)
 			buf_printf(value, "u%u@far.test ", i);
 		return 0;

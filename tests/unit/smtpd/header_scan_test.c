@@ -94,11 +94,37 @@ test_limits(void **state)
 	assert_in_range(h.longest_field, 200000, 200020);
 }
 
+static void
+test_compound(void **state)
+{
+	static const struct {
+		const char *content;
+		bool is_compound;
+	} types[] = {
+		{ "Content-Type:\r\n Multipart/mixed; boundary=x\r\n\r\n", true },
+		{ "Content-Type: message/rfc822\r\n\r\n", true },
+		{ "Content-Type: text/plain; x=multipart/mixed\r\n\r\n", false },
+		{ "Content-Type: message\r\nDate: x\r\n\r\n", false },
+		{ "\r\nContent-Type: multipart/mixed\r\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+		struct header_scan h;
+
+		header_scan_init(&h);
+		for (const char *p = types[i].content; *p; p++)
+			header_scan_feed(&h, view_make(p, 1));
+		header_scan_finish(&h);
+		assert_int_equal(h.is_compound, types[i].is_compound);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_scan), cmocka_unit_test(test_compound),
 		cmocka_unit_test(test_limits),
 	};
 

@@ -322,7 +322,7 @@ master_cf_faults_are_named(void **state)
 		{ "x inet n - y - -\n", "master.cf:1: 7 columns instead of at least 8" },
 		{ "x inet n - y - - smtp\n",
 		    "master.cf:1: unknown command \"smtp\"; known are log, dnsd, keyd, authd, qmgr, "
-		    "relay, delivery, smtpd, imapd-login, imapd, pop3d-login, pop3d" },
+		    "relay, delivery, smtpd, imapd-login, imapd, pop3d-login, pop3d, anvil, dialer" },
 		{ "127.0.0.1:65536 inet n - y - - smtpd\n",
 		    "master.cf:1: bad port \"65536\": 1 to 65535, or a name of services(5)" },
 		{ "0 inet n - y - - smtpd\n",

@@ -1,0 +1,166 @@
+#include "authd/lookup.h"
+
+#include "common/base/clock.h"
+#include "common/base/map.h"
+#include "common/base/mem.h"
+#include "common/ipc/msg/authd.h"
+#include "common/log/log.h"
+#include "common/table/table.h"
+#include "common/table/table_config.h"
+
+#include <stdlib.h>
+
+enum { REFRESH_MS = 1000, TABLES_OF_REQUEST = 64, VALUE_BYTES = IPC_MAX_PACKET / 2 };
+
+struct held {
+	char *spec;              /* owned: as it is written */
+	struct table_list *list; /* of this one; NULL: its directory was not there */
+	int64_t seen_ms;         /* when its file was looked at */
+	bool is_warned;
+};
+
+static struct map held_tables; /* as written -> struct held */
+
+static void
+hold(struct view spec)
+{
+	struct held *h = x_calloc(1, sizeof *h);
+	struct err e;
+
+	h->spec = x_strndup(spec.p, spec.len);
+	h->seen_ms = -REFRESH_MS;
+	if (table_list_prepare(h->spec, &h->list, &e) < 0)
+		log_warn("%s: %s", h->spec, e.text);
+	map_put(&held_tables, spec, h);
+}
+
+void
+lookup_prepare(const char *specs)
+{
+	struct view rest = view_of(specs), spec;
+
+	map_init(&held_tables);
+	while (table_spec_next(&rest, &spec))
+		if (map_get(&held_tables, spec) == NULL)
+			hold(spec);
+}
+
+static int
+held_refresh(struct held *h, struct err *err)
+{
+	int r = h->list == NULL ? err_set(err, ERR_GONE, "there is no such directory")
+				: table_list_refresh(h->list, err);
+
+	return r < 0 ? err_prefix(err, "%s", h->spec) : 0;
+}
+
+int
+lookup_test(struct err *err)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *entry;
+	struct err e;
+	int r = 0;
+
+	while ((entry = map_next(&held_tables, &w)) != NULL) {
+		if (held_refresh(entry->value, &e) == 0)
+			continue;
+		if (r < 0)
+			log_error("%s", err->text);
+		*err = e;
+		r = err_prefix(err, TABLE_CONFIG_PARAM);
+	}
+	return r;
+}
+
+/* The old version stays in use while it is there; else the lookup says why not. */
+static void
+look_at_file(struct held *h)
+{
+	int64_t now = clock_mono_ms();
+	struct err e;
+
+	if (now - h->seen_ms < REFRESH_MS)
+		return;
+	h->seen_ms = now;
+	if (held_refresh(h, &e) == 0) {
+		h->is_warned = false;
+	} else if (!h->is_warned) {
+		h->is_warned = true;
+		log_warn("%s", lqs(e.text));
+	}
+}
+
+static int
+find_tables(
+    struct held *tables[TABLES_OF_REQUEST], size_t *count, const char *specs, struct err *err)
+{
+	struct view rest = view_of(specs), spec;
+
+	for (*count = 0; table_spec_next(&rest, &spec); ++*count) {
+		struct held *h = map_get(&held_tables, spec);
+
+		if (h == NULL || *count == TABLES_OF_REQUEST)
+			return err_set(err, ERR_PERM, "%.*s: not a table of the configuration",
+			    VIEW_ARG(spec));
+		look_at_file(h);
+		tables[*count] = h;
+	}
+	return 0;
+}
+
+static int
+look_up(struct held *const *tables, size_t count, struct lookup_key key, struct buf *value,
+    struct err *err)
+{
+	int r = 1;
+
+	for (size_t i = 0; i < count && r == 1; i++)
+		r = tables[i]->list == NULL
+			? err_set(err, ERR_TEMP, "table %s: not open", tables[i]->spec)
+			: table_list_lookup(tables[i]->list, key, value, err);
+	return r;
+}
+
+static int
+look_up_all(struct ipc_in *in, struct buf *value, uint32_t *which, struct err *err)
+{
+	struct held *tables[TABLES_OF_REQUEST];
+	size_t count;
+	int r = 1;
+
+	if (find_tables(tables, &count, ipc_get_str(in), err) < 0)
+		return -1;
+	for (*which = 0; ipc_in_more(in) && *which < AUTHD_LOOKUP_KEYS; ++*which) {
+		bool is_partial = ipc_get_u32(in) != 0;
+		struct lookup_key key = { view_of(ipc_get_str(in)), is_partial };
+
+		r = look_up(tables, count, key, value, err);
+		if (r != 1)
+			return r;
+	}
+	return ipc_in_more(in) ? err_set(err, ERR_PERM, "too many keys") : 1;
+}
+
+void
+lookup_answer(struct ipc_in *in, struct ipc_out *o)
+{
+	struct buf value;
+	struct err e = { 0 };
+	uint32_t which = 0;
+	int r;
+
+	buf_init(&value, VALUE_BYTES);
+	r = look_up_all(in, &value, &which, &e);
+	if (r == 0 && (value.failed || memchr(buf_cstr(&value), '\0', value.len) != NULL))
+		r = err_set(&e, ERR_TEMP, "a value too long, or with a NUL byte");
+	if (r < 0)
+		log_warn("%s", lqs(e.text));
+	ipc_put_u32(o, r == 0               ? AUTHD_OK
+		       : r == 1             ? AUTHD_NO
+		       : e.kind == ERR_PERM ? AUTHD_BAD
+					    : AUTHD_TEMP);
+	ipc_put_u32(o, r == 0 ? which : 0);
+	ipc_put_str(o, r == 0 ? buf_cstr(&value) : r == 1 ? "" : e.text);
+	buf_clear(&value);
+}

@@ -1,0 +1,139 @@
+#include "common/table/table_config.h"
+#include "common/base/mem.h"
+#include "common/table/table.h"
+
+#include <stdlib.h>
+
+static bool
+is_reader(const struct conf_param *p, const char *role)
+{
+	struct view rest = view_of(p->readers), word;
+
+	while (view_token(&rest, " ", &word))
+		if (view_eq_str(word, role) || view_eq_str(word, "all"))
+			return true;
+	return false;
+}
+
+static struct view
+value_of(const struct conf *conf, const char *param)
+{
+	const char *value = conf_own_str(conf, param, NULL);
+
+	return view_of(value != NULL ? value : "");
+}
+
+static void
+each_in_restrictions(const struct conf *conf, const char *param,
+    void (*fn)(void *arg, const char *param, struct view specs), void *arg)
+{
+	struct view rest = value_of(conf, param), word;
+
+	while (conf_next(&rest, &word))
+		if (table_spec_is_known(word))
+			fn(arg, param, word);
+}
+
+static void
+each_in_classes(
+    const struct conf *conf, void (*fn)(void *arg, const char *param, struct view specs), void *arg)
+{
+	struct view rest = value_of(conf, "smtpd_restriction_classes"), word;
+
+	while (conf_next(&rest, &word)) {
+		char *name = x_strndup(word.p, word.len);
+
+		each_in_restrictions(conf, name, fn, arg);
+		free(name);
+	}
+}
+
+void
+table_config_each(
+    const struct conf *conf, void (*fn)(void *arg, const char *param, struct view specs), void *arg)
+{
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		struct view name = view_of(p[i].name);
+
+		if (!is_reader(&p[i], "smtpd"))
+			continue;
+		if (p[i].type == CONF_TABLES && conf_str(conf, p[i].name)[0] != '\0')
+			fn(arg, p[i].name, view_of(conf_str(conf, p[i].name)));
+		else if (view_starts(name, "smtpd_") && view_ends(name, "_restrictions"))
+			each_in_restrictions(conf, p[i].name, fn, arg);
+	}
+	each_in_classes(conf, fn, arg);
+}
+
+/* --- collecting ------------------------------------------------------------------------------- */
+
+struct collection {
+	struct map seen; /* tables, as they are written */
+	struct buf specs;
+	struct err *err;
+	int r;
+};
+
+static void
+collect_one(struct collection *c, struct view spec)
+{
+	if (map_put(&c->seen, spec, c) != NULL)
+		return;
+	if (c->seen.count > TABLE_CONFIG_MAX)
+		c->r = err_set(c->err, ERR_LIMIT, "more than %d lookup tables", TABLE_CONFIG_MAX);
+	buf_append_str(&c->specs, c->specs.len > 0 ? ", " : "");
+	for (size_t i = 0; i < spec.len; i++)
+		buf_printf(&c->specs, spec.p[i] == '$' ? "$%c" : "%c", spec.p[i]);
+}
+
+static void
+on_specs(void *arg, const char *param, struct view specs)
+{
+	struct collection *c = arg;
+	char *text = x_strndup(specs.p, specs.len);
+	struct table_list *l;
+	struct view spec;
+	bool is_resident;
+
+	if (c->r == 0 && table_list_new(text, &l, c->err) < 0)
+		c->r = err_prefix(c->err, "%s", param);
+	free(text);
+	if (c->r < 0)
+		return;
+	is_resident = table_list_is_resident(l);
+	table_list_close(l);
+	while (!is_resident && c->r == 0 && table_spec_next(&specs, &spec))
+		collect_one(c, spec);
+}
+
+static int
+on_conf(void *arg, const struct conf *conf, struct err *err)
+{
+	struct collection *c = arg;
+
+	c->err = err;
+	table_config_each(conf, on_specs, c);
+	return c->r;
+}
+
+int
+table_config_collect(
+    const struct master_cf *m, const struct conf *base, struct conf *to, struct err *err)
+{
+	struct collection c = { 0 };
+	int r;
+
+	map_init(&c.seen);
+	buf_init(&c.specs, 1 << 20);
+	r = master_cf_each_conf(m, ROLE_SMTPD, base, on_conf, &c, err);
+	if (r == 0 && c.specs.failed)
+		r = err_set(err, ERR_LIMIT, "too many lookup tables");
+	if (r == 0)
+		r = conf_set(to, TABLE_CONFIG_PARAM, buf_cstr(&c.specs), "tables of smtpd", 0, err);
+	map_clear(&c.seen);
+	buf_clear(&c.specs);
+	return r;
+}

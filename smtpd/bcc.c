@@ -1,0 +1,157 @@
+#include "smtpd/bcc.h"
+#include "common/base/mem.h"
+#include "common/log/log.h"
+#include "common/proto/address.h"
+#include "smtpd/lookup.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction.h"
+#include "smtpd/verdicts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct smtpd_bcc {
+	gate_then *then;
+	size_t at; /* 0: the sender; then the recipients */
+	struct smtpd_lookup *lookup; /* owned */
+};
+
+static int
+open_maps(const struct conf *conf, const char *name, struct smtpd_tables **out, struct err *err)
+{
+	const char *specs = conf_str(conf, name);
+
+	if (specs[0] == '\0' || smtpd_tables_open(specs, out, err) == 0)
+		return 0;
+	return err_prefix(err, "%s", name);
+}
+
+int
+bcc_config_read(struct bcc_config *c, const struct conf *conf, struct err *err)
+{
+	c->always = conf_str(conf, "always_bcc");
+	c->delimiter = conf_str(conf, "recipient_delimiter");
+	if (open_maps(conf, "sender_bcc_maps", &c->senders, err) < 0)
+		return -1;
+	return open_maps(conf, "recipient_bcc_maps", &c->recipients, err);
+}
+
+void
+bcc_config_clear(struct bcc_config *c)
+{
+	smtpd_tables_close(c->senders);
+	smtpd_tables_close(c->recipients);
+	c->senders = c->recipients = NULL;
+}
+
+void
+smtpd_bcc_free(struct smtpd_bcc *b)
+{
+	if (b == NULL)
+		return;
+	smtpd_lookup_cancel(b->lookup);
+	free(b);
+}
+
+/* user+ext@domain, user@domain, @domain.  The texts live in `stripped` and in address. */
+static size_t
+make_keys(const struct bcc_config *c, const char *address, char stripped[ADDRESS_MAX + 1],
+    struct lookup_key keys[3])
+{
+	const char *at = strrchr(address, '@');
+	size_t len = at != NULL ? (size_t)(at - address) : strlen(address), base = 1, n = 0;
+
+	keys[n++] = (struct lookup_key){ .text = view_of(address) };
+	while (base < len && strchr(c->delimiter, address[base]) == NULL)
+		base++;
+	if (base < len) {
+		snprintf(stripped, ADDRESS_MAX + 1, "%.*s%s", (int)base, address, address + len);
+		keys[n++] = (struct lookup_key){ view_of(stripped), true };
+	}
+	if (at != NULL)
+		keys[n++] = (struct lookup_key){ view_of(at), true };
+	return n;
+}
+
+static enum cmd_result
+end(struct smtpd_session *s, bool ok)
+{
+	gate_then *then = s->tx->bcc->then;
+
+	smtpd_bcc_free(s->tx->bcc);
+	s->tx->bcc = NULL;
+	if (!ok)
+		smtpd_reply(s, 451, "4.3.0", "Temporary lookup failure");
+	return then(s, ok);
+}
+
+static void
+add(struct smtpd_session *s, const char *address)
+{
+	if (!smtpd_verdict_apply(s->tx, ACTION_BCC, address))
+		log_warn("%s: a blind copy to \"%s\" is no address, or one too many", s->tx->queue_id, lqs(address));
+}
+
+static enum cmd_result next(struct smtpd_session *s);
+
+static void
+on_found(void *arg, enum lookup_result r, size_t which, const char *value)
+{
+	struct smtpd_session *s = arg;
+
+	(void)which;
+	s->tx->bcc->lookup = NULL;
+	if (r == LOOKUP_FOUND)
+		add(s, value);
+	smtpd_gate_settled(s, r == LOOKUP_TEMP ? end(s, false) : next(s));
+}
+
+/* Whose copies are looked for next, and where.  NULL: nobody's. */
+static const char *
+next_address(struct smtpd_session *s, struct smtpd_tables **tables)
+{
+	const struct bcc_config *c = &s->server->conf->bcc;
+	struct smtpd_transaction *tx = s->tx;
+	size_t at = tx->bcc->at++;
+
+	if (at == 0) {
+		*tables = c->senders;
+		return tx->sender.text;
+	}
+	*tables = c->recipients;
+	return c->recipients != NULL && at <= tx->nrcpts ? tx->rcpts[at - 1].address : NULL;
+}
+
+static enum cmd_result
+next(struct smtpd_session *s)
+{
+	char stripped[ADDRESS_MAX + 1];
+	struct lookup_key keys[3];
+	struct smtpd_tables *tables;
+	const char *address;
+
+	while ((address = next_address(s, &tables)) != NULL) {
+		if (tables == NULL || address[0] == '\0')
+			continue;
+		s->tx->bcc->lookup = smtpd_lookup_start(s->server, tables, keys,
+		    make_keys(&s->server->conf->bcc, address, stripped, keys), on_found, s);
+		return CMD_WAIT;
+	}
+	return end(s, true);
+}
+
+enum cmd_result
+smtpd_bcc_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then)
+{
+	const struct bcc_config *c = &s->server->conf->bcc;
+
+	if (stage != STAGE_END_OF_DATA)
+		return then(s, true);
+	if (c->always[0] != '\0')
+		add(s, c->always);
+	if (c->senders == NULL && c->recipients == NULL)
+		return then(s, true);
+	s->tx->bcc = x_calloc(1, sizeof *s->tx->bcc);
+	s->tx->bcc->then = then;
+	return next(s);
+}

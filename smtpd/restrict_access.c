@@ -1,0 +1,283 @@
+/* Restrictions that look into tables: check_*_access and the sender login maps. */
+#include "common/net/addr.h"
+#include "smtpd/restrict_table.h"
+
+#include <stdio.h>
+
+/* --- keys (access(5)) ----------------------------------------------------------------------------- */
+
+static void
+add_key(struct restrict_ctx *c, const char *text, size_t len, bool is_partial)
+{
+	struct restrict_question *q = &c->question;
+	const char *copy = q->nkeys < LOOKUP_KEYS_MAX ? arena_strndup(&c->arena, text, len) : NULL;
+
+	if (copy != NULL && len > 0)
+		q->keys[q->nkeys++] = (struct lookup_key){ view_make(copy, len), is_partial };
+}
+
+/* The name, then its parent domains. */
+static void
+add_domain_keys(struct restrict_ctx *c, const char *name, bool is_partial)
+{
+	add_key(c, name, strlen(name), is_partial);
+	while ((name = strchr(name, '.')) != NULL) {
+		const char *key = c->env->parents_without_dot ? name + 1 : name;
+
+		add_key(c, key, strlen(key), true);
+		name++;
+	}
+}
+
+/* The address, then networks at its dots or colons: 192.0.2.1, 192.0.2, 192.0, 192. */
+static void
+add_address_keys(struct restrict_ctx *c, const char *ip)
+{
+	char separator = strchr(ip, ':') != NULL ? ':' : '.';
+	size_t len = strlen(ip);
+
+	add_key(c, ip, len, false);
+	while (len > 0) {
+		while (len > 0 && ip[len - 1] != separator)
+			len--;
+		while (len > 0 && ip[len - 1] == separator)
+			len--;
+		add_key(c, ip, len, true);
+	}
+}
+
+/* Length of the local part without its extension (recipient_delimiter); the whole of it when it has none. */
+static size_t
+base_length(const struct restrict_ctx *c, const char *local, size_t len)
+{
+	size_t n = 1;
+
+	while (n < len && strchr(c->env->delimiter, local[n]) == NULL)
+		n++;
+	return n < len ? n : len;
+}
+
+static size_t
+local_length(const char *address)
+{
+	const char *at = strrchr(address, '@');
+
+	return at != NULL ? (size_t)(at - address) : strlen(address);
+}
+
+/* user+ext@domain, user@domain */
+static void
+add_whole_addresses(struct restrict_ctx *c, const char *address)
+{
+	size_t len = local_length(address), base = base_length(c, address, len);
+	const char *stripped = arena_printf(&c->arena, "%.*s%s", (int)base, address, address + len);
+
+	add_key(c, address, strlen(address), false);
+	if (base < len && stripped != NULL)
+		add_key(c, stripped, strlen(stripped), true);
+}
+
+/* These, then what only tables without patterns know: domain, parents, user+ext@, user@. */
+static void
+add_mail_keys(struct restrict_ctx *c, const char *address)
+{
+	size_t len = local_length(address), base = base_length(c, address, len);
+	const char *user = arena_printf(&c->arena, "%.*s@", (int)base, address);
+
+	add_whole_addresses(c, address);
+	if (address[len] == '\0')
+		return;
+	add_domain_keys(c, address + len + 1, true);
+	add_key(c, address, len + 1, true);
+	if (base < len && user != NULL)
+		add_key(c, user, strlen(user), true);
+}
+
+static void
+add_subject_keys(struct restrict_ctx *c, enum restrict_subject subject, const char *text)
+{
+	switch (subject) {
+	case SUBJECT_CLIENT:
+		if (strcmp(c->client_name, "unknown") != 0)
+			add_domain_keys(c, c->client_name, false);
+		else
+			add_key(c, "unknown", strlen("unknown"), false);
+		add_address_keys(c, c->client_ip);
+		break;
+	case SUBJECT_SENDER:
+		add_mail_keys(c, text[0] != '\0' ? text : c->env->null_key);
+		break;
+	case SUBJECT_RECIPIENT:
+		add_mail_keys(c, text);
+		break;
+	case SUBJECT_SASL:
+		add_key(c, text, strlen(text), false);
+		break;
+	default:
+		add_domain_keys(c, text, false);
+	}
+}
+
+static enum restrict_result
+ask_table(struct restrict_ctx *c, struct smtpd_tables *tables)
+{
+	c->question.kind = ASK_TABLE;
+	c->question.tables = tables;
+	return RESULT_NEED;
+}
+
+/* --- check_*_access ------------------------------------------------------------------------------- */
+
+static enum restrict_result
+act_on_answer(struct restrict_ctx *c, const struct restrict_item *it, const char *subject)
+{
+	const char *class = restrict_class_name(it->what->subject);
+
+	if (c->answer.result == LOOKUP_TEMP)
+		return restrict_temporary(c, subject);
+	if (c->answer.result == LOOKUP_NONE)
+		return RESULT_DUNNO;
+	return restrict_act(c, c->answer.value, subject, class);
+}
+
+/* About the subject itself: one question, all keys in it. */
+static enum restrict_result
+check_itself(struct restrict_ctx *c, const struct restrict_item *it, const char *text)
+{
+	if (c->is_answered)
+		return act_on_answer(c, it, text);
+	c->question.nkeys = 0;
+	add_subject_keys(c, it->what->subject, text);
+	return ask_table(c, it->tables);
+}
+
+static void
+add_host_keys(struct restrict_ctx *c, const struct restrict_answer *hosts)
+{
+	struct sockaddr_storage a;
+
+	c->question.nkeys = 0;
+	for (size_t i = 0; i < hosts->nhosts; i++)
+		if (addr_parse(view_of(hosts->hosts[i]), &a))
+			add_address_keys(c, hosts->hosts[i]);
+		else
+			add_domain_keys(c, hosts->hosts[i], false);
+}
+
+/* About the hosts behind its domain: first who they are, then the table. */
+static enum restrict_result
+check_hosts(struct restrict_ctx *c, const struct restrict_item *it, const char *text)
+{
+	enum restrict_result r = RESULT_DUNNO;
+	const char *domain;
+
+	if (c->step == 0) {
+		domain = restrict_subject_domain(c, it->what->subject, &r);
+		if (domain == NULL)
+			return r;
+		c->question.kind = ASK_HOSTS;
+		c->question.hosts = it->what->hosts;
+		snprintf(c->question.name, sizeof c->question.name, "%s", domain);
+		return RESULT_NEED;
+	}
+	if (c->step == 1) {
+		if (c->answer.nhosts == 0)
+			return RESULT_DUNNO;
+		add_host_keys(c, &c->answer);
+		return ask_table(c, it->tables);
+	}
+	r = act_on_answer(c, it, text);
+	/* whoever runs these hosts could make any name point at them: they open nothing (access(5)) */
+	return r == RESULT_OK ? RESULT_DUNNO : r;
+}
+
+enum restrict_result
+check_access(struct restrict_ctx *c)
+{
+	const struct restrict_item *it = c->item;
+	enum restrict_subject subject = it->what->subject;
+	const char *text;
+
+	if (subject == SUBJECT_CLIENT && !restrict_have(c, FACT_CLIENT_NAME))
+		return RESULT_NEED;
+	if (subject == SUBJECT_REVERSE_CLIENT && !restrict_have(c, FACT_CLIENT_REVERSE))
+		return RESULT_NEED;
+	text = restrict_subject_text(c, subject);
+	if (text == NULL || (text[0] == '\0' && subject != SUBJECT_SENDER))
+		return RESULT_DUNNO;
+	return it->what->hosts == HOSTS_NONE ? check_itself(c, it, text) : check_hosts(c, it, text);
+}
+
+/* --- smtpd_sender_login_maps ---------------------------------------------------------------------- */
+
+/* Is the login among the owners that the maps name? */
+static bool
+is_owner(const char *owners, const char *login)
+{
+	struct view rest = view_of(owners), word;
+
+	while (conf_next(&rest, &word))
+		if (view_case_eq_str(word, login))
+			return true;
+	return false;
+}
+
+static enum restrict_result
+ask_owner(struct restrict_ctx *c)
+{
+	size_t len = local_length(c->sender);
+
+	c->question.nkeys = 0;
+	add_whole_addresses(c, c->sender);
+	add_key(c, c->sender + len, strlen(c->sender + len), true); /* @domain */
+	return ask_table(c, c->env->login_maps);
+}
+
+enum { OF_LOGGED_IN = 1, OF_OTHERS = 2, KNOWN_ONLY = 4 };
+
+static enum restrict_result
+mismatch(struct restrict_ctx *c, unsigned what)
+{
+	const char *owners;
+
+	if (c->sender == NULL || c->sender[0] == '\0' || c->env->login_maps == NULL ||
+	    !(what & (c->is_authenticated ? OF_LOGGED_IN : OF_OTHERS)))
+		return RESULT_DUNNO;
+	if (!c->is_answered)
+		return ask_owner(c);
+	if (c->answer.result == LOOKUP_TEMP)
+		return restrict_temporary(c, c->sender);
+	owners = c->answer.result == LOOKUP_FOUND ? c->answer.value : NULL;
+	if (!c->is_authenticated)
+		return owners == NULL ? RESULT_DUNNO
+				      : restrict_refuse(c, 553, "5.7.1",
+					    "<%s>: Sender address rejected: not logged in", c->sender);
+	if (owners == NULL ? (what & KNOWN_ONLY) != 0 : is_owner(owners, c->login))
+		return RESULT_DUNNO;
+	return restrict_refuse(c, 553, "5.7.1", "<%s>: Sender address rejected: not owned by user %s",
+	    c->sender, c->login);
+}
+
+enum restrict_result
+reject_sender_login_mismatch(struct restrict_ctx *c)
+{
+	return mismatch(c, OF_LOGGED_IN | OF_OTHERS);
+}
+
+enum restrict_result
+reject_authenticated_sender_login_mismatch(struct restrict_ctx *c)
+{
+	return mismatch(c, OF_LOGGED_IN);
+}
+
+enum restrict_result
+reject_known_sender_login_mismatch(struct restrict_ctx *c)
+{
+	return mismatch(c, OF_LOGGED_IN | KNOWN_ONLY);
+}
+
+enum restrict_result
+reject_unauthenticated_sender_login_mismatch(struct restrict_ctx *c)
+{
+	return mismatch(c, OF_OTHERS);
+}
