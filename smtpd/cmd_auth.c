@@ -280,13 +280,17 @@ server_address(const struct smtpd_session *s, char out[ADDR_TEXT])
 		addr_text(&local, out);
 }
 
-enum cmd_result
-smtpd_cmd_auth(struct smtpd_session *s)
+static enum cmd_result
+auth_permitted(struct smtpd_session *s, bool permitted)
 {
 	struct smtpd_sasl *a = s->sasl;
 	char local[ADDR_TEXT];
 	struct ipc_out o;
 
+	if (!permitted) {
+		smtpd_sasl_free(s, false);
+		return CMD_DONE;
+	}
 	a->id = smtpd_server_next_id(s->server);
 	a->is_started = true;
 	server_address(s, local);
@@ -303,6 +307,12 @@ smtpd_cmd_auth(struct smtpd_session *s)
 	s->call = ipc_edge_call(s->server->authd, &o, AUTHD_STEP_SIG, SASL_TIMEOUT_MS, on_step, s);
 	buf_wipe(&a->response);
 	return CMD_WAIT;
+}
+
+enum cmd_result
+smtpd_cmd_auth(struct smtpd_session *s)
+{
+	return smtpd_gates_start(s, STAGE_AUTH, auth_permitted);
 }
 
 /* --- the client's responses -------------------------------------------------------------------------- */

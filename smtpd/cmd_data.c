@@ -173,8 +173,8 @@ smtpd_content_step(struct smtpd_session *s)
 
 	if (in.len == 0)
 		return false;
-	smtpd_session_touch(s);
 	r = smtpd_content_feed(c, in, &used);
+	smtpd_session_progress(s, used);
 	stream_consume(s->stream, used);
 	if (r == 1) {
 		if (!smtpd_content_is_spoilt(c) && body_wants_file(&c->body))

@@ -20,11 +20,13 @@ smtpd_check_starttls(struct smtpd_session *s, struct view args)
 
 /* RFC 3207 4.2: everything learnt before is forgotten.  Input that came with the command is thrown away by
  * stream_start_tls: it was never sent under TLS, whoever put it there (the STARTTLS injection of CVE-2011-0411). */
-enum cmd_result
-smtpd_cmd_starttls(struct smtpd_session *s)
+static enum cmd_result
+starttls_permitted(struct smtpd_session *s, bool permitted)
 {
 	struct err err;
 
+	if (!permitted)
+		return CMD_DONE;
 	if (smtpd_session_has_more_input(s))
 		log_warn("%zu bytes behind STARTTLS from %s are dropped",
 		    stream_input(s->stream).len, smtpd_client_label(s));
@@ -40,4 +42,10 @@ smtpd_cmd_starttls(struct smtpd_session *s)
 	s->is_in_handshake = false;
 	smtpd_session_end(s);
 	return CMD_DONE;
+}
+
+enum cmd_result
+smtpd_cmd_starttls(struct smtpd_session *s)
+{
+	return smtpd_gates_start(s, STAGE_STARTTLS, starttls_permitted);
 }

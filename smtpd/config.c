@@ -98,12 +98,10 @@ read_limits(struct smtpd_config *c, const struct conf *conf)
 	c->message_size_limit = (uint64_t)conf_size(conf, "message_size_limit");
 	c->recipient_limit = (size_t)conf_int(conf, "smtpd_recipient_limit");
 	c->recipient_overshoot_limit = (size_t)conf_int(conf, "smtpd_recipient_overshoot_limit");
-	c->hard_errors = (unsigned)conf_int(conf, "smtpd_hard_error_limit");
 	c->soft_errors = (unsigned)conf_int(conf, "smtpd_soft_error_limit");
-	c->junk_limit = (unsigned)conf_int(conf, "smtpd_junk_command_limit");
+	c->min_data_rate = (unsigned)conf_int(conf, "smtpd_min_data_rate");
 	c->auth_errors = (unsigned)conf_int(conf, "smtpd_auth_error_limit");
 	c->error_sleep_ms = conf_seconds(conf, "smtpd_error_sleep_time") * 1000;
-	c->timeout_ms = conf_seconds(conf, "smtpd_timeout") * 1000;
 	c->starttls_timeout_ms = conf_seconds(conf, "smtpd_starttls_timeout") * 1000;
 	c->name_timeout_ms = conf_seconds(conf, "smtpd_peername_timeout") * 1000;
 	c->line_limit = (size_t)conf_size(conf, "line_length_limit");
@@ -112,6 +110,28 @@ read_limits(struct smtpd_config *c, const struct conf *conf)
 	c->hop_limit = (unsigned)conf_int(conf, "hopcount_limit");
 	c->client_limit = (size_t)conf_int(conf, "smtpd_client_limit");
 	c->per_client_limit = (size_t)conf_int(conf, "smtpd_client_connection_count_limit");
+}
+
+static void
+read_patience(struct smtpd_patience *p, const struct conf *conf)
+{
+	p->hard_errors = (unsigned)conf_int(conf, "smtpd_hard_error_limit");
+	p->junk_limit = (unsigned)conf_int(conf, "smtpd_junk_command_limit");
+	p->timeout_ms = conf_seconds(conf, "smtpd_timeout") * 1000;
+	p->greet_wait_ms = conf_seconds(conf, "postscreen_greet_wait") * 1000;
+	p->has_deadline = conf_bool(conf, "smtpd_per_request_deadline");
+}
+
+/* The same values once more, with $stress = yes. */
+static void
+read_stressed(struct smtpd_patience *p, const struct conf *conf)
+{
+	struct conf stressed;
+
+	conf_copy(&stressed, conf);
+	conf_set(&stressed, "stress", "yes", "", 0, NULL);
+	read_patience(p, &stressed);
+	conf_clear(&stressed);
 }
 
 int
@@ -138,6 +158,11 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->is_strict = conf_bool(conf, "strict_rfc821_envelopes");
 	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
 	read_limits(c, conf);
+	read_patience(&c->patience, conf);
+	smtpd_rate_config_read(&c->rate, conf);
+	read_stressed(&c->stressed, conf);
+	if (smtpd_screen_config_read(&c->screen, conf, err) < 0)
+		return -1;
 	if (c->is_wrapper && c->cert_file[0] == '\0')
 		return err_set(err, ERR_SYNTAX,
 		    "smtpd_tls_wrappermode: needs a certificate, but smtpd_tls_cert_file is empty");
@@ -153,6 +178,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 void
 smtpd_config_clear(struct smtpd_config *c)
 {
+	smtpd_screen_config_clear(&c->screen);
 	x_free(&c->mynetworks.items);
 	x_free(&c->limit_exceptions.items);
 	bcc_config_clear(&c->bcc);

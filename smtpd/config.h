@@ -5,7 +5,9 @@
 #include "common/config/conf.h"
 #include "common/net/addr.h"
 #include "smtpd/bcc.h"
+#include "smtpd/rate.h"
 #include "smtpd/restrict.h"
+#include "smtpd/screen.h"
 
 struct net_list {
 	struct net_prefix *items; /* owned */
@@ -13,6 +15,13 @@ struct net_list {
 };
 
 enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
+
+/* What depends on $stress. */
+struct smtpd_patience {
+	unsigned hard_errors, junk_limit;
+	int64_t timeout_ms, greet_wait_ms;
+	bool has_deadline; /* smtpd_per_request_deadline */
+};
 
 struct smtpd_config {
 	const struct conf *conf; /* borrowed for the process's life, as are the strings */
@@ -23,8 +32,9 @@ struct smtpd_config {
 	const char *mechanisms;
 	uint64_t message_size_limit; /* 0: none */
 	size_t recipient_limit, recipient_overshoot_limit;
-	unsigned hard_errors, soft_errors, junk_limit, auth_errors;
-	int64_t error_sleep_ms, timeout_ms, starttls_timeout_ms, name_timeout_ms;
+	struct smtpd_patience patience, stressed;
+	unsigned soft_errors, auth_errors, min_data_rate;
+	int64_t error_sleep_ms, starttls_timeout_ms, name_timeout_ms;
 	size_t line_limit, data_line_limit, header_limit;
 	unsigned hop_limit;
 	bool requires_helo, delays_reject, looks_up_names, has_vrfy, is_strict;
@@ -33,6 +43,8 @@ struct smtpd_config {
 	struct net_list mynetworks, limit_exceptions;
 	struct restrict_env *restrict_env; /* owned */
 	struct bcc_config bcc;
+	struct rate_config rate;
+	struct screen_config screen;
 	struct restrict_list restrictions[RESTRICT_LISTS];
 };
 

@@ -1,10 +1,14 @@
 #include "smtpd/gates.h"
 #include "smtpd/bcc.h"
 #include "smtpd/policy.h"
+#include "smtpd/rate.h"
+#include "smtpd/screen.h"
 #include "smtpd/session.h"
 #include "smtpd/verdicts.h"
 
 static smtpd_gate *const gates[] = {
+	smtpd_rate_gate,
+	smtpd_screen_gate,
 	smtpd_policy_gate,
 	smtpd_bcc_gate,
 	smtpd_verdicts_gate, /* the last: what all others have decided counts */

@@ -1,6 +1,7 @@
 #include "smtpd/policy.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "smtpd/anvil_client.h"
 #include "smtpd/client_name.h"
 #include "smtpd/dnsbl.h"
 #include "smtpd/host_lookup.h"
@@ -11,6 +12,7 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verdicts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct smtpd_policy {
@@ -23,6 +25,7 @@ struct smtpd_policy {
 	struct dnsbl_lookup *dnsbl;
 	struct host_lookup *hosts;
 	struct policy_call *service;
+	struct anvil_call *anvil;
 	struct loop_timer sleep;
 };
 
@@ -173,6 +176,7 @@ smtpd_policy_free(struct smtpd_session *s)
 	dnsbl_lookup_cancel(p->dnsbl);
 	host_lookup_cancel(p->hosts);
 	policy_call_cancel(p->service);
+	anvil_call_cancel(p->anvil);
 	loop_timer_stop(&p->sleep);
 	restrict_clear(&p->ctx);
 	x_free(&s->policy);
@@ -305,6 +309,39 @@ ask_service(struct smtpd_session *s)
 	buf_clear(&request);
 }
 
+static const struct restrict_answer permitted_answer = { .result = LOOKUP_FOUND, .value = "DUNNO" };
+
+/* Postgrey's words. */
+static void
+on_greylist(void *arg, const struct anvil_answer *a)
+{
+	struct smtpd_session *s = arg;
+	char action[100];
+
+	s->policy->anvil = NULL;
+	snprintf(action, sizeof action, "450 4.2.0 Greylisted, see you again in %u seconds", a->seconds);
+	if (a->is_known && a->greylist == ANVIL_GREY_WAIT)
+		answer(s, &(struct restrict_answer){ .result = LOOKUP_FOUND, .value = action });
+	else
+		answer(s, &permitted_answer);
+}
+
+/* False: there is nobody to ask, and the recipient is permitted. */
+static bool
+ask_greylist(struct smtpd_session *s)
+{
+	const unsigned *bits = s->server->conf->rate.greylist_bits;
+	struct smtpd_policy *p = s->policy;
+	char network[ADDR_TEXT];
+
+	anvil_network(&s->client.address, bits[0], bits[1], network);
+	p->anvil = anvil_ask_greylist(s->server, network, p->ctx.sender, p->ctx.recipient,
+	    s->client.name, on_greylist, s);
+	if (p->anvil == NULL)
+		restrict_answer(&p->ctx, &permitted_answer);
+	return p->anvil != NULL;
+}
+
 /* From memory where the tables are there.  True: answered. */
 static bool
 is_looked_up(struct restrict_ctx *c)
@@ -349,6 +386,8 @@ fetch(struct smtpd_session *s)
 	case ASK_POLICY:
 		ask_service(s);
 		break;
+	case ASK_GREYLIST: /* was asked by is_settled */
+		break;
 	case ASK_SLEEP:
 		loop_timer_init(&p->sleep, s->server->loop, on_sleep, s);
 		loop_timer_start(&p->sleep, (int64_t)q->seconds * 1000);
@@ -377,6 +416,8 @@ is_settled(struct smtpd_session *s, struct restrict_ctx *c)
 		if (!has_dns)
 			restrict_answer(c, &(struct restrict_answer){ .result = LOOKUP_TEMP });
 		return !has_dns;
+	case ASK_GREYLIST:
+		return !ask_greylist(s);
 	default:
 		return false;
 	}

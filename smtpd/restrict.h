@@ -118,6 +118,7 @@ struct restrict_question {
 		ASK_DNSBL,  /* site, name: FOUND, address and the TXT record as value; NONE */
 		ASK_POLICY, /* service: value is the action; never NONE */
 		ASK_HOSTS,  /* hosts, name: names and addresses, each a string */
+		ASK_GREYLIST, /* value is an action */
 		ASK_SLEEP,  /* seconds */
 	} kind;
 	enum restrict_fact_id fact;

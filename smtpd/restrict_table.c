@@ -315,6 +315,17 @@ check_policy_service(struct restrict_ctx *c)
 }
 
 static enum restrict_result
+check_greylist(struct restrict_ctx *c)
+{
+	if (c->recipient == NULL || c->sender == NULL)
+		return RESULT_DUNNO;
+	if (c->is_answered)
+		return restrict_act_list(c, c->answer.value);
+	c->question.kind = ASK_GREYLIST;
+	return RESULT_NEED;
+}
+
+static enum restrict_result
 sleep_for(struct restrict_ctx *c)
 {
 	if (c->is_answered)

@@ -8,12 +8,32 @@
 
 enum {
 	TLS_RETRY_MS = 5000,
+	STRESS_BEGIN = 80, /* per cent of smtpd_client_limit */
+	STRESS_END = 70,
 	REFUSAL_MS = 5000, /* a refused client's time to read why */
 };
 
 struct client_count {
 	size_t sessions;
 };
+
+/* Postfix's stress: near the limit, everyone gets less time so that others get some. */
+static void
+update_stress(struct smtpd_server *v)
+{
+	struct smtpd_session *s;
+	size_t percent = v->nsessions * 100 / v->conf->client_limit;
+	bool is_stressed = percent > (v->is_stressed ? STRESS_END : STRESS_BEGIN);
+
+	if (is_stressed == v->is_stressed)
+		return;
+	v->is_stressed = is_stressed;
+	log_warn("%zu sessions: stress-dependent settings are %s", v->nsessions,
+	    is_stressed ? "in effect" : "over");
+	LIST_FOREACH (s, &v->sessions, link) {
+		smtpd_session_hurry(s);
+	}
+}
 
 /* Full: the limit is reached, or what the listener promises (TLS) is not there yet. */
 static void
@@ -22,6 +42,7 @@ update_full(struct smtpd_server *v)
 	bool waits_for_tls = v->tls == NULL && (v->conf->is_wrapper || !v->tls_was_tried);
 	bool is_full = v->nsessions >= v->conf->client_limit || waits_for_tls;
 
+	update_stress(v);
 	if (is_full == v->is_full)
 		return;
 	v->is_full = is_full;
@@ -63,7 +84,11 @@ smtpd_server_start(struct smtpd_server *v)
 	loop_timer_init(&v->tls_retry, v->loop, on_tls_retry, v);
 	v->tls = NULL;
 	v->nsessions = 0;
-	v->is_draining = v->is_full = false;
+	v->is_draining = v->is_full = v->is_stressed = false;
+	v->anvil_is_lost = false;
+	v->anvil_pause_until_ms = 0;
+	if (v->service == NULL)
+		v->service = "smtp";
 	v->next_id = 1;
 	v->name_patience_ms = v->conf->name_timeout_ms;
 	v->tls_was_tried = v->conf->cert_file[0] == '\0' ||
@@ -89,6 +114,12 @@ smtpd_server_clear(struct smtpd_server *v)
 	if (v->tls != NULL)
 		tls_context_free(v->tls);
 	v->tls = NULL;
+}
+
+const struct smtpd_patience *
+smtpd_server_patience(const struct smtpd_server *v)
+{
+	return v->is_stressed ? &v->conf->stressed : &v->conf->patience;
 }
 
 uint32_t

@@ -17,6 +17,8 @@ struct smtpd_server {
 	struct loop *loop; /* borrowed, as are the edges and the configuration */
 	const struct smtpd_config *conf;
 	struct ipc_edge *authd, *qmgr, *dnsd, *dialer;
+	struct ipc_edge *anvil; /* NULL: nobody is limited, the screen forgets */
+	const char *service;    /* name in master.cf, for the log and anvil */
 	/* Called when connections should not be accepted, and when they should again. */
 	void (*on_full)(void *arg, bool is_full);
 	/* Draining, and the last session has ended. */
@@ -28,10 +30,13 @@ struct smtpd_server {
 	bool tls_was_tried, is_draining, is_full;
 	struct smtpd_session_list sessions;
 	size_t nsessions;
+	bool is_stressed;   /* so many sessions that each gets less patience */
 	struct map clients; /* address -> struct client_count, owned */
 	int64_t
 	    name_patience_ms; /* how long a command waits for its client's name, see client_name.h */
 	uint32_t next_id;
+	int64_t anvil_pause_until_ms; /* see anvil_client.h */
+	bool anvil_is_lost;
 };
 
 /* Fills the private part; the fields above `tls` are set by the caller.  Asks for the TLS context; until the answer
@@ -47,6 +52,8 @@ void smtpd_server_drain(struct smtpd_server *v);
 /* The suite stops: every session that is not waiting for an answer of ours ends with 421 now. */
 void smtpd_server_stop(struct smtpd_server *v);
 
+/* What a client is granted now. */
+const struct smtpd_patience *smtpd_server_patience(const struct smtpd_server *v);
 /* For sessions: a number that tells this server's SASL exchanges apart. */
 uint32_t smtpd_server_next_id(struct smtpd_server *v);
 /* For sessions: one has ended and is off the list. */

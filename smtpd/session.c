@@ -1,4 +1,5 @@
 #include "smtpd/session.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/net/tls.h"
@@ -8,6 +9,8 @@
 #include "smtpd/command.h"
 #include "smtpd/opening.h"
 #include "smtpd/policy.h"
+#include "smtpd/rate.h"
+#include "smtpd/screen.h"
 #include "smtpd/transaction.h"
 
 #include <errno.h>
@@ -202,6 +205,8 @@ session_destroy(struct smtpd_session *s)
 	ipc_call_cancel(s->call);
 	loop_timer_stop(&s->timer);
 	smtpd_policy_free(s);
+	smtpd_rate_free(s);
+	smtpd_screen_free(s);
 	smtpd_sasl_free(s, true);
 	smtpd_transaction_free(s);
 	smtpd_client_clear(s);
@@ -249,6 +254,10 @@ on_close(void *arg, struct stream *stream, const struct err *why)
 	struct smtpd_session *s = arg;
 
 	(void)stream;
+	if (smtpd_screen_hangup(s)) {
+		smtpd_session_free(s);
+		return;
+	}
 	if (s->is_in_handshake) {
 		log_info("SSL_accept error from %s: %s", smtpd_client_label(s), lqs(why->text));
 	} else if (why->kind == ERR_GONE && why->sys == 0) {
@@ -312,8 +321,40 @@ on_timer(void *arg)
 void
 smtpd_session_touch(struct smtpd_session *s)
 {
+	int64_t timeout_ms = smtpd_server_patience(s->server)->timeout_ms;
+
 	s->timer_use = TIMER_IDLE;
-	loop_timer_start(&s->timer, s->server->conf->timeout_ms);
+	s->deadline_ms = clock_mono_ms() + timeout_ms;
+	loop_timer_start(&s->timer, timeout_ms);
+}
+
+void
+smtpd_session_hurry(struct smtpd_session *s)
+{
+	int64_t timeout_ms = smtpd_server_patience(s->server)->timeout_ms;
+
+	if (s->timer_use == TIMER_IDLE && loop_timer_running(&s->timer) &&
+	    s->deadline_ms > clock_mono_ms() + timeout_ms)
+		smtpd_session_touch(s);
+}
+
+/* A client that sends a byte now and then keeps us busy for ever unless bytes buy time at a price. */
+void
+smtpd_session_progress(struct smtpd_session *s, size_t bytes)
+{
+	const struct smtpd_patience *p = smtpd_server_patience(s->server);
+	int64_t now = clock_mono_ms(),
+		bought_ms = (int64_t)bytes * 1000 / s->server->conf->min_data_rate;
+
+	if (!p->has_deadline) {
+		smtpd_session_touch(s);
+		return;
+	}
+	s->deadline_ms += bought_ms;
+	if (s->deadline_ms > now + p->timeout_ms)
+		s->deadline_ms = now + p->timeout_ms;
+	s->timer_use = TIMER_IDLE;
+	loop_timer_start(&s->timer, s->deadline_ms > now ? s->deadline_ms - now : 0);
 }
 
 void
@@ -337,6 +378,7 @@ void
 smtpd_session_account(struct smtpd_session *s)
 {
 	const struct smtpd_config *conf = s->server->conf;
+	const struct smtpd_patience *patience = smtpd_server_patience(s->server);
 	size_t i = (size_t)(s->row - smtpd_commands);
 
 	count(&s->all[i]);
@@ -344,11 +386,11 @@ smtpd_session_account(struct smtpd_session *s)
 		count(&s->good[i]);
 	else if (!s->is_excused)
 		s->errors++;
-	if ((s->row->flags & CMD_JUNK) && s->junk++ > conf->junk_limit)
+	if ((s->row->flags & CMD_JUNK) && s->junk++ > patience->junk_limit)
 		s->errors++;
 	args_free(s);
 	s->is_delayed = s->is_excused = false;
-	if (s->errors < conf->hard_errors || s->state == ST_END)
+	if (s->errors < patience->hard_errors || s->state == ST_END)
 		return;
 	log_info("too many errors after %s from %s", smtpd_session_where(s), smtpd_client_label(s));
 	smtpd_reply(s, 421, "4.7.0", "%s Error: too many errors", conf->myhostname);
@@ -418,6 +460,7 @@ note_pipelining(struct smtpd_session *s)
 	s->has_pipelined = true;
 	log_info(
 	    "improper command pipelining after %s from %s", s->row->verb, smtpd_client_label(s));
+	smtpd_screen_failed(s, ANVIL_SCREEN_PIPELINING, s->row->verb, stream_input(s->stream));
 }
 
 static void
@@ -491,6 +534,7 @@ refuse_foreign_protocol(struct smtpd_session *s, struct view in)
 
 	view_cut(shown, '\r', &shown, NULL);
 	log_warn("non-SMTP command from %s: %s", smtpd_client_label(s), lq(shown));
+	smtpd_screen_failed(s, ANVIL_SCREEN_NON_SMTP, smtpd_session_where(s), shown);
 	smtpd_reply(s, 221, "2.7.0", "Error: I can break rules, too. Goodbye.");
 	smtpd_session_end(s);
 }
@@ -538,6 +582,8 @@ skip_line(struct smtpd_session *s)
 static void
 refuse_bare_line_end(struct smtpd_session *s, const struct err *why)
 {
+	smtpd_screen_failed(
+	    s, ANVIL_SCREEN_BARE_NEWLINE, smtpd_session_where(s), stream_input(s->stream));
 	smtpd_log_reject(s, "reject", smtpd_session_where(s), 521, "5.5.2", why->text);
 	smtpd_reply(s, 521, "5.5.2", "%s Error: %s", s->server->conf->myhostname, why->text);
 	smtpd_session_end(s);
@@ -607,7 +653,8 @@ static void
 on_input(void *arg, struct stream *stream)
 {
 	(void)stream;
-	session_run(arg);
+	if (!smtpd_screen_input(arg))
+		session_run(arg);
 }
 
 static void
@@ -627,6 +674,7 @@ on_tls(void *arg, struct stream *stream)
 	s->is_in_handshake = false;
 	stream_set_deadline(stream, 0);
 	smtpd_client_tls_up(s);
+	smtpd_rate_tls_up(s);
 	if (s->row == NULL)
 		smtpd_opening_secured(s); /* wrapper mode */
 	else

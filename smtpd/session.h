@@ -23,6 +23,8 @@
 struct smtpd_transaction;
 struct smtpd_policy;
 struct smtpd_sasl;
+struct smtpd_rate;
+struct smtpd_screen;
 
 /* What the one timer of a session is running for. */
 enum smtpd_timer_use { TIMER_IDLE, TIMER_DELAY, TIMER_SASL_DELAY };
@@ -62,9 +64,12 @@ struct smtpd_session {
 	struct smtpd_policy *policy;  /* owned, while a policy is evaluated */
 	struct smtpd_transaction *tx; /* owned, MAIL to the end of the message */
 	struct smtpd_sasl *sasl;      /* owned, during AUTH */
+	struct smtpd_rate *rate;      /* owned, once anvil was asked */
+	struct smtpd_screen *screen;  /* owned, while the client is tested */
 	struct ipc_call *call;        /* the one question the command waits for */
 	struct loop_timer timer;
 	enum smtpd_timer_use timer_use;
+	int64_t deadline_ms; /* TIMER_IDLE: when it runs out */
 	struct smtpd_client client;
 	char *helo;              /* owned; as given, bytes that mislead a reader replaced by '?' */
 	char *login, *mechanism; /* owned; NULL before AUTH */
@@ -104,6 +109,10 @@ void smtpd_session_done(struct smtpd_session *s);
 void smtpd_session_continue(struct smtpd_session *s);
 /* The client is alive: its time starts anew. */
 void smtpd_session_touch(struct smtpd_session *s);
+/* The patience of the server has become less: who is waited for already has no more than that either. */
+void smtpd_session_hurry(struct smtpd_session *s);
+/* So much of the message has come: with smtpd_per_request_deadline that is worth so much time. */
+void smtpd_session_progress(struct smtpd_session *s, size_t bytes);
 void smtpd_session_delay(struct smtpd_session *s, enum smtpd_timer_use use, int64_t ms);
 /* Counts the command as failed or done, and drops its arguments. */
 void smtpd_session_account(struct smtpd_session *s);

@@ -100,6 +100,8 @@ main(int argc, char **argv)
 		.qmgr = daemon_edge(d, ROLE_QMGR, NULL, NULL),
 		.dnsd = daemon_edge(d, ROLE_DNSD, NULL, NULL),
 		.dialer = daemon_edge(d, ROLE_DIALER, NULL, NULL),
+		.anvil = daemon_edge(d, ROLE_ANVIL, NULL, NULL),
+		.service = daemon_service(d),
 		.on_full = on_full,
 		.on_empty = on_empty,
 		.arg = d,

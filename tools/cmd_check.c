@@ -375,6 +375,13 @@ check_services(struct check *c)
 			check_service(c, &table.services[i]);
 		c->services = NULL;
 	}
+	for (size_t i = 0; i < table.nunneeded; i++) {
+		char *text = x_asprintf("%s:%d: not needed: smtpd does %s's work", path,
+		    table.unneeded[i].line, table.unneeded[i].command);
+
+		say_once(c, false, text);
+		free(text);
+	}
 	master_cf_clear(&table);
 	free(path);
 }

@@ -403,6 +403,7 @@ parse_number(enum conf_type type, struct view v, int64_t *out)
 {
 	static const int64_t time_factors[] = { 1, 60, 3600, 86400, 604800 };
 	static const int64_t size_factors[] = { 1 << 10, 1 << 20, 1 << 30 };
+	bool is_negative;
 
 	switch (type) {
 	case CONF_TIME:
@@ -410,7 +411,12 @@ parse_number(enum conf_type type, struct view v, int64_t *out)
 	case CONF_SIZE:
 		return parse_scaled(v, "kmg", size_factors, out);
 	default:
-		return parse_scaled(v, "", NULL, out);
+		is_negative = v.len > 1 && v.p[0] == '-';
+		if (!parse_scaled(
+			view_make(v.p + is_negative, v.len - is_negative), "", NULL, out))
+			return false;
+		*out = is_negative ? -*out : *out;
+		return true;
 	}
 }
 
@@ -778,6 +784,18 @@ check_params(struct conf *c, bool is_set, struct report *r)
 	}
 }
 
+/* The other values that $stress can give. */
+static void
+check_stressed(const struct conf *c, struct report *r)
+{
+	struct conf stressed;
+
+	conf_copy(&stressed, c);
+	conf_set(&stressed, "stress", "yes", "", 0, NULL);
+	check_params(&stressed, true, r);
+	conf_clear(&stressed);
+}
+
 unsigned
 conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg)
 {
@@ -795,19 +813,36 @@ conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *ar
 		report_fault(&r, conf_place(c, name), name, err.text);
 		free(name);
 	}
+	if (r.faults == 0)
+		check_stressed(c, &r);
 	return r.faults;
 }
 
 static void
-dump_one(const struct conf *c, const char *name, struct buf *out)
+dump_value(const char *name, const char *value, struct buf *out)
 {
-	buf_printf(out, "%s = ", name);
-	for (const char *v = conf_str(c, name); *v; v++) {
-		if (*v == '$' && !is_raw(name))
+	for (; *value != '\0'; value++) {
+		if (*value == '$' && !is_raw(name))
 			buf_append_byte(out, '$');
-		buf_append_byte(out, *v);
+		buf_append_byte(out, *value);
 	}
-	buf_append_byte(out, '\n');
+}
+
+/* What depends on $stress is not settled before a worker is under it. */
+static void
+dump_one(const struct conf *c, const struct conf *stressed, const char *name, struct buf *out)
+{
+	const char *value = conf_str(c, name), *other = conf_str(stressed, name);
+	bool is_both = strcmp(value, other) != 0 && strcmp(name, "stress") != 0;
+
+	buf_printf(out, "%s = ", name);
+	if (is_both) {
+		buf_append_str(out, "${stress?{");
+		dump_value(name, other, out);
+		buf_append_str(out, "}:{");
+	}
+	dump_value(name, value, out);
+	buf_append_str(out, is_both ? "}}\n" : "\n");
 }
 
 int
@@ -816,16 +851,20 @@ conf_dump(const struct conf *c, struct buf *out)
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
 	struct view classes = view_of(conf_str(c, "smtpd_restriction_classes")), word;
+	struct conf stressed;
 
+	conf_copy(&stressed, c);
+	conf_set(&stressed, "stress", "yes", "", 0, NULL);
 	for (size_t i = 0; i < count; i++)
-		dump_one(c, p[i].name, out);
+		dump_one(c, &stressed, p[i].name, out);
 	while (conf_next(&classes, &word)) {
 		char *name = x_strndup(word.p, word.len);
 
 		if (conf_param_find(name) == NULL && conf_own_str(c, name, NULL) != NULL)
-			dump_one(c, name, out);
+			dump_one(c, &stressed, name, out);
 		free(name);
 	}
+	conf_clear(&stressed);
 	return out->failed ? -1 : 0;
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SCREEN "postscreen" /* is smtpd with an option set */
+
 enum { MASTER_CF_BYTES = 1 << 20, SERVICES_MAX = 500, OPTIONS_MAX = 200, COLUMNS = 8 };
 
 void
@@ -14,6 +16,8 @@ master_cf_clear(struct master_cf *m)
 	arena_clear(&m->arena);
 	m->services = NULL;
 	m->count = 0;
+	m->unneeded = NULL;
+	m->nunneeded = 0;
 }
 
 static char *
@@ -69,7 +73,7 @@ parse_command(struct service *s, struct view name, struct err *err)
 	int role;
 
 	snprintf(text, sizeof text, "%.*s", VIEW_ARG(name));
-	role = role_by_name(text);
+	role = strcmp(text, SCREEN) == 0 ? ROLE_SMTPD : role_by_name(text);
 	if (role < 0 || role == ROLE_MASTER || role == ROLE_TOOL)
 		return unknown_command(text, err);
 	s->role = (enum role)role;
@@ -122,7 +126,8 @@ parse_option(struct master_cf *m, struct service *s, struct service_option *o, s
 }
 
 static int
-parse_arguments(struct master_cf *m, struct service *s, struct view rest, struct err *err)
+parse_arguments(struct master_cf *m, struct service *s, bool is_screen, struct view rest,
+    struct err *err)
 {
 	struct service_option *list = arena_alloc(&m->arena, OPTIONS_MAX * sizeof *list);
 	struct view word;
@@ -130,6 +135,8 @@ parse_arguments(struct master_cf *m, struct service *s, struct view rest, struct
 	if (list == NULL)
 		return err_set(err, ERR_LIMIT, "file too large");
 	s->options = list;
+	if (is_screen)
+		list[s->noptions++] = (struct service_option){ "postscreen_enable", "yes" };
 	while (conf_next(&rest, &word)) {
 		if (view_eq_str(word, "-v"))
 			continue;
@@ -149,6 +156,26 @@ parse_arguments(struct master_cf *m, struct service *s, struct view rest, struct
 	return 0;
 }
 
+/* postscreen hands its clients to smtpd through a service of type pass, and asks dnsblog and tlsproxy; ours does it all
+ * itself. */
+static bool
+is_unneeded(struct view type, struct view command)
+{
+	return (view_eq_str(type, "pass") && view_eq_str(command, "smtpd")) ||
+	       (view_eq_str(type, "unix") &&
+		   (view_eq_str(command, "dnsblog") || view_eq_str(command, "tlsproxy")));
+}
+
+static int
+note_unneeded(struct master_cf *m, struct view command, int line, struct err *err)
+{
+	if (m->nunneeded == SERVICES_MAX)
+		return err_set(err, ERR_LIMIT, "too many services");
+	m->unneeded[m->nunneeded++] = (struct unneeded_service){ keep(m, command), line };
+	return 1;
+}
+
+/* 1: there is nothing to run. */
 static int
 parse_service(struct master_cf *m, struct service *s, struct view rest, struct err *err)
 {
@@ -158,6 +185,8 @@ parse_service(struct master_cf *m, struct service *s, struct view rest, struct e
 	for (int i = 0; i < COLUMNS; i++)
 		if (!view_token(&rest, " \t", &column[i]))
 			return err_set(err, ERR_SYNTAX, "%d columns instead of at least %d", i, COLUMNS);
+	if (is_unneeded(column[1], column[7]))
+		return note_unneeded(m, column[7], s->line, err);
 	s->name = keep(m, column[0]);
 	s->is_inet = view_eq_str(column[1], "inet");
 	if (!s->is_inet && !view_eq_str(column[1], "unix"))
@@ -173,19 +202,21 @@ parse_service(struct master_cf *m, struct service *s, struct view rest, struct e
 			      s->role == ROLE_POP3D_LOGIN))
 		return err_set(err, ERR_SYNTAX, "%s is not a service of type %.*s", role_row(s->role)->name,
 		    VIEW_ARG(column[1]));
-	return parse_arguments(m, s, rest, err);
+	return parse_arguments(m, s, view_eq_str(column[7], SCREEN), rest, err);
 }
 
 static int
 add_service(struct master_cf *m, struct view logical, const char *file, int line, struct err *err)
 {
 	struct service *s = &m->services[m->count];
+	int r;
 
 	if (m->count == SERVICES_MAX)
 		return err_set(err, ERR_LIMIT, "%s:%d: too many services", file, line);
 	*s = (struct service){ .file = m->file, .line = line };
-	if (parse_service(m, s, logical, err) < 0)
-		return err_prefix(err, "%s:%d", file, line);
+	r = parse_service(m, s, logical, err);
+	if (r != 0)
+		return r < 0 ? err_prefix(err, "%s:%d", file, line) : 0;
 	for (size_t i = 0; i < m->count; i++) {
 		const struct service *o = &m->services[i];
 
@@ -258,7 +289,8 @@ master_cf_parse(struct master_cf *m, struct view text, const char *file, struct 
 	arena_init(&m->arena, MASTER_CF_BYTES * 16);
 	m->file = arena_strdup(&m->arena, file);
 	m->services = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->services);
-	if (m->services == NULL || m->file == NULL)
+	m->unneeded = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->unneeded);
+	if (m->services == NULL || m->file == NULL || m->unneeded == NULL)
 		return err_set(err, ERR_LIMIT, "%s: out of memory", file);
 	buf_init(&logical, MASTER_CF_BYTES);
 	while (text.len > 0 && r == 0) {

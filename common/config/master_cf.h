@@ -22,11 +22,18 @@ struct service {
 	const char *file; /* as master_cf_load was told */
 	int line;
 };
+/* A line that only Postfix needs. */
+struct unneeded_service {
+	const char *command;
+	int line;
+};
 struct master_cf {
 	struct arena arena;
 	const char *file; /* in arena */
 	struct service *services;
 	size_t count;
+	struct unneeded_service *unneeded; /* left out: what postscreen takes there beside itself */
+	size_t nunneeded;
 };
 void master_cf_clear(struct master_cf *m);
 /* Pure.  -1 (ERR_SYNTAX) with file:line: unknown command (with a suggestion), wrong column, -o of an

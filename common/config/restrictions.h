@@ -41,7 +41,8 @@
 	ROW(reject_sender_login_mismatch, reject_sender_login_mismatch, "Refuses senders that smtpd_sender_login_maps gives to another login, or to a login of a client that has not logged in.") \
 	ROW(reject_authenticated_sender_login_mismatch, reject_authenticated_sender_login_mismatch, "The same for clients that have logged in.") \
 	ROW(reject_known_sender_login_mismatch, reject_known_sender_login_mismatch, "The same for clients that have logged in, and only where the maps know the sender.") \
-	ROW(reject_unauthenticated_sender_login_mismatch, reject_unauthenticated_sender_login_mismatch, "The same for clients that have not logged in.")
+	ROW(reject_unauthenticated_sender_login_mismatch, reject_unauthenticated_sender_login_mismatch, "The same for clients that have not logged in.") \
+	ROW(check_greylist, check_greylist, "Refuses for now what comes from an unknown client, sender and recipient; see smtpd_greylist_delay.")
 
 #define RESTRICTIONS_ARG(ARG) \
 	ARG(check_client_access, check_access, TABLE, CLIENT, NONE, "Looks for the client's name, its parent domains, address and networks.") \

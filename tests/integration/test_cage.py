@@ -16,7 +16,7 @@ from procs import children
 
 USERS = {"log": "es-log", "dnsd": "es-dns", "keyd": "es-key", "authd": "es-auth", "qmgr": "es-queue",
          "relay": "es-relay", "delivery": "vmail", "smtpd": "es-smtpd", "imapd-login": "es-login", "imapd": "vmail",
-         "pop3d-login": "es-login", "pop3d": "vmail"}
+         "pop3d-login": "es-login", "pop3d": "vmail", "anvil": "es-anvil"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def roots(mail):
     edges = {r: data / "edges" / r for r in ("log", "dnsd", "keyd", "relay", "smtpd", "imapd-login", "pop3d-login")}
     home = mail.dir / "mail" / "example.test" / "bob"
     return {**edges, "authd": data / "auth", "qmgr": mail.dir / "queue", "delivery": mail.dir / "mail", "imapd": home,
-            "pop3d": home}
+            "pop3d": home, "anvil": data / "anvil"}
 
 
 def test_proc_shows_the_cage_of_every_worker(busy):

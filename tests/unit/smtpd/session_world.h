@@ -472,6 +472,12 @@ static const struct zone_row zone[] = {
 	{ "nomail.example", DNS_MX, DNS_OK, RDATA("\0\0\0") },
 	{ "servfail.example", DNS_MX, DNS_FAIL, RDATA("") },
 	{ "bogus.example", DNS_MX, DNS_BOGUS, RDATA("") },
+	/* DNS lists of client addresses */
+	{ "1.113.0.203.good.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
+	{ "2.113.0.203.bad.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
+	{ "4.113.0.203.bad.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
+	{ "4.113.0.203.worse.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
+	{ "9.113.0.203.bad.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\11") },
 };
 
 static void
@@ -483,7 +489,8 @@ on_dns(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct ipc_out o;
 
 	(void)arg;
-	if (strcmp(name, "5.2.0.192.in-addr.arpa") == 0)
+	if (strcmp(name, "5.2.0.192.in-addr.arpa") == 0 ||
+	    strcmp(name, "4.113.0.203.silent.example") == 0)
 		return; /* never answered */
 	for (size_t i = 0; i < sizeof zone / sizeof zone[0]; i++)
 		if (strcmp(zone[i].name, name) == 0 && zone[i].type == type)

@@ -280,6 +280,13 @@ lists_keep_braces_together(void **state)
 	"delivery unix y - y - - delivery\n"
 
 static void
+on_fault_ignored(void *arg, const char *text)
+{
+	(void)arg;
+	(void)text;
+}
+
+static void
 master_cf_is_read(void **state)
 {
 	struct master_cf m;
@@ -296,7 +303,7 @@ master_cf_is_read(void **state)
 			"imapd unix y - y - - imapd\n" REQUIRED),
 		"master.cf", &e),
 	    0);
-	assert_int_equal(m.count, 10);
+	assert_int_equal(m.count, 11); /* anvil runs beside smtpd */
 	assert_string_equal(m.services[0].host, "127.0.0.1");
 	assert_string_equal(m.services[0].port, "25");
 	assert_int_equal(m.services[0].maxproc, 3);
@@ -311,6 +318,100 @@ master_cf_is_read(void **state)
 	conf_clear(&base);
 	conf_clear(&c);
 	master_cf_clear(&m);
+}
+
+/* A Postfix with postscreen in front: the other processes that this takes there are smtpd here. */
+static void
+master_cf_of_postscreen_is_read(void **state)
+{
+	struct master_cf m;
+	struct conf base, c;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(
+	    master_cf_parse(&m,
+		view_of("smtp inet n - y - 1 postscreen -o smtpd_timeout=100s\n"
+			"smtpd pass - - y - - smtpd\n"
+			"dnsblog unix - - y - 0 dnsblog\n"
+			"tlsproxy unix - - y - 0 tlsproxy\n"
+			"anvil unix - - y - 1 anvil\n" REQUIRED),
+		"master.cf", &e),
+	    0);
+	assert_int_equal(m.services[0].role, ROLE_SMTPD);
+	assert_int_equal(m.services[1].role, ROLE_ANVIL);
+	assert_int_equal(m.nunneeded, 3);
+	assert_int_equal(m.unneeded[0].line, 2);
+	assert_string_equal(m.unneeded[2].command, "tlsproxy");
+	conf_init(&base);
+	assert_int_equal(service_conf(&m.services[0], &base, &c, &e), 0);
+	assert_true(conf_bool(&c, "postscreen_enable"));
+	assert_int_equal(conf_seconds(&c, "smtpd_timeout"), 100);
+	conf_clear(&base);
+	conf_clear(&c);
+	master_cf_clear(&m);
+}
+
+/* The values of a worker depend on $stress as those of main.cf do. */
+static void
+stress_is_passed_on(void **state)
+{
+	struct conf a, b;
+	struct buf text;
+	struct err e;
+	unsigned faults = 0;
+
+	(void)state;
+	conf_init(&a);
+	conf_init(&b);
+	buf_init(&text, 1 << 20);
+	assert_int_equal(
+	    conf_parse(&a,
+		view_of("normal = 30\nsmtpd_hard_error_limit = ${stress?{3}:{$normal}}\nsmtpd_junk_command_limit = "
+			"$smtpd_hard_error_limit\n"),
+		"main.cf", &e),
+	    0);
+	assert_int_equal(conf_dump(&a, &text), 0);
+	assert_int_equal(conf_parse(&b, buf_view(&text), "dump", &e), 0);
+	assert_int_equal(conf_int(&b, "smtpd_hard_error_limit"), 30);
+	assert_int_equal(conf_seconds(&b, "smtpd_timeout"), 300);
+	conf_clear(&b);
+	conf_init(&b);
+	assert_int_equal(conf_parse(&b, buf_view(&text), "dump", &e), 0);
+	assert_int_equal(conf_set(&b, "stress", "yes", "", 0, &e), 0);
+	assert_int_equal(conf_int(&b, "smtpd_hard_error_limit"), 3);
+	assert_int_equal(conf_int(&b, "smtpd_junk_command_limit"), 3);
+	assert_int_equal(conf_seconds(&b, "smtpd_timeout"), 10);
+	assert_int_equal(conf_set(&a, "smtpd_timeout", "${stress?x}", "main.cf", 3, &e), 0);
+	faults = conf_check(&a, on_fault_ignored, NULL);
+	assert_true(faults > 0);
+	conf_clear(&a);
+	conf_clear(&b);
+	buf_clear(&text);
+}
+
+static void
+numbers_may_be_negative(void **state)
+{
+	static const struct {
+		const char *value;
+		bool is_good;
+	} cases[] = { { "-5", true }, { "0", true }, { "-", false }, { "--5", false },
+		{ "5", false }, { "-9999999999", false } };
+	struct conf c;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const char *name = "postscreen_dnsbl_allowlist_threshold";
+
+		conf_init(&c);
+		assert_int_equal(conf_set(&c, name, cases[i].value, "main.cf", 1, &e), 0);
+		assert_int_equal(conf_check_one(&c, name, &e), cases[i].is_good ? 0 : -1);
+		if (i == 0)
+			assert_int_equal(conf_int(&c, name), -5);
+		conf_clear(&c);
+	}
 }
 
 static void
@@ -369,6 +470,9 @@ main(void)
 		cmocka_unit_test(dump_is_read_back_unchanged),
 		cmocka_unit_test(lists_keep_braces_together),
 		cmocka_unit_test(master_cf_is_read),
+		cmocka_unit_test(master_cf_of_postscreen_is_read),
+		cmocka_unit_test(stress_is_passed_on),
+		cmocka_unit_test(numbers_may_be_negative),
 		cmocka_unit_test(master_cf_faults_are_named),
 	};
 
