@@ -139,7 +139,7 @@ body_create(int root_fd, struct queue_id id, struct err *err)
 	int fd;
 
 	body_path(id, path);
-	fd = open_beneath(root_fd, path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	fd = open_beneath(root_fd, path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	return fd >= 0 ? fd : err_sys(err, ERR_TEMP, "create %s", path);
 }
 

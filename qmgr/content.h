@@ -41,7 +41,7 @@ int content_make(int root_fd, struct queue_id id, const struct message_bytes *m,
 int content_read(const struct content *c, uint64_t max, struct buf *out, struct err *err);
 
 /* --- large bodies: bodies/ID ------------------------------------------------------------------------------ */
-/* A new empty file, mode 0600, open for writing only; quick enough for the loop.  Descriptor or -1. */
+/* A new empty file, mode 0600, open for writing, and for reading what was written (milters); quick enough for the loop.  Descriptor or -1. */
 int body_create(int root_fd, struct queue_id id, struct err *err);
 /* Takes the file as it is: no writer may be left (a read lease would not be given), the size must be
  * right; then file and directory are flushed.  Blocks.  *fd: open for reading.  -1: ERR_PERM when the

@@ -75,11 +75,15 @@ body_finish(struct body *b, struct err *err)
 	if (b->pending.len > 0 && write_pending(b, err) < 0)
 		return -1;
 	buf_clear(&b->pending);
-	if (b->is_file) {
-		fd_close(&b->fd);
+	if (b->is_file)
 		return 0;
-	}
 	if (b->fd < 0)
 		return (b->fd = memfd_sealed("body", "", 0, err)) < 0 ? -1 : 0;
 	return memfd_seal(b->fd, err);
+}
+
+int
+body_read(const struct body *b, uint64_t off, void *p, size_t len, struct err *err)
+{
+	return fd_pread_all(b->fd, p, len, (off_t)off, err);
 }

@@ -39,8 +39,10 @@ body_wants_file(const struct body *b)
 }
 /* Moves what is stored so far to the file, and goes on there.  Takes fd, also when it fails. */
 int body_use_file(struct body *b, int fd, struct err *err);
-/* The content is complete.  A memfd is sealed and stays open in b->fd; a file is closed, as qmgr asks for before it
+/* The content is complete, and can be read from b->fd.  A memfd is sealed; a file's descriptor is to be closed before qmgr
  * commits. */
 int body_finish(struct body *b, struct err *err);
+/* Of a finished body: exactly len bytes from off. */
+int body_read(const struct body *b, uint64_t off, void *p, size_t len, struct err *err);
 
 #endif

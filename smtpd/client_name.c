@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/net/tls.h"
+#include "smtpd/milter.h"
 #include "smtpd/policy.h"
 
 #include <stdlib.h>
@@ -72,6 +73,8 @@ client_named(struct smtpd_session *s)
 {
 	if (s->policy != NULL && smtpd_policy_needs_name(s))
 		smtpd_policy_continue(s);
+	else if (smtpd_milter_needs_name(s))
+		smtpd_milter_named(s);
 	else if (s->client.is_awaited)
 		smtpd_session_continue(s);
 }

@@ -1,4 +1,5 @@
 #include "common/base/buf.h"
+#include "common/base/mem.h"
 #include "smtpd/session.h"
 
 /* RSET, NOOP, VRFY, EXPN, HELP, QUIT: one reply each. */
@@ -79,9 +80,23 @@ smtpd_cmd_unimplemented(struct smtpd_session *s)
 	return CMD_DONE;
 }
 
+bool
+smtpd_check_unknown(struct smtpd_session *s, struct view args)
+{
+	s->args->text = x_strndup(args.p, args.len);
+	return true;
+}
+
+static enum cmd_result
+unknown_permitted(struct smtpd_session *s, bool permitted)
+{
+	if (permitted)
+		smtpd_reply(s, 500, "5.5.2", "Error: command not recognized");
+	return CMD_DONE;
+}
+
 enum cmd_result
 smtpd_cmd_unknown(struct smtpd_session *s)
 {
-	smtpd_reply(s, 500, "5.5.2", "Error: command not recognized");
-	return CMD_DONE;
+	return smtpd_gates_start(s, STAGE_UNKNOWN, unknown_permitted);
 }

@@ -22,7 +22,7 @@ const struct smtpd_command smtpd_commands[SMTPD_COMMANDS] = {
 	{ "SAML",     ST_ANY,            CMD_JUNK,                           smtpd_check_none,     smtpd_cmd_unimplemented },
 	{ "BDAT",     ST_ANY,            CMD_LAST,                           smtpd_check_none,     smtpd_cmd_unimplemented }, /* RFC 3030: not offered */
 	{ "QUIT",     ST_ANY,            CMD_LAST | CMD_PLAIN_OK | CMD_NO_ARGS | CMD_DRAIN_OK, smtpd_check_none, smtpd_cmd_quit }, /* RFC 5321 4.1.1.10 */
-	{ "unknown",  ST_ANY,            0,                                  smtpd_check_none,     smtpd_cmd_unknown },
+	{ "unknown",  ST_ANY,            CMD_WHOLE_LINE,                     smtpd_check_unknown,  smtpd_cmd_unknown },
 };
 /* clang-format on */
 

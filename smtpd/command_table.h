@@ -26,6 +26,7 @@ enum smtpd_command_flags {
 	CMD_NAMED = 8,    /* waits, a little, for the client's name */
 	CMD_NO_ARGS = 16,
 	CMD_DRAIN_OK = 32, /* answered as usual while the process ends */
+	CMD_WHOLE_LINE = 64, /* its argument is the line as it stands */
 };
 
 /* What became of a command. */
@@ -71,6 +72,7 @@ bool smtpd_check_data(struct smtpd_session *s, struct view args);
 enum cmd_result smtpd_cmd_data(struct smtpd_session *s);
 /* cmd_simple.c */
 bool smtpd_check_none(struct smtpd_session *s, struct view args);
+bool smtpd_check_unknown(struct smtpd_session *s, struct view args);
 bool smtpd_check_vrfy(struct smtpd_session *s, struct view args);
 enum cmd_result smtpd_cmd_rset(struct smtpd_session *s);
 enum cmd_result smtpd_cmd_noop(struct smtpd_session *s);

@@ -14,7 +14,7 @@
 enum {
 	/* RFC 5321 4.5.3.2.6 lets the client wait ten minutes */
 	COMMIT_TIMEOUT_MS = 300000,
-	HEADERS_MAX = 16384, /* of those made here */
+	HEADERS_MAX = 65536, /* of those made here */
 	INLINE_MAX = 32768,  /* a longer envelope travels as a memfd */
 };
 
@@ -68,20 +68,27 @@ format_message_id(const struct smtpd_session *s, int64_t now, struct buf *out)
 	    s->server->conf->myhostname);
 }
 
+static bool
+has_field(const struct smtpd_content *c, const char *name, bool was_received)
+{
+	return c->has_list ? header_list_find(&c->list, view_of(name), 1) < c->list.count
+			   : was_received;
+}
+
 /* RFC 6409 8.1, 8.3: a message from our own users gets what is missing.  Mail that only passes is left alone. */
 static void
 put_missing(struct smtpd_session *s, int64_t now, struct buf *out)
 {
-	const struct header_scan *h = &s->tx->content->headers;
+	const struct smtpd_content *c = s->tx->content;
 
 	if (s->login == NULL && !s->client.in_mynetworks)
 		return;
-	if (!h->has_message_id) {
+	if (!has_field(c, "Message-Id", c->headers.has_message_id)) {
 		buf_append_str(out, "Message-Id: ");
 		format_message_id(s, now, out);
 		buf_append_str(out, "\r\n");
 	}
-	if (!h->has_date) {
+	if (!has_field(c, "Date", c->headers.has_date)) {
 		buf_append_str(out, "Date: ");
 		mail_date_format(now, out);
 		buf_append_str(out, "\r\n");
@@ -102,6 +109,35 @@ put_seam(struct smtpd_session *s, struct buf *out)
 	default:
 		break;
 	}
+}
+
+/* PREPEND actions, and what milters put at the top: above our own Received:, as in Postfix. */
+static void
+put_top(struct smtpd_session *s, struct buf *out)
+{
+	const struct smtpd_verdicts *v = &s->tx->verdicts;
+	const struct smtpd_content *c = s->tx->content;
+
+	for (size_t i = 0; i < v->nprepend; i++) {
+		buf_append_str(out, v->prepend[i]);
+		buf_append_str(out, "\r\n");
+	}
+	for (size_t i = 0; i < c->ntop; i++)
+		header_field_write(&c->list.fields[i], out);
+}
+
+/* The message's own headers, if they are not to be taken as they were received. */
+static void
+put_rewritten(struct smtpd_session *s, struct buf *out)
+{
+	const struct smtpd_content *c = s->tx->content;
+
+	for (size_t i = c->ntop; i < c->list.count; i++)
+		header_field_write(&c->list.fields[i], out);
+	if (c->has_section || c->is_replaced)
+		buf_append_str(out, "\r\n");
+	else
+		put_seam(s, out);
 }
 
 static void
@@ -129,10 +165,10 @@ fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
 	*e = (struct envelope){
 		.sender = tx->sender.text,
 		.flags = tx->flags | (tx->verdicts.hold ? ENVELOPE_HOLD : 0),
-		.filter = tx->verdicts.filter != NULL ? tx->verdicts.filter : s->server->conf->content_filter,
 		.arrival_ms = tx->arrival_ms,
 		.size = size,
 		.envid = "",
+		.filter = tx->verdicts.filter != NULL ? tx->verdicts.filter : s->server->conf->content_filter,
 		.client_name = s->client.name != NULL ? s->client.name : "unknown",
 		.client_address = s->client.ip,
 		.helo = s->helo != NULL ? s->helo : "",
@@ -142,6 +178,13 @@ fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
 		.rcpts = tx->rcpts,
 		.nrcpts = tx->nrcpts,
 	};
+}
+
+/* Where the message goes on behind the headers made here. */
+static uint64_t
+body_offset(const struct smtpd_content *c)
+{
+	return smtpd_content_is_rewritten(c) ? c->body_at : 0;
 }
 
 /* The three things that travel: descriptors are -1 where there is none. */
@@ -163,15 +206,20 @@ parcel_clear(struct parcel *p)
 static int
 pack_headers(struct smtpd_session *s, int64_t now, struct parcel *p, struct err *err)
 {
+	bool is_rewritten = smtpd_content_is_rewritten(s->tx->content);
 	struct buf headers;
 	int r = 0;
 
-	buf_init(&headers, HEADERS_MAX);
+	buf_init(&headers, HEADERS_MAX + (is_rewritten ? 2UL * HEADER_LIST_MAX_BYTES : 0));
+	put_top(s, &headers);
 	put_received(s, now, &headers);
 	put_missing(s, now, &headers);
-	put_seam(s, &headers);
+	if (is_rewritten)
+		put_rewritten(s, &headers);
+	else
+		put_seam(s, &headers);
 	if (headers.failed)
-		r = err_set(err, ERR_LIMIT, "headers of more than %d bytes", HEADERS_MAX);
+		r = err_set(err, ERR_LIMIT, "headers too large");
 	else if ((p->headers_fd = memfd_sealed("headers", headers.p, headers.len, err)) < 0)
 		r = -1;
 	p->headers_size = headers.len;
@@ -188,7 +236,8 @@ pack(struct smtpd_session *s, int64_t now, struct parcel *p, struct err *err)
 	buf_init(&p->envelope, ENVELOPE_MAX_BYTES);
 	if (pack_headers(s, now, p, err) < 0)
 		return -1;
-	fill_envelope(s, p->headers_size + s->tx->content->data.size, &e);
+	fill_envelope(s,
+	    p->headers_size + body_size(&s->tx->content->body) - body_offset(s->tx->content), &e);
 	if (envelope_encode(&e, &p->envelope) < 0)
 		return err_set(err, ERR_LIMIT, "envelope too large");
 	if (p->envelope.len <= INLINE_MAX)
@@ -241,7 +290,7 @@ on_committed(void *arg, struct ipc_in *in)
 static void
 send_commit(struct smtpd_session *s, const struct parcel *p)
 {
-	const struct smtpd_content *c = s->tx->content;
+	struct smtpd_content *c = s->tx->content;
 	bool is_inline = p->envelope_fd < 0;
 	struct ipc_out o;
 
@@ -250,15 +299,27 @@ send_commit(struct smtpd_session *s, const struct parcel *p)
 	ipc_put_u32(&o, is_inline ? 0 : 1);
 	ipc_put_bytes(&o, p->envelope.p, is_inline ? p->envelope.len : 0);
 	ipc_put_u64(&o, p->headers_size);
-	ipc_put_u64(&o, c->data.size);
-	ipc_put_u64(&o, 0); /* headers come before the whole content, which is as it was received */
+	ipc_put_u64(&o, body_size(&c->body));
+	ipc_put_u64(&o, body_offset(c));
 	ipc_put_u32(&o, c->body.is_file ? 1 : 0);
 	if (!is_inline)
 		ipc_put_fd(&o, p->envelope_fd);
 	ipc_put_fd(&o, p->headers_fd);
-	if (!c->body.is_file)
+	if (c->body.is_file)
+		fd_close(&c->body.fd); /* qmgr takes it from nobody who could still write */
+	else
 		ipc_put_fd(&o, c->body.fd);
 	s->call = ipc_edge_call(s->server->qmgr, &o, "us", COMMIT_TIMEOUT_MS, on_committed, s);
+}
+
+/* The client shall not know; qmgr is told to forget the id. */
+static enum cmd_result
+discard(struct smtpd_session *s)
+{
+	s->errors = s->junk = 0;
+	smtpd_reply(s, 250, "2.0.0", "Ok: queued as %s", s->tx->queue_id);
+	smtpd_session_reset(s);
+	return CMD_DONE;
 }
 
 enum cmd_result
@@ -269,12 +330,8 @@ smtpd_commit(struct smtpd_session *s)
 	struct err err;
 	enum cmd_result r = CMD_WAIT;
 
-	if (s->tx->verdicts.discard) {
-		/* the sender must not know: to it the message was taken */
-		smtpd_reply(s, 250, "2.0.0", "Ok: queued as %s", s->tx->queue_id);
-		smtpd_session_reset(s);
-		return CMD_DONE;
-	}
+	if (s->tx->verdicts.discard || s->tx->nrcpts == 0)
+		return discard(s);
 	if (pack(s, now, &p, &err) == 0) {
 		log_message_id(s, now);
 		send_commit(s, &p);

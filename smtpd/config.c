@@ -170,7 +170,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) <
 		0)
 		return -1;
-	if (bcc_config_read(&c->bcc, conf, err) < 0)
+	if (bcc_config_read(&c->bcc, conf, err) < 0 || milter_config_read(&c->milters, conf, err) < 0)
 		return -1;
 	return read_restrictions(c, err);
 }
@@ -182,6 +182,7 @@ smtpd_config_clear(struct smtpd_config *c)
 	x_free(&c->mynetworks.items);
 	x_free(&c->limit_exceptions.items);
 	bcc_config_clear(&c->bcc);
+	milter_config_clear(&c->milters);
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)
 		restrict_list_clear(&c->restrictions[i]);
 	if (c->restrict_env != NULL)

@@ -6,6 +6,7 @@
 #include "common/net/addr.h"
 #include "smtpd/bcc.h"
 #include "smtpd/rate.h"
+#include "smtpd/milter_config.h"
 #include "smtpd/restrict.h"
 #include "smtpd/screen.h"
 
@@ -46,6 +47,7 @@ struct smtpd_config {
 	struct rate_config rate;
 	struct screen_config screen;
 	struct restrict_list restrictions[RESTRICT_LISTS];
+	struct milter_config milters;
 };
 
 /* -1: ERR_SYNTAX, naming the parameter. */

@@ -23,8 +23,74 @@ smtpd_content_free(struct smtpd_content *c)
 	if (c == NULL)
 		return;
 	body_clear(&c->body);
+	if (c->has_list)
+		header_list_clear(&c->list);
 	free(c);
 }
+
+/* --- the headers as a list ---------------------------------------------------------------------------- */
+
+/* Parses from the first bytes of the content.  0: done, 1: the section may go on behind them. */
+static int
+parse_head(struct smtpd_content *c, struct view head, bool is_all, struct err *err)
+{
+	size_t body;
+
+	/* a line that is cut would look like the end of the section */
+	while (!is_all && head.len > 0 && head.p[head.len - 1] != '\n')
+		head.len--;
+	if (header_list_parse(&c->list, head, &body, err) < 0)
+		return err->kind != ERR_SYNTAX ? -1 : is_all || head.len > 0 ? 0 : 1;
+	/* a last field may be continued in the next line */
+	if (!is_all && body == head.len && !c->list.has_empty_line)
+		return 1;
+	c->has_section = true;
+	c->body_at = body;
+	return 0;
+}
+
+static int
+load_headers(struct smtpd_content *c, struct buf *head, struct err *err)
+{
+	uint64_t all = body_size(&c->body), want = BODY_CHUNK;
+	int r;
+
+	do {
+		uint64_t more;
+
+		want = want < all ? want : all;
+		more = want - head->len;
+		if (buf_reserve(head, (size_t)more) == NULL)
+			return err_set(err, ERR_LIMIT, "header section of more than %d bytes",
+			    HEADER_LIST_MAX_BYTES);
+		if (body_read(&c->body, head->len, head->p + head->len, (size_t)more, err) < 0)
+			return -1;
+		head->len = (size_t)want;
+		header_list_clear(&c->list);
+		header_list_init(&c->list);
+		r = parse_head(c, buf_view(head), want == all, err);
+		want *= 4;
+	} while (r == 1);
+	return r;
+}
+
+int
+smtpd_content_headers(struct smtpd_content *c, struct err *err)
+{
+	struct buf head;
+	int r;
+
+	if (c->has_list)
+		return 0;
+	c->has_list = true;
+	header_list_init(&c->list);
+	buf_init(&head, 2UL * HEADER_LIST_MAX_BYTES);
+	r = load_headers(c, &head, err);
+	buf_clear(&head);
+	return r;
+}
+
+/* --- the content as it comes in ------------------------------------------------------------------------- */
 
 /* What was stored is of no use any more: memory and disk are given back while the rest is read. */
 static void

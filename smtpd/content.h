@@ -4,6 +4,7 @@
 
 #include "smtpd/body.h"
 #include "smtpd/data_stream.h"
+#include "smtpd/header_list.h"
 #include "smtpd/header_scan.h"
 
 struct smtpd_content {
@@ -14,12 +15,28 @@ struct smtpd_content {
 	bool is_too_big; /* nothing is stored any more, the end is still looked for */
 	bool has_failed; /* the same, and why says what */
 	struct err why;
+
+	/* Once somebody wanted to see or change the headers: smtpd_content_headers. */
+	bool has_list;
+	bool has_section; /* the content begins with a header section, maybe an empty one */
+	struct header_list list;
+	size_t ntop;      /* fields of the list, its first ones, that stand above our Received: */
+	uint64_t body_at; /* where in the body's bytes the text behind the headers begins */
+	bool is_replaced; /* the body is not what the client sent */
 };
 
 struct smtpd_content *smtpd_content_new(uint64_t limit, size_t line_max);
 /* Takes at most BODY_CHUNK bytes; *used says how many.  0 = the end, 1 = more. */
 int smtpd_content_feed(struct smtpd_content *c, struct view in, size_t *used);
 void smtpd_content_fail(struct smtpd_content *c, const struct err *why);
+/* Reads the header section of a complete content into c->list, once.  -1: ERR_LIMIT, ERR_TEMP. */
+int smtpd_content_headers(struct smtpd_content *c, struct err *err);
+/* The headers are to be written from the list, not taken as they were received. */
+static inline bool
+smtpd_content_is_rewritten(const struct smtpd_content *c)
+{
+	return c->is_replaced || (c->has_list && c->list.is_changed);
+}
 /* Something is wrong with it already. */
 static inline bool
 smtpd_content_is_spoilt(const struct smtpd_content *c)

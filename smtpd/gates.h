@@ -17,6 +17,7 @@ enum smtpd_stage {
 	STAGE_RCPT,
 	STAGE_DATA,
 	STAGE_END_OF_DATA, /* the content is complete and stored */
+	STAGE_UNKNOWN,     /* a command that is not known; s->args->text is its line */
 };
 
 /* What comes after a gate. */

@@ -11,7 +11,8 @@
 #include "common/base/err.h"
 
 struct header_field {
-	struct view name; /* in the arena */
+	struct view
+	    name; /* in the arena; with the white space before the colon, if there was any (RFC 5322 4.5) */
 	struct view
 	    value; /* behind ":", leading white space included, folds as CRLF + white space */
 };
@@ -21,6 +22,7 @@ struct header_list {
 	struct header_field *fields; /* owned */
 	size_t count, cap;
 	bool is_changed;
+	bool has_empty_line; /* stood behind the section; one that was changed always gets it */
 };
 
 enum { HEADER_LIST_MAX_BYTES = 16 << 20, HEADER_LIST_MAX_FIELDS = 100000 };
@@ -39,6 +41,7 @@ size_t header_list_find(const struct header_list *l, struct view name, size_t nt
 int header_list_replace(
     struct header_list *l, size_t at, struct view name, struct view value, struct err *err);
 void header_list_remove(struct header_list *l, size_t at);
+int header_field_write(const struct header_field *f, struct buf *out);
 /* The fields and the empty line behind them.  0, or -1 past the cap of out. */
 int header_list_write(const struct header_list *l, struct buf *out);
 

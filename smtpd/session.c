@@ -7,6 +7,7 @@
 #include "smtpd/cmd_auth.h"
 #include "smtpd/cmd_data.h"
 #include "smtpd/command.h"
+#include "smtpd/milter.h"
 #include "smtpd/opening.h"
 #include "smtpd/policy.h"
 #include "smtpd/rate.h"
@@ -207,6 +208,7 @@ session_destroy(struct smtpd_session *s)
 	smtpd_policy_free(s);
 	smtpd_rate_free(s);
 	smtpd_screen_free(s);
+	smtpd_milter_free(s);
 	smtpd_sasl_free(s, true);
 	smtpd_transaction_free(s);
 	smtpd_client_clear(s);
@@ -474,7 +476,7 @@ execute(struct smtpd_session *s, struct view line, size_t used)
 	s->row = smtpd_command_find(c.verb);
 	s->args = x_calloc(1, sizeof *s->args);
 	smtpd_session_touch(s);
-	ok = is_admissible(s, c.args);
+	ok = is_admissible(s, s->row->flags & CMD_WHOLE_LINE ? line : c.args);
 	/* the line is a view into the input: what the command needs of it is in args now */
 	stream_consume(s->stream, used);
 	if (ok) {

@@ -25,6 +25,7 @@ struct smtpd_policy;
 struct smtpd_sasl;
 struct smtpd_rate;
 struct smtpd_screen;
+struct milter_session;
 
 /* What the one timer of a session is running for. */
 enum smtpd_timer_use { TIMER_IDLE, TIMER_DELAY, TIMER_SASL_DELAY };
@@ -66,6 +67,7 @@ struct smtpd_session {
 	struct smtpd_sasl *sasl;      /* owned, during AUTH */
 	struct smtpd_rate *rate;      /* owned, once anvil was asked */
 	struct smtpd_screen *screen;  /* owned, while the client is tested */
+	struct milter_session *milters; /* owned, from CONNECT on where there are milters */
 	struct ipc_call *call;        /* the one question the command waits for */
 	struct loop_timer timer;
 	enum smtpd_timer_use timer_use;

@@ -44,12 +44,15 @@ static uint64_t
 fit_client_limit(struct smtpd_config *conf)
 {
 	struct rlimit files = { 0 };
-	uint64_t want = conf->client_limit + SPARE_FILES;
+	uint64_t each = 1 + conf->milters.count; /* a session has a connection to every milter */
+	uint64_t want = conf->client_limit * each + SPARE_FILES;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max != RLIM_INFINITY &&
 	    want > files.rlim_max) {
-		conf->client_limit = files.rlim_max > 2 * SPARE_FILES ? files.rlim_max - SPARE_FILES
-								      : files.rlim_max / 2;
+		conf->client_limit =
+		    (files.rlim_max > 2 * SPARE_FILES ? files.rlim_max - SPARE_FILES
+						      : files.rlim_max / 2) /
+		    each;
 		log_warn("smtpd_client_limit is reduced to %zu by the limit on open files",
 		    conf->client_limit);
 		want = files.rlim_max;

@@ -5,6 +5,7 @@
 #include "common/log/log.h"
 #include "smtpd/bcc.h"
 #include "smtpd/cmd_data.h"
+#include "smtpd/milter.h"
 #include "smtpd/verdicts.h"
 
 #include <stdlib.h>
@@ -49,6 +50,7 @@ smtpd_transaction_free(struct smtpd_session *s)
 	s->tx = NULL;
 	s->is_served = s->server->is_draining;
 	ipc_call_cancel(tx->begin);
+	smtpd_milter_abort(s);
 	if (tx->queue_id != NULL && !tx->is_committed)
 		abort_id(s, tx->queue_id);
 	smtpd_content_free(tx->content);

@@ -21,7 +21,7 @@ static const struct role_row roles[ROLE_COUNT] = {
 	[ROLE_POP3D_LOGIN] = { "pop3d-login", "es-login",  ROOT_EDGES, "pop3-login",  true,   false, false, false },
 	[ROLE_POP3D]       = { "pop3d",       NULL,        ROOT_HOME,  "pop3",        true,   false, false, false },
 	[ROLE_ANVIL]       = { "anvil",       "es-anvil",  ROOT_STATE, "anvil",       false,  true,  false, true  },
-	[ROLE_DIALER]      = { "dialer",      "es-dial",   ROOT_EDGES, "dialer",      false,  false, false, false },
+	[ROLE_DIALER]      = { "dialer",      "es-dial",   ROOT_EDGES, "dialer",      false,  false, false, true  },
 	[ROLE_TOOL]        = { "estafeta",    NULL,        ROOT_NONE,  "estafeta",    false,  false, false, false },
 };
 

@@ -28,7 +28,7 @@ enum sandbox_calls {
 	CALLS_WRITE = 1 << 9,   /* create, write, rename, link, unlink, mkdir, fsync, fallocate, ftruncate */
 	CALLS_LOCK = 1 << 10,   /* flock, fcntl locks and leases */
 	CALLS_MMAP_FILE = 1 << 11, /* msync, mremap, fdatasync on mapped files: LMDB, Berkeley DB */
-	CALLS_FCHDIR = 1 << 12, /* fchdir: authd's database worker, which keeps "/" as its root anyway */
+	CALLS_FCHDIR = 1 << 12, /* fchdir: authd's database worker, which keeps "/" as its root anyway; dialer, to Unix sockets outside its root */
 };
 
 enum { SANDBOX_MAX_PATHS = 16 };

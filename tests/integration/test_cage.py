@@ -15,8 +15,8 @@ from instance import wait_until
 from procs import children
 
 USERS = {"log": "es-log", "dnsd": "es-dns", "keyd": "es-key", "authd": "es-auth", "qmgr": "es-queue",
-         "relay": "es-relay", "delivery": "vmail", "smtpd": "es-smtpd", "imapd-login": "es-login", "imapd": "vmail",
-         "pop3d-login": "es-login", "pop3d": "vmail", "anvil": "es-anvil"}
+         "relay": "es-relay", "dialer": "es-dial", "delivery": "vmail", "smtpd": "es-smtpd", "imapd-login": "es-login",
+         "imapd": "vmail", "pop3d-login": "es-login", "pop3d": "vmail", "anvil": "es-anvil"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,8 @@ def test_the_database_worker_reads_its_files_only(busy):
 
 def roots(mail):
     data = mail.dir / "data"
-    edges = {r: data / "edges" / r for r in ("log", "dnsd", "keyd", "relay", "smtpd", "imapd-login", "pop3d-login")}
+    edges = {r: data / "edges" / r for r in ("log", "dnsd", "keyd", "relay", "dialer", "smtpd", "imapd-login",
+                                             "pop3d-login")}
     home = mail.dir / "mail" / "example.test" / "bob"
     return {**edges, "authd": data / "auth", "qmgr": mail.dir / "queue", "delivery": mail.dir / "mail", "imapd": home,
             "pop3d": home, "anvil": data / "anvil"}
@@ -120,7 +121,7 @@ FORBIDDEN = [
     ("mount", 'mount', 165, '0, 0, 0, 0, 0'),
     ("execve", 'execve', 59, '"/bin/true", 0, 0, 0, 0'),
 ]
-NETWORK = {"dnsd", "relay"}
+NETWORK = {"dnsd", "relay", "dialer"}
 
 
 @pytest.mark.skipif(os.environ.get("FLAVOUR") == "asan", reason="a core of a sanitizer build is terabytes of shadow")

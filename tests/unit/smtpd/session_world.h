@@ -64,6 +64,8 @@ struct world {
 	/* what qmgr got */
 	unsigned commits, begun, aborts;
 	struct buf message, recipients;
+	char sender[400];
+	uint32_t flags;
 	size_t own_fields; /* bytes of message that smtpd put before it */
 	FILE *body_file;
 	const char *where; /* the case, for failures */
@@ -324,13 +326,14 @@ on_body(void *arg, struct ipc_conn *c, struct ipc_in *in)
 }
 
 static void
-append_fd(struct buf *out, int fd, uint64_t size)
+append_fd(struct buf *out, int fd, uint64_t whole, uint64_t skip)
 {
+	uint64_t size = whole - skip;
 	char *to = buf_reserve(out, size);
 	struct err err;
 
 	assert_non_null(to);
-	assert_int_equal(fd_pread_all(fd, to, size, 0, &err), 0);
+	assert_int_equal(fd_pread_all(fd, to, size, (off_t)skip, &err), 0);
 	out->len += size;
 }
 
@@ -348,8 +351,8 @@ assert_no_writer(struct world *w)
 }
 
 static void
-take_message(struct world *w, struct view envelope, uint64_t headers, uint64_t body, bool is_file,
-    const int *fds, unsigned nfds, int envelope_fd)
+take_message(struct world *w, struct view envelope, uint64_t headers, uint64_t body, uint64_t skip,
+    bool is_file, const int *fds, unsigned nfds, int envelope_fd)
 {
 	struct arena arena;
 	struct envelope e;
@@ -368,7 +371,9 @@ take_message(struct world *w, struct view envelope, uint64_t headers, uint64_t b
 	} else {
 		assert_int_equal(envelope_decode(envelope, &arena, &e, &err), 0);
 	}
-	assert_int_equal(e.size, headers + body);
+	assert_int_equal(e.size, headers + body - skip);
+	w->flags = e.flags;
+	snprintf(w->sender, sizeof w->sender, "%s", e.sender);
 	buf_reset(&w->recipients);
 	for (size_t i = 0; i < e.nrcpts && i < 2000; i++)
 		buf_printf(&w->recipients, "%s%s", i ? " " : "", e.rcpts[i].address);
@@ -377,15 +382,15 @@ take_message(struct world *w, struct view envelope, uint64_t headers, uint64_t b
 	assert_int_equal(nfds, is_file ? 1 : 2);
 	assert_int_equal(memfd_check(fds[0], 1 << 20, &size, &err), 0);
 	assert_int_equal(size, headers);
-	append_fd(&w->message, fds[0], headers);
+	append_fd(&w->message, fds[0], headers, 0);
 	w->own_fields = headers;
 	if (is_file) {
 		assert_no_writer(w);
-		append_fd(&w->message, fileno(w->body_file), body);
+		append_fd(&w->message, fileno(w->body_file), body, skip);
 	} else {
 		assert_int_equal(memfd_check(fds[1], 1 << 20, &size, &err), 0);
 		assert_int_equal(size, body);
-		append_fd(&w->message, fds[1], body);
+		append_fd(&w->message, fds[1], body, skip);
 	}
 	w->commits++;
 }
@@ -396,7 +401,7 @@ on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct world *w = arg;
 	int fds[3], envelope_fd = -1;
 	unsigned nfds = 0;
-	uint64_t headers, body;
+	uint64_t headers, body, skip;
 	struct view envelope;
 	uint32_t where, is_file;
 	struct ipc_out o;
@@ -406,7 +411,8 @@ on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	envelope = ipc_get_bytes(in);
 	headers = ipc_get_u64(in);
 	body = ipc_get_u64(in);
-	assert_int_equal(ipc_get_u64(in), 0);
+	skip = ipc_get_u64(in);
+	assert_true(skip <= body);
 	is_file = ipc_get_u32(in);
 	if (where == 1)
 		envelope_fd = ipc_get_fd(in);
@@ -415,7 +421,7 @@ on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		fds[nfds++] = ipc_get_fd(in);
 	}
 	if (!fakes.commit_lost && !fakes.commit_silent && fakes.commit == QMGR_OK)
-		take_message(w, envelope, headers, body, is_file, fds, nfds, envelope_fd);
+		take_message(w, envelope, headers, body, skip, is_file, fds, nfds, envelope_fd);
 	for (unsigned i = 0; i < nfds; i++)
 		close(fds[i]);
 	fd_close(&envelope_fd);
