@@ -2,6 +2,7 @@
 
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "common/proto/idn.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,11 +31,10 @@ add_domains(struct map *m, const char *list)
 
 	map_init(m);
 	while (view_token(&rest, ", \t\r\n", &item)) {
-		char *name = x_strndup(item.p, item.len);
+		char name[IDN_DOMAIN_MAX];
 
-		ascii_lower_str(name);
-		map_put(m, view_of(name), m);
-		free(name);
+		if (idn_to_ascii(item, name))
+			map_put(m, view_of(name), m);
 	}
 }
 
@@ -87,7 +87,20 @@ is_of_this_machine(const struct resolve_conf *c, const char *address)
 	return view_case_eq_str(domain, c->origin) || map_get(&c->local_domains, domain) != NULL;
 }
 
-/* Lower case, origin added to a bare name, quotes dropped where they are not needed. */
+/* The account's form of an address beyond ASCII that is in one of our domains: one mailbox, however its name is composed. */
+static char *
+fold_ours(struct arena *a, const struct resolve_conf *c, char *address)
+{
+	char folded[USER_ADDRESS_MAX + 1];
+	struct err err;
+
+	if (bytes_are_ascii(view_of(address)) || !is_ours(c, address) ||
+	    user_address_fold(view_of(address), folded, &err) < 0)
+		return address;
+	return arena_strdup(a, folded);
+}
+
+/* Lower case, A-labels, origin added to a bare name, quotes dropped where they are not needed. */
 static char *
 normalize(struct arena *a, const struct resolve_conf *c, struct view text, struct err *err)
 {
@@ -95,21 +108,24 @@ normalize(struct arena *a, const struct resolve_conf *c, struct view text, struc
 	struct view local = at == NULL ? text : view_make(text.p, (size_t)(at - text.p));
 	struct view domain =
 	    at == NULL ? view_of(c->origin) : view_make(at + 1, text.len - local.len - 1);
-	char *out;
+	char host[IDN_DOMAIN_MAX], *out;
 
 	if (local.len >= 2 && local.p[0] == '"' && local.p[local.len - 1] == '"' &&
 	    memchr(local.p, '\\', local.len) == NULL)
 		local = view_make(local.p + 1, local.len - 2);
+	if (!bytes_are_ascii(domain) && idn_to_ascii(domain, host))
+		domain = view_of(host);
 	if (local.len == 0 || domain.len == 0 || local.len + domain.len + 1 > USER_ADDRESS_MAX) {
 		err_set(err, ERR_SYNTAX, "not an address");
 		return NULL;
 	}
 	out = arena_printf(a, "%.*s@%.*s", VIEW_ARG(local), VIEW_ARG(domain));
-	if (out == NULL) {
-		err_set(err, ERR_TEMP, "too many aliases");
-		return NULL;
+	if (out != NULL) {
+		ascii_lower_str(out);
+		out = fold_ours(a, c, out);
 	}
-	ascii_lower_str(out);
+	if (out == NULL)
+		err_set(err, ERR_TEMP, "too many aliases");
 	return out;
 }
 
@@ -132,9 +148,18 @@ base_length(const struct resolve_conf *c, const char *address)
 static int
 ask(struct walk *w, const char *key, int len, bool is_partial, struct err *err)
 {
-	struct lookup_key k = { view_make(key, (size_t)len), is_partial };
+	struct view whole = view_make(key, (size_t)len), local, domain = { 0 };
+	char unicode[IDN_DOMAIN_MAX], other[USER_ADDRESS_MAX + IDN_DOMAIN_MAX];
+	struct lookup_key k = { whole, is_partial };
+	int r;
 
 	buf_reset(&w->value);
+	r = w->source->alias(w->source->arg, k, &w->value, err);
+	/* tables are written by people: the domain may stand there in U-labels */
+	if (r != 1 || !view_cut(whole, '@', &local, &domain) || !idn_to_unicode(domain, unicode))
+		return r;
+	len = snprintf(other, sizeof other, "%.*s@%s", VIEW_ARG(local), unicode);
+	k.text = view_make(other, (size_t)len);
 	return w->source->alias(w->source->arg, k, &w->value, err);
 }
 

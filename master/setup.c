@@ -81,7 +81,10 @@ make_queue(struct master *m, struct err *err)
 	for (size_t i = 0; i < sizeof subs / sizeof subs[0]; i++)
 		if (make_below(queue, subs[i], 0700, uid, gid, err) < 0)
 			return -1;
-	return 0;
+	/* sockets of services of type unix that clients connect to: for root, for everybody */
+	if (make_below(queue, "private", 0700, 0, 0, err) < 0)
+		return -1;
+	return make_below(queue, "public", 0755, 0, 0, err);
 }
 
 static int
@@ -169,7 +172,7 @@ edge_directory(struct master *m, enum role caller)
 /* A listening socket at dir/name with this owner and mode.  It is made under another name and renamed, so
  * that nobody connects before owner and mode are right. */
 static int
-bind_socket(const char *dir, const char *name, uid_t uid, mode_t mode, struct err *err)
+bind_socket(const char *dir, const char *name, int type, uid_t uid, mode_t mode, struct err *err)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	char fresh[80];
@@ -180,7 +183,7 @@ bind_socket(const char *dir, const char *name, uid_t uid, mode_t mode, struct er
 	snprintf(fresh, sizeof fresh, ".%s.new", name);
 	snprintf(sun.sun_path, sizeof sun.sun_path, "/proc/self/fd/%d/%s", dirfd, fresh);
 	unlinkat(dirfd, fresh, 0);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof sun) < 0 ||
 	    fchownat(dirfd, fresh, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    fchmodat(dirfd, fresh, mode, 0) < 0 || listen(fd, BACKLOG) < 0 ||
@@ -206,7 +209,7 @@ bind_edge(struct service_state *s, const struct edge_row *edge, struct bound_lis
 	if (edge->caller != ROLE_TOOL && edge->caller != ROLE_MASTER)
 		r = setup_user(caller->user, &l->caller_uid, &gid, err);
 	/* sendmail is for everybody: qmgr looks at SO_PEERCRED */
-	if (r == 0 && (l->fd = bind_socket(dir, server->name, l->caller_uid,
+	if (r == 0 && (l->fd = bind_socket(dir, server->name, SOCK_SEQPACKET, l->caller_uid,
 			   edge->caller == ROLE_TOOL && edge->server == ROLE_QMGR ? 0666 : 0600, err)) < 0)
 		r = -1;
 	free(dir);
@@ -220,6 +223,8 @@ setup_renew_edges(struct service_state *s)
 		struct bound_listener *l = &s->listeners[i], fresh = { .fd = -1, .name = l->name };
 		struct err err;
 
+		if (!l->is_edge)
+			continue;
 		if (bind_edge(s, edge_find(l->caller, s->role), &fresh, &err) < 0) {
 			log_warn("%s; the one of before stays", err.text);
 			continue;
@@ -234,7 +239,7 @@ setup_control(struct master *m, struct err *err)
 {
 	char *dir = edge_directory(m, ROLE_TOOL);
 
-	m->control = bind_socket(dir, role_row(ROLE_MASTER)->name, 0, 0600, err);
+	m->control = bind_socket(dir, role_row(ROLE_MASTER)->name, SOCK_SEQPACKET, 0, 0600, err);
 	free(dir);
 	return m->control < 0 ? -1 : 0;
 }
@@ -322,14 +327,32 @@ listen_edges(struct service_state *s, struct service_state *old, struct err *err
 	return 0;
 }
 
+/* Postfix's place and name: queue_directory/private/NAME, or public/NAME; the directory says who may connect. */
+static int
+listen_unix(struct service_state *s, const struct service *row, struct service_state *old,
+    struct err *err)
+{
+	const char *sub = row->is_public ? "public" : "private";
+	char *dir = x_asprintf("%s/%s", conf_str(&s->master->conf, "queue_directory"), sub);
+	struct bound_listener *l = add_listener(s);
+
+	l->name = x_asprintf("%s/%s", sub, row->name);
+	l->fd = take_over(old, l->name);
+	if (l->fd < 0)
+		l->fd = bind_socket(dir, row->name, SOCK_STREAM, 0, 0666, err);
+	free(dir);
+	return l->fd < 0 ? -1 : 0;
+}
+
 int
 setup_listeners(struct service_state *s, const struct service *row, struct service_state *old,
     struct err *err)
 {
 	struct inet_request r = { s, old };
 
-	return row->is_inet ? service_each_address(row, &s->conf, listen_on, &r, err)
-			    : listen_edges(s, old, err);
+	if (row->is_inet)
+		return service_each_address(row, &s->conf, listen_on, &r, err);
+	return row->role == ROLE_SMTPD ? listen_unix(s, row, old, err) : listen_edges(s, old, err);
 }
 
 void

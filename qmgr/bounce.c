@@ -199,7 +199,8 @@ render_rcpt_status(const struct bounce_input *in, const struct bounce_rcpt *r, s
 	buf_append_str(out, "\r\n");
 	append_address(out, "Final-Recipient:", r->address);
 	append_original(out, r);
-	buf_printf(out, "Action: %s\r\nStatus: %s\r\n", actions[in->kind], r->dsn);
+	buf_printf(out, "Action: %s\r\nStatus: %s\r\n",
+	    r->is_relayed ? "relayed" : actions[in->kind], r->dsn);
 	if (r->remote != NULL)
 		buf_printf(
 		    out, "Remote-MTA: dns; %.*s\r\n", (int)strcspn(r->remote, "["), r->remote);

@@ -9,6 +9,8 @@ struct bounce_rcpt {
 	const char *address, *orig, *orcpt; /* as in struct recipient */
 	const char *dsn, *reason;
 	const char *remote; /* "host[ip]:port", NULL = no remote server spoke */
+	bool
+	    is_relayed; /* NOTICE_SUCCESS: to a system that sends no such notices (RFC 3461 5.2.2) */
 };
 
 struct bounce_input {

@@ -45,6 +45,7 @@ struct rcpt_state {
 	enum rcpt_phase phase;
 	bool is_dirty;   /* status is final, and the disk does not know yet */
 	bool is_relayed; /* sent to another system (RFC 3461 5.2.2: "relayed", not "delivered") */
+	bool took_dsn;   /* and that system answers for it from now on (RFC 3461 5.2.1) */
 	bool is_delay_told; /* the sender knows of the delay */
 	bool maybe_done;    /* in flight when a process died */
 	unsigned noticed;   /* bit mask of notice_kind: done, or not wanted, in this round */
@@ -137,7 +138,7 @@ struct attempt {
 	uint32_t code;     /* of the remote, 0 = none */
 	int64_t sent_ms;   /* monotonic: when it was handed out, 0 = never */
 	uint32_t setup_ms, transfer_ms, uses;
-	bool is_relayed;
+	bool is_relayed, took_dsn; /* as in struct rcpt_state */
 };
 
 #endif

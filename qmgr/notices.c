@@ -101,13 +101,14 @@ read_original(struct notice *x, struct message_bytes *bytes)
 	return 0;
 }
 
-/* RFC 3461 4.3: the sender's wish, failures only; and not more than we are willing to send back. */
+/* RFC 3461 4.3: the sender's wish, failures only (RFC 8689 5: headers only, where TLS is required); and not more than we are willing to send back. */
 static bool
 returns_all(const struct notice *x)
 {
 	const struct envelope *e = &x->m->active->env;
 
-	return x->kind == NOTICE_FAILURE && (e->flags & ENVELOPE_RET_HDRS) == 0 &&
+	return x->kind == NOTICE_FAILURE &&
+	       (e->flags & (ENVELOPE_RET_HDRS | ENVELOPE_REQUIRETLS)) == 0 &&
 	       e->size <= x->n->conf.bounce_size_limit;
 }
 
@@ -173,7 +174,8 @@ render(struct notice *x, struct view returned, bool is_full)
 		err_set(&x->err, ERR_LIMIT, "the notice is too large");
 	} else {
 		f->env.flags = ENVELOPE_BOUNCE | (is_8bit ? ENVELOPE_8BIT : 0) |
-			       (is_utf8 ? ENVELOPE_SMTPUTF8 : 0);
+			       (is_utf8 ? ENVELOPE_SMTPUTF8 : 0) |
+			       (e->flags & (ENVELOPE_REQUIRETLS | ENVELOPE_TLS_OPTIONAL));
 		f->env.size = headers.len + body.len;
 		r = envelope_encode(&f->env, &f->encoded);
 		if (r == 0)
@@ -234,7 +236,8 @@ fill_rcpts(struct notice *x)
 			.orcpt = r->orcpt,
 			.dsn = s->dsn,
 			.reason = s->reason != NULL ? s->reason : "mail system error",
-			.remote = s->remote };
+			.remote = s->remote,
+			.is_relayed = x->kind == NOTICE_SUCCESS && s->is_relayed };
 	}
 }
 

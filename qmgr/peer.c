@@ -398,6 +398,7 @@ on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct job *j = find_open(p, number, rcpt);
 	struct attempt a = { .is_relayed = true };
 	char quoted[400];
+	uint32_t flags;
 
 	if (j == NULL || status > DELIVERY_BOUNCED) {
 		peer_broken(p, c, "an answer nobody asked for");
@@ -412,7 +413,9 @@ on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	a.transfer_ms = ipc_get_u32(in);
 	a.uses = ipc_get_u32(in);
 	a.sent_ms = j->sent_ms;
-	if (ipc_get_u32(in) != 0) {
+	flags = ipc_get_u32(in);
+	a.took_dsn = (flags & RELAY_TOOK_DSN) != 0;
+	if (flags & RELAY_UNREACHABLE) {
 		j->saw_dead_destination = true;
 		free(j->d->why);
 		j->d->why = x_strdup(log_quote(quoted, sizeof quoted, view_of(a.text)));

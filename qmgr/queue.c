@@ -653,6 +653,7 @@ queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struc
 	r->last_ms = clock_wall_ms();
 	r->code = a->code;
 	r->is_relayed = a->is_relayed;
+	r->took_dsn = a->took_dsn;
 	set_dsn(r, a);
 	log_quote(reason, sizeof reason, view_of(a->text));
 	free(r->reason);

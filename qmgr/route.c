@@ -1,11 +1,12 @@
 #include "qmgr/route.h"
 #include "common/base/mem.h"
+#include "common/proto/idn.h"
 #include "qmgr/resolve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DOMAIN_MAX = 255, ANSWER_ARENA = 4 << 20 };
+enum { ANSWER_ARENA = 4 << 20 };
 
 LIST_HEAD(finding_list, finding);
 
@@ -13,7 +14,7 @@ struct routes {
 	struct queue *q;
 	struct ipc_edge *authd; /* borrowed */
 	const char *relayhost;
-	struct map domains; /* ours, in lower case */
+	struct map domains; /* ours, in A-labels and lower case */
 	struct finding_list findings;
 };
 
@@ -33,11 +34,10 @@ add_domains(struct map *m, const char *list)
 	struct view rest = view_of(list), item;
 
 	while (view_token(&rest, ", \t\r\n", &item)) {
-		char *name = x_strndup(item.p, item.len);
+		char name[IDN_DOMAIN_MAX];
 
-		ascii_lower_str(name);
-		map_put(m, view_of(name), m);
-		free(name);
+		if (idn_to_ascii(item, name))
+			map_put(m, view_of(name), m);
 	}
 }
 
@@ -82,15 +82,12 @@ static bool
 is_ours(const struct routes *r, const struct recipient *to)
 {
 	const char *at = strrchr(to->address, '@');
-	char domain[DOMAIN_MAX + 1];
+	char domain[IDN_DOMAIN_MAX];
 
 	if (at == NULL)
 		return to->transport == TRANSPORT_VIRTUAL;
-	if (strlen(at + 1) > DOMAIN_MAX)
-		return false;
-	snprintf(domain, sizeof domain, "%s", at + 1);
-	ascii_lower_str(domain);
-	return map_get(&r->domains, view_of(domain)) != NULL;
+	return idn_to_ascii(view_of(at + 1), domain) &&
+	       map_get(&r->domains, view_of(domain)) != NULL;
 }
 
 static void
@@ -198,7 +195,7 @@ find_rest(struct finding *f)
 
 		if (a->rcpts[f->at].status != RCPT_PENDING || a->rcpts[f->at].phase != PHASE_IDLE)
 			continue;
-		if (a->env.filter[0] != '\0') {
+		if (a->env.filter != NULL && a->env.filter[0] != '\0') {
 			route_to_filter(f, a->env.filter);
 		} else if (!is_ours(r, to)) {
 			route_away(r, to);

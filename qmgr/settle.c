@@ -627,8 +627,8 @@ queue_wants_notice(const struct message *m, size_t rcpt, enum notice_kind kind)
 		return r->status == RCPT_PENDING && r->phase == PHASE_ANSWERED &&
 		       !r->is_delay_told && (notify == 0 || (notify & NOTIFY_DELAY) != 0);
 	case NOTICE_SUCCESS:
-		/* a relayed message takes NOTIFY with it (RFC 3461 5.2.1) */
-		return r->status == RCPT_SENT && r->is_dirty && !r->is_relayed &&
+		/* a peer that does DSN was told of NOTIFY (RFC 3461 5.2.1); of any other the sender hears "relayed" (5.2.2) */
+		return r->status == RCPT_SENT && r->is_dirty && !r->took_dsn &&
 		       (notify & NOTIFY_SUCCESS) != 0;
 	case NOTICE_KINDS:
 		break;

@@ -5,6 +5,7 @@
 #include "smtpd/milter.h"
 #include "smtpd/policy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static void
@@ -116,22 +117,60 @@ is_localhost(const char *ip)
 	return strcmp(ip, "127.0.0.1") == 0 || strcmp(ip, "::1") == 0;
 }
 
-void
-smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer)
+static void
+client_set_address(struct smtpd_session *s, const struct sockaddr_storage *peer)
 {
 	const struct smtpd_config *conf = s->server->conf;
 	struct smtpd_client *c = &s->client;
 
 	c->address = *peer;
 	addr_text(peer, c->ip);
-	c->in_mynetworks = net_list_match(conf->mynetworks.items, conf->mynetworks.count, peer);
+	if (peer->ss_family == AF_UNIX)
+		snprintf(c->ip, sizeof c->ip, "local");
+	c->in_mynetworks = peer->ss_family == AF_UNIX || net_list_has(&conf->mynetworks, peer);
 	loop_timer_init(&c->patience, s->server->loop, on_patience, s);
-	if (is_localhost(c->ip))
-		client_fix(s, "localhost", "localhost", FACT_YES, FACT_YES);
+}
+
+static void
+client_find_name(struct smtpd_session *s)
+{
+	const struct smtpd_config *conf = s->server->conf;
+	struct smtpd_client *c = &s->client;
+	const char *own = c->address.ss_family == AF_UNIX ? "local" : "localhost";
+
+	if (c->address.ss_family == AF_UNIX || is_localhost(c->ip))
+		client_fix(s, own, own, FACT_YES, FACT_YES);
 	else if (!conf->looks_up_names || s->server->dnsd == NULL)
 		client_fix(s, NULL, NULL, FACT_NO, FACT_NO);
 	else
-		c->lookup = peer_lookup_start(s->server->dnsd, peer, on_name, s);
+		c->lookup = peer_lookup_start(s->server->dnsd, &c->address, on_name, s);
+}
+
+void
+smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer)
+{
+	client_set_address(s, peer);
+	client_find_name(s);
+}
+
+void
+smtpd_client_replace(struct smtpd_session *s, const struct sockaddr_storage *peer, const char *name,
+    bool is_temporary)
+{
+	enum restrict_fact fact = is_temporary ? FACT_TEMP : FACT_NO;
+	struct sockaddr_storage address = *peer;
+
+	if (s->counted_as == NULL)
+		s->counted_as = x_strdup(s->client.ip);
+	smtpd_client_clear(s);
+	s->client = (struct smtpd_client){ .local = s->client.local };
+	client_set_address(s, &address);
+	if (name == NULL && address.ss_family != AF_UNSPEC)
+		client_find_name(s);
+	else if (name == NULL || name[0] == '\0')
+		client_fix(s, NULL, NULL, fact, fact);
+	else
+		client_fix(s, name, name, FACT_YES, FACT_YES);
 }
 
 void

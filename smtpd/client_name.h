@@ -12,6 +12,9 @@
 #include "smtpd/session.h"
 
 void smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer);
+/* Another client takes its place (XCLIENT).  name: NULL is to be looked up, "" has none (for now, is_temporary). */
+void smtpd_client_replace(struct smtpd_session *s, const struct sockaddr_storage *peer,
+    const char *name, bool is_temporary);
 void smtpd_client_clear(struct smtpd_session *s);
 /* smtpd_session_continue follows when the name is known, or will not be. */
 void smtpd_client_await_name(struct smtpd_session *s);

@@ -32,33 +32,54 @@ smtpd_check_data(struct smtpd_session *s, struct view args)
 	return false;
 }
 
-/* The message is not taken, and is over: so is its transaction. */
-static enum cmd_result
-content_refused(struct smtpd_session *s, int code, const char *dsn, const char *text)
+enum cmd_result
+smtpd_content_refused(struct smtpd_session *s, const struct content_verdict *v)
 {
-	smtpd_log_reject(s, "reject", "END-OF-MESSAGE", code, dsn, text);
-	smtpd_reply(s, code, dsn, "%s", text);
+	smtpd_log_reject(s, "reject", "END-OF-MESSAGE", v->code, v->dsn, v->text);
+	smtpd_reply(s, v->code, v->dsn, "%s", v->text);
 	smtpd_session_reset(s);
 	return CMD_DONE;
 }
 
 /* --- the queue id, then 354 ----------------------------------------------------------------------- */
 
-static enum cmd_result
-data_ready(struct smtpd_session *s)
+static bool
+normalizes(const struct smtpd_session *s)
+{
+	const struct smtpd_ext_config *ext = &s->server->conf->ext;
+
+	return ext->normalizes_bare_lf ||
+	       net_list_has(&ext->bare_lf_exclusions, &s->client.address);
+}
+
+bool
+smtpd_content_open(struct smtpd_session *s, unsigned modes, struct content_verdict *v)
 {
 	const struct smtpd_config *conf = s->server->conf;
 	struct smtpd_transaction *tx = s->tx;
 
-	if (tx->queue_id == NULL) {
-		if (tx->begin_status == QMGR_FULL)
-			smtpd_reply(s, 452, "4.3.1", "Insufficient system storage");
-		else
-			smtpd_reply(s, 451, "4.3.0", "Error: queue file write error");
+	if (tx->queue_id == NULL && tx->begin_status == QMGR_FULL)
+		*v = (struct content_verdict){ 452, "4.3.1", "Insufficient system storage" };
+	else if (tx->queue_id == NULL)
+		*v = (struct content_verdict){ 451, "4.3.0", "Error: queue file write error" };
+	else {
+		tx->content = smtpd_content_new(conf->message_size_limit, conf->data_line_limit,
+		    modes | (normalizes(s) ? DATA_NORMALIZE : 0));
+		tx->content->drops_return_path = conf->is_submission || s->login != NULL;
+	}
+	return tx->queue_id != NULL;
+}
+
+static enum cmd_result
+data_ready(struct smtpd_session *s)
+{
+	struct content_verdict v;
+
+	if (!smtpd_content_open(s, 0, &v)) {
+		smtpd_reply(s, v.code, v.dsn, "%s", v.text);
 		smtpd_session_reset(s);
 		return CMD_DONE;
 	}
-	tx->content = smtpd_content_new(conf->message_size_limit, conf->data_line_limit);
 	smtpd_session_set_state(s, ST_CONTENT);
 	smtpd_reply(s, 354, NULL, "End data with <CR><LF>.<CR><LF>");
 	return CMD_MORE;
@@ -67,7 +88,9 @@ data_ready(struct smtpd_session *s)
 void
 smtpd_data_begun(struct smtpd_session *s)
 {
-	if (data_ready(s) == CMD_DONE)
+	enum cmd_result r = s->row->cmd == smtpd_cmd_data ? data_ready(s) : smtpd_chunk_begun(s);
+
+	if (r == CMD_DONE)
 		smtpd_session_done(s);
 	else
 		smtpd_session_continue(s);
@@ -145,8 +168,8 @@ content_permitted(struct smtpd_session *s, bool permitted)
 	return smtpd_commit(s);
 }
 
-static enum cmd_result
-content_complete(struct smtpd_session *s)
+enum cmd_result
+smtpd_content_complete(struct smtpd_session *s)
 {
 	const struct smtpd_config *conf = s->server->conf;
 	struct smtpd_content *c = s->tx->content;
@@ -158,30 +181,38 @@ content_complete(struct smtpd_session *s)
 	if (c->has_failed)
 		log_warn("%s: queue file write error: %s", s->tx->queue_id, c->why.text);
 	if (smtpd_content_is_refused(c, conf->hop_limit, conf->header_limit, &v))
-		return content_refused(s, v.code, v.dsn, v.text);
+		return smtpd_content_refused(s, &v);
 	return smtpd_gates_start(s, STAGE_END_OF_DATA, content_permitted);
+}
+
+int
+smtpd_content_take(struct smtpd_session *s, uint64_t max, size_t *used)
+{
+	struct smtpd_content *c = s->tx->content;
+	struct view in = stream_input(s->stream);
+	int r;
+
+	if (in.len > max)
+		in.len = (size_t)max;
+	r = smtpd_content_feed(c, in, used);
+	smtpd_session_progress(s, *used);
+	stream_consume(s->stream, *used);
+	if (r == 1 && !smtpd_content_is_spoilt(c) && body_wants_file(&c->body))
+		ask_for_file(s);
+	return r;
 }
 
 bool
 smtpd_content_step(struct smtpd_session *s)
 {
-	struct smtpd_content *c = s->tx->content;
-	struct view in = stream_input(s->stream);
 	enum cmd_result result;
 	size_t used;
-	int r;
 
-	if (in.len == 0)
+	if (!smtpd_session_has_more_input(s))
 		return false;
-	r = smtpd_content_feed(c, in, &used);
-	smtpd_session_progress(s, used);
-	stream_consume(s->stream, used);
-	if (r == 1) {
-		if (!smtpd_content_is_spoilt(c) && body_wants_file(&c->body))
-			ask_for_file(s);
+	if (smtpd_content_take(s, UINT64_MAX, &used) == 1)
 		return used > 0;
-	}
-	result = content_complete(s);
+	result = smtpd_content_complete(s);
 	if (result == CMD_DONE)
 		smtpd_session_account(s);
 	else

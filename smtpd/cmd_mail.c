@@ -1,9 +1,13 @@
+#include "common/base/mem.h"
 #include "common/ipc/envelope.h"
 #include "smtpd/command.h"
+#include "smtpd/params.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 
 #include <stdio.h>
+
+enum { ENVID_MAX = 100 /* RFC 3461 5.4 */ };
 
 static bool
 param_size(struct smtpd_session *s, struct view value)
@@ -39,40 +43,77 @@ param_body(struct smtpd_session *s, struct view value)
 static bool
 param_auth(struct smtpd_session *s, struct view value)
 {
+	if (!s->server->conf->has_auth)
+		return smtpd_param_unsupported(s, VIEW_LIT("AUTH"));
 	if (view_eq_str(value, "<>") || xtext_is_valid(value))
 		return true;
 	smtpd_reply(s, 501, "5.5.4", "Malformed AUTH parameter");
 	return false;
 }
 
+/* RFC 6531 3.4 */
 static bool
-take_param(struct smtpd_session *s, struct view keyword, struct view value)
+param_utf8(struct smtpd_session *s, struct view value)
 {
-	if (view_case_eq_str(keyword, "SIZE"))
-		return param_size(s, value);
-	if (view_case_eq_str(keyword, "BODY"))
-		return param_body(s, value);
-	if (view_case_eq_str(keyword, "AUTH") && s->server->conf->has_auth)
-		return param_auth(s, value);
-	smtpd_reply(s, 555, "5.5.4", "Unsupported option: %.*s",
-	    keyword.len < 64 ? (int)keyword.len : 64, keyword.p);
+	if (value.p != NULL) {
+		smtpd_reply(s, 501, "5.5.4", "Syntax: SMTPUTF8 takes no value");
+		return false;
+	}
+	s->args->flags |= ENVELOPE_SMTPUTF8;
+	return true;
+}
+
+/* RFC 8689 2 */
+static bool
+param_requiretls(struct smtpd_session *s, struct view value)
+{
+	if (value.p != NULL) {
+		smtpd_reply(s, 501, "5.5.4", "Syntax: REQUIRETLS takes no value");
+		return false;
+	}
+	s->args->flags |= ENVELOPE_REQUIRETLS;
+	return true;
+}
+
+/* RFC 3461 4.3 */
+static bool
+param_ret(struct smtpd_session *s, struct view value)
+{
+	if (view_case_eq_str(value, "FULL")) {
+		s->args->flags |= ENVELOPE_RET_FULL;
+		return true;
+	}
+	if (view_case_eq_str(value, "HDRS")) {
+		s->args->flags |= ENVELOPE_RET_HDRS;
+		return true;
+	}
+	smtpd_reply(s, 501, "5.5.4", "Bad RET parameter syntax");
 	return false;
 }
 
+/* RFC 3461 4.4; it stays in xtext: so it goes on to the next server, and only a report decodes it. */
 static bool
-take_params(struct smtpd_session *s, struct view rest)
+param_envid(struct smtpd_session *s, struct view value)
 {
-	struct view keyword, value;
-	struct err err;
-	int r;
-
-	while ((r = esmtp_param_next(&rest, &keyword, &value, &err)) == 0)
-		if (!take_param(s, keyword, value))
-			return false;
-	if (r < 0)
-		smtpd_reply(s, 501, "5.5.4", "Error: %s", err.text);
-	return r == 1;
+	if (value.len > ENVID_MAX || !dsn_xtext_is_valid(value)) {
+		smtpd_reply(s, 501, "5.5.4", "Bad ENVID parameter syntax");
+		return false;
+	}
+	s->args->envid = x_strndup(value.p, value.len);
+	return true;
 }
+
+/* clang-format off */
+static const struct esmtp_param params[] = {
+	{ "SIZE",  EXT_SIZE,     param_size },
+	{ "BODY",  EXT_8BITMIME, param_body },
+	{ "AUTH",  EXT_COUNT,    param_auth },
+	{ "SMTPUTF8", EXT_SMTPUTF8, param_utf8 },
+	{ "REQUIRETLS", EXT_REQUIRETLS, param_requiretls },
+	{ "RET",   EXT_DSN,      param_ret },
+	{ "ENVID", EXT_DSN,      param_envid },
+};
+/* clang-format on */
 
 /* RFC 6409 4.3: our users' port takes nothing from strangers; and it says what is missing. */
 static bool
@@ -106,7 +147,7 @@ complete_sender(struct smtpd_session *s)
 		return true;
 	len = snprintf(text, sizeof text, "%s@%s", a->text, s->server->conf->myorigin);
 	if (len > 0 && (size_t)len < sizeof text &&
-	    address_parse(view_make(text, (size_t)len), 0, a, &err) == 0)
+	    address_parse(view_make(text, (size_t)len), ADDRESS_ALLOW_UTF8, a, &err) == 0)
 		return true;
 	smtpd_reply(s, 501, "5.1.7", "Bad sender address syntax");
 	return false;
@@ -116,21 +157,25 @@ bool
 smtpd_check_mail(struct smtpd_session *s, struct view args)
 {
 	unsigned options = ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_BARE;
-	struct view params;
+	struct view rest;
 	struct err err;
 
 	if (!may_send(s))
 		return false;
 	if (s->server->conf->is_strict)
 		options |= ADDRESS_STRICT;
-	if (command_parse_path(args, "FROM:", options, &s->args->address, &params, &err) < 0) {
+	if (smtpd_offers(s, EXT_SMTPUTF8))
+		options |= ADDRESS_ALLOW_UTF8;
+	if (command_parse_path(args, "FROM:", options, &s->args->address, &rest, &err) < 0) {
 		if (err.kind == ERR_SYNTAX)
 			smtpd_reply(s, 501, "5.5.4", "Syntax: MAIL FROM:<address>");
 		else
 			smtpd_reply(s, 501, "5.1.7", "Bad sender address syntax");
 		return false;
 	}
-	return complete_sender(s) && take_params(s, params);
+	return complete_sender(s) &&
+	       smtpd_params_take(s, rest, params, sizeof params / sizeof params[0]) &&
+	       smtpd_address_is_allowed(s, s->args->flags);
 }
 
 static enum cmd_result

@@ -1,4 +1,6 @@
+#include "common/base/mem.h"
 #include "smtpd/command.h"
+#include "smtpd/params.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 
@@ -16,33 +18,52 @@ has_room(struct smtpd_session *s)
 	return false;
 }
 
+static bool
+param_notify(struct smtpd_session *s, struct view value)
+{
+	s->args->notify = dsn_notify_parse(value);
+	if (s->args->notify != 0)
+		return true;
+	smtpd_reply(s, 501, "5.5.4", "Bad NOTIFY parameter syntax");
+	return false;
+}
+
+static bool
+param_orcpt(struct smtpd_session *s, struct view value)
+{
+	if (!dsn_orcpt_is_valid(value, (s->tx->flags & ENVELOPE_SMTPUTF8) != 0)) {
+		smtpd_reply(s, 501, "5.5.4", "Bad ORCPT parameter syntax");
+		return false;
+	}
+	s->args->orcpt = x_strndup(value.p, value.len);
+	return true;
+}
+
+static const struct esmtp_param params[] = {
+	{ "NOTIFY", EXT_DSN, param_notify }, /* RFC 3461 4.1 */
+	{ "ORCPT", EXT_DSN, param_orcpt },   /* RFC 3461 4.2 */
+};
+
 bool
 smtpd_check_rcpt(struct smtpd_session *s, struct view args)
 {
-	unsigned options = ADDRESS_ALLOW_BARE | (s->server->conf->is_strict ? ADDRESS_STRICT : 0);
-	struct view params, keyword, value;
+	unsigned options = ADDRESS_ALLOW_BARE | (s->server->conf->is_strict ? ADDRESS_STRICT : 0) |
+			   (smtpd_offers(s, EXT_SMTPUTF8) ? ADDRESS_ALLOW_UTF8 : 0);
+	struct view rest;
 	struct err err;
-	int r;
 
 	s->tx->ntried++;
 	if (!has_room(s))
 		return false;
-	if (command_parse_path(args, "TO:", options, &s->args->address, &params, &err) < 0) {
+	if (command_parse_path(args, "TO:", options, &s->args->address, &rest, &err) < 0) {
 		if (err.kind == ERR_SYNTAX)
 			smtpd_reply(s, 501, "5.5.4", "Syntax: RCPT TO:<address>");
 		else
 			smtpd_reply(s, 501, "5.1.3", "Bad recipient address syntax");
 		return false;
 	}
-	r = esmtp_param_next(&params, &keyword, &value, &err);
-	if (r == 1)
-		return true;
-	if (r < 0)
-		smtpd_reply(s, 501, "5.5.4", "Error: %s", err.text);
-	else
-		smtpd_reply(s, 555, "5.5.4", "Unsupported option: %.*s",
-		    keyword.len < 64 ? (int)keyword.len : 64, keyword.p);
-	return false;
+	return smtpd_params_take(s, rest, params, sizeof params / sizeof params[0]) &&
+	       smtpd_address_is_allowed(s, s->tx->flags);
 }
 
 static enum cmd_result
@@ -52,7 +73,8 @@ rcpt_permitted(struct smtpd_session *s, bool permitted)
 
 	if (!permitted)
 		return CMD_DONE;
-	if (smtpd_transaction_add(s->tx, s->args->address.text, &err) < 0) {
+	if (smtpd_transaction_add(
+		s->tx, s->args->address.text, s->args->orcpt, s->args->notify, &err) < 0) {
 		smtpd_reply(s, 452, "4.5.3", "Error: %s", err.text);
 		return CMD_DONE;
 	}

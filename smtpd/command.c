@@ -50,12 +50,12 @@ keyword_is_valid(struct view k)
 	return true;
 }
 
-/* esmtp-value = 1*(%d33-60 / %d62-126) */
+/* esmtp-value = 1*(%d33-60 / %d62-126), and UTF8-non-ascii of RFC 6531 3.3: each keyword looks at its own value */
 static bool
 value_is_valid(struct view v)
 {
 	for (size_t i = 0; i < v.len; i++)
-		if (v.p[i] <= ' ' || v.p[i] >= 127 || v.p[i] == '=')
+		if ((unsigned char)v.p[i] <= ' ' || v.p[i] == 127 || v.p[i] == '=')
 			return false;
 	return v.len > 0;
 }

@@ -5,6 +5,7 @@
 const struct smtpd_command smtpd_commands[SMTPD_COMMANDS] = {
 	{ "HELO",     ST_ANY,            CMD_LAST | CMD_JUNK,                smtpd_check_hello,    smtpd_cmd_helo },          /* RFC 5321 4.1.1.1 */
 	{ "EHLO",     ST_ANY,            CMD_LAST | CMD_JUNK | CMD_PLAIN_OK, smtpd_check_hello,    smtpd_cmd_ehlo },          /* RFC 5321 4.1.1.1 */
+	{ "LHLO",     ST_ANY,            CMD_LAST | CMD_JUNK | CMD_PLAIN_OK, smtpd_check_hello,    smtpd_cmd_ehlo },          /* RFC 2033 4.1 */
 	{ "STARTTLS", ST_IDLE,           CMD_LAST | CMD_PLAIN_OK | CMD_NO_ARGS, smtpd_check_starttls, smtpd_cmd_starttls },   /* RFC 3207 4 */
 	{ "AUTH",     ST_HELO,           CMD_LAST | CMD_NAMED,               smtpd_check_auth,     smtpd_cmd_auth },          /* RFC 4954 4 */
 	{ "MAIL",     ST_IDLE,           CMD_NAMED,                          smtpd_check_mail,     smtpd_cmd_mail },          /* RFC 5321 4.1.1.2 */
@@ -20,7 +21,9 @@ const struct smtpd_command smtpd_commands[SMTPD_COMMANDS] = {
 	{ "SEND",     ST_ANY,            CMD_JUNK,                           smtpd_check_none,     smtpd_cmd_unimplemented }, /* RFC 5321 F.6 */
 	{ "SOML",     ST_ANY,            CMD_JUNK,                           smtpd_check_none,     smtpd_cmd_unimplemented },
 	{ "SAML",     ST_ANY,            CMD_JUNK,                           smtpd_check_none,     smtpd_cmd_unimplemented },
-	{ "BDAT",     ST_ANY,            CMD_LAST,                           smtpd_check_none,     smtpd_cmd_unimplemented }, /* RFC 3030: not offered */
+	{ "BDAT",     ST_ANY,            CMD_PLAIN_OK,                       smtpd_check_bdat,     smtpd_cmd_bdat },          /* RFC 3030 2: looks at its states itself */
+	{ "XCLIENT",  ST_IDLE,           0,                                  smtpd_check_attributes, smtpd_cmd_xclient },
+	{ "XFORWARD", ST_IDLE,           0,                                  smtpd_check_attributes, smtpd_cmd_xforward },
 	{ "QUIT",     ST_ANY,            CMD_LAST | CMD_PLAIN_OK | CMD_NO_ARGS | CMD_DRAIN_OK, smtpd_check_none, smtpd_cmd_quit }, /* RFC 5321 4.1.1.10 */
 	{ "unknown",  ST_ANY,            CMD_WHOLE_LINE,                     smtpd_check_unknown,  smtpd_cmd_unknown },
 };

@@ -7,16 +7,18 @@
 struct smtpd_session;
 
 enum smtpd_state {
-	ST_START = 1,    /* greeted the client, no HELO yet */
-	ST_HELO = 2,     /* EHLO or HELO was answered */
-	ST_MAIL = 4,     /* a transaction without recipients */
-	ST_RCPT = 8,     /* a transaction with recipients */
-	ST_CONTENT = 16, /* behind 354: input is the message */
-	ST_SASL = 32,    /* behind 334: input is a response */
-	ST_END = 64,     /* the last reply is queued */
+	ST_START = 1,     /* greeted the client, no HELO yet */
+	ST_HELO = 2,      /* EHLO or HELO was answered */
+	ST_MAIL = 4,      /* a transaction without recipients */
+	ST_RCPT = 8,      /* a transaction with recipients */
+	ST_CONTENT = 16,  /* behind 354: input is the message */
+	ST_SASL = 32,     /* behind 334: input is a response */
+	ST_END = 64,      /* the last reply is queued */
+	ST_CHUNK = 128,   /* behind BDAT: input is octets */
+	ST_BETWEEN = 256, /* a transaction with the first chunks of its content */
 	ST_IDLE = ST_START | ST_HELO,
 	ST_TRANSACTION = ST_MAIL | ST_RCPT,
-	ST_ANY = ST_IDLE | ST_TRANSACTION,
+	ST_ANY = ST_IDLE | ST_TRANSACTION | ST_BETWEEN,
 };
 
 enum smtpd_command_flags {
@@ -46,7 +48,7 @@ struct smtpd_command {
 	enum cmd_result (*cmd)(struct smtpd_session *s);
 };
 
-enum { SMTPD_COMMANDS = 20 };
+enum { SMTPD_COMMANDS = 23 };
 /* The last row stands for every unknown command. */
 extern const struct smtpd_command smtpd_commands[SMTPD_COMMANDS];
 const struct smtpd_command *smtpd_command_find(struct view verb);
@@ -70,6 +72,13 @@ enum cmd_result smtpd_cmd_rcpt(struct smtpd_session *s);
 /* cmd_data.c */
 bool smtpd_check_data(struct smtpd_session *s, struct view args);
 enum cmd_result smtpd_cmd_data(struct smtpd_session *s);
+/* cmd_bdat.c */
+bool smtpd_check_bdat(struct smtpd_session *s, struct view args);
+enum cmd_result smtpd_cmd_bdat(struct smtpd_session *s);
+/* cmd_xclient.c */
+bool smtpd_check_attributes(struct smtpd_session *s, struct view args);
+enum cmd_result smtpd_cmd_xclient(struct smtpd_session *s);
+enum cmd_result smtpd_cmd_xforward(struct smtpd_session *s);
 /* cmd_simple.c */
 bool smtpd_check_none(struct smtpd_session *s, struct view args);
 bool smtpd_check_unknown(struct smtpd_session *s, struct view args);

@@ -8,6 +8,7 @@
 #include "smtpd/received.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
+#include "smtpd/xclient.h"
 
 #include <time.h>
 
@@ -18,15 +19,20 @@ enum {
 	INLINE_MAX = 32768,  /* a longer envelope travels as a memfd */
 };
 
-/* RFC 3848 */
+/* RFC 3848, RFC 6531 3.7.3 */
 static const char *
 with_protocol(const struct smtpd_session *s)
 {
-	static const char *const names[] = { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" };
+	static const char *const names[][4] = { { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" },
+		{ "UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA" },
+		{ "LMTP", "LMTPS", "LMTPA", "LMTPSA" },
+		{ "UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA", "UTF8LMTPSA" } };
 
 	if (!s->is_esmtp)
 		return "SMTP";
-	return names[(smtpd_session_has_tls(s) ? 1 : 0) + (s->login != NULL ? 2 : 0)];
+	return names[((s->tx->flags & ENVELOPE_SMTPUTF8) ? 1 : 0) +
+		     (s->server->conf->ext.is_lmtp ? 2 : 0)]
+		    [(smtpd_session_has_tls(s) ? 1 : 0) + (s->login != NULL ? 2 : 0)];
 }
 
 static int
@@ -157,6 +163,25 @@ log_message_id(struct smtpd_session *s, int64_t now)
 	buf_clear(&made);
 }
 
+/* RFC 8689 4.1: REQUIRETLS counts more than TLS-Required:. */
+static uint32_t
+tls_tag(const struct smtpd_transaction *tx)
+{
+	bool is_optional =
+	    tx->content->headers.says_tls_optional && !(tx->flags & ENVELOPE_REQUIRETLS);
+
+	return is_optional ? ENVELOPE_TLS_OPTIONAL : 0;
+}
+
+static const char *
+client_port(struct smtpd_session *s)
+{
+	unsigned port = addr_port(&s->client.address);
+	const char *text = port > 0 ? arena_printf(&s->tx->arena, "%u", port) : NULL;
+
+	return text != NULL ? text : "";
+}
+
 static void
 fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
 {
@@ -164,20 +189,22 @@ fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
 
 	*e = (struct envelope){
 		.sender = tx->sender.text,
-		.flags = tx->flags | (tx->verdicts.hold ? ENVELOPE_HOLD : 0),
+		.flags = tx->flags | tls_tag(tx) | (tx->verdicts.hold ? ENVELOPE_HOLD : 0),
 		.arrival_ms = tx->arrival_ms,
 		.size = size,
-		.envid = "",
+		.envid = tx->envid != NULL ? tx->envid : "",
 		.filter = tx->verdicts.filter != NULL ? tx->verdicts.filter : s->server->conf->content_filter,
 		.client_name = s->client.name != NULL ? s->client.name : "unknown",
 		.client_address = s->client.ip,
+		.client_port = client_port(s),
 		.helo = s->helo != NULL ? s->helo : "",
-		.protocol = s->is_esmtp ? "ESMTP" : "SMTP",
+		.protocol = smtpd_session_protocol(s),
 		.sasl_method = s->mechanism != NULL ? s->mechanism : "",
 		.sasl_username = s->login != NULL ? s->login : "",
 		.rcpts = tx->rcpts,
 		.nrcpts = tx->nrcpts,
 	};
+	smtpd_xforward_envelope(s, e);
 }
 
 /* Where the message goes on behind the headers made here. */

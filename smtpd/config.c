@@ -17,8 +17,9 @@ static const char *const list_names[RESTRICT_LISTS] = {
 };
 /* clang-format on */
 
-static int
-read_networks(struct net_list *l, const struct conf *conf, const char *name, struct err *err)
+int
+smtpd_config_networks(
+    struct net_list *l, const struct conf *conf, const char *name, struct err *err)
 {
 	struct view rest = view_of(conf_str(conf, name)), item;
 	struct err one;
@@ -166,9 +167,10 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	if (c->is_wrapper && c->cert_file[0] == '\0')
 		return err_set(err, ERR_SYNTAX,
 		    "smtpd_tls_wrappermode: needs a certificate, but smtpd_tls_cert_file is empty");
-	if (read_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||
-	    read_networks(&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) <
-		0)
+	if (smtpd_config_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||
+	    smtpd_config_networks(
+		&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) < 0 ||
+	    smtpd_ext_config_read(&c->ext, conf, err) < 0)
 		return -1;
 	if (bcc_config_read(&c->bcc, conf, err) < 0 || milter_config_read(&c->milters, conf, err) < 0)
 		return -1;
@@ -183,6 +185,7 @@ smtpd_config_clear(struct smtpd_config *c)
 	x_free(&c->limit_exceptions.items);
 	bcc_config_clear(&c->bcc);
 	milter_config_clear(&c->milters);
+	smtpd_ext_config_clear(&c->ext);
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)
 		restrict_list_clear(&c->restrictions[i]);
 	if (c->restrict_env != NULL)

@@ -3,17 +3,12 @@
 #define SMTPD_CONFIG_H
 
 #include "common/config/conf.h"
-#include "common/net/addr.h"
 #include "smtpd/bcc.h"
-#include "smtpd/rate.h"
+#include "smtpd/ext_config.h"
 #include "smtpd/milter_config.h"
+#include "smtpd/rate.h"
 #include "smtpd/restrict.h"
 #include "smtpd/screen.h"
-
-struct net_list {
-	struct net_prefix *items; /* owned */
-	size_t count;
-};
 
 enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
 
@@ -48,6 +43,7 @@ struct smtpd_config {
 	struct screen_config screen;
 	struct restrict_list restrictions[RESTRICT_LISTS];
 	struct milter_config milters;
+	struct smtpd_ext_config ext;
 };
 
 /* -1: ERR_SYNTAX, naming the parameter. */

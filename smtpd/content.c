@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 struct smtpd_content *
-smtpd_content_new(uint64_t limit, size_t line_max)
+smtpd_content_new(uint64_t limit, size_t line_max, unsigned modes)
 {
 	struct smtpd_content *c = x_calloc(1, sizeof *c);
 
-	data_stream_init(&c->data, line_max);
+	data_stream_init(&c->data, line_max, modes);
 	header_scan_init(&c->headers);
 	body_init(&c->body);
 	c->limit = limit;
@@ -107,23 +107,50 @@ smtpd_content_fail(struct smtpd_content *c, const struct err *why)
 	drop_body(c);
 }
 
+/* The bytes of pending from `before` on are new; only within the header section they are looked at. */
+static void
+leave_out_return_path(struct smtpd_content *c, size_t before, bool is_end)
+{
+	struct buf *out = &c->body.pending, kept;
+	uint64_t dropped = c->drop.dropped;
+	struct err err;
+
+	buf_init(&kept, out->len - before + HEADER_DROP_NAME);
+	header_drop_feed(&c->drop, view_make(out->p + before, out->len - before), &kept);
+	if (is_end)
+		header_drop_end(&c->drop, &kept);
+	out->len = before;
+	c->data.size -= c->drop.dropped - dropped;
+	if (kept.failed || buf_append_view(out, buf_view(&kept)) < 0) {
+		err_set(&err, ERR_TEMP, "out of memory");
+		smtpd_content_fail(c, &err);
+	}
+	buf_clear(&kept);
+}
+
 int
 smtpd_content_feed(struct smtpd_content *c, struct view in, size_t *used)
 {
 	struct buf *out = &c->body.pending;
-	size_t before = out->len, len = in.len < BODY_CHUNK ? in.len : BODY_CHUNK;
+	unsigned growth = c->data.modes & DATA_NORMALIZE ? 2 : 1;
+	size_t before = out->len, most = BODY_CHUNK / growth;
+	size_t len = in.len < most ? in.len : most;
 	struct err err;
 	int r;
 
 	*used = 0;
-	if (buf_reserve(out, len + 1) == NULL) {
+	if (buf_reserve(out, growth * (len + 1)) == NULL) {
 		err_set(&err, ERR_TEMP, "out of memory");
 		smtpd_content_fail(c, &err);
 		before = 0;
-		if (buf_reserve(out, len + 1) == NULL)
+		if (buf_reserve(out, growth * (len + 1)) == NULL)
 			return 1; /* nothing is taken: the caller's next turn may have memory */
 	}
 	r = data_stream_feed(&c->data, view_make(in.p, len), used, out);
+	if (c->drops_return_path && !c->drop.is_over && !smtpd_content_is_spoilt(c)) {
+		leave_out_return_path(c, before, r == 0);
+		before = before < out->len ? before : out->len;
+	}
 	if (!c->headers.is_over)
 		header_scan_feed(&c->headers, view_make(out->p + before, out->len - before));
 	if (c->limit > 0 && c->data.size > c->limit)
@@ -135,6 +162,15 @@ smtpd_content_feed(struct smtpd_content *c, struct view in, size_t *used)
 	if (r == 0)
 		header_scan_finish(&c->headers);
 	return r;
+}
+
+void
+smtpd_content_end(struct smtpd_content *c)
+{
+	data_stream_end(&c->data);
+	if (c->drops_return_path && !smtpd_content_is_spoilt(c))
+		leave_out_return_path(c, c->body.pending.len, true);
+	header_scan_finish(&c->headers);
 }
 
 /* Postfix (smtpd_forbid_bare_newline = reject) answers 550 and keeps the session; so do we.  The message was

@@ -4,6 +4,7 @@
 
 #include "smtpd/body.h"
 #include "smtpd/data_stream.h"
+#include "smtpd/header_drop.h"
 #include "smtpd/header_list.h"
 #include "smtpd/header_scan.h"
 
@@ -11,6 +12,8 @@ struct smtpd_content {
 	struct data_stream data;
 	struct header_scan headers;
 	struct body body;
+	bool drops_return_path; /* set before the first feed: a message of our own users */
+	struct header_drop drop;
 	uint64_t limit;  /* bytes, 0 = none */
 	bool is_too_big; /* nothing is stored any more, the end is still looked for */
 	bool has_failed; /* the same, and why says what */
@@ -25,9 +28,12 @@ struct smtpd_content {
 	bool is_replaced; /* the body is not what the client sent */
 };
 
-struct smtpd_content *smtpd_content_new(uint64_t limit, size_t line_max);
+/* modes: enum data_mode. */
+struct smtpd_content *smtpd_content_new(uint64_t limit, size_t line_max, unsigned modes);
 /* Takes at most BODY_CHUNK bytes; *used says how many.  0 = the end, 1 = more. */
 int smtpd_content_feed(struct smtpd_content *c, struct view in, size_t *used);
+/* DATA_CHUNKED: the last chunk is in. */
+void smtpd_content_end(struct smtpd_content *c);
 void smtpd_content_fail(struct smtpd_content *c, const struct err *why);
 /* Reads the header section of a complete content into c->list, once.  -1: ERR_LIMIT, ERR_TEMP. */
 int smtpd_content_headers(struct smtpd_content *c, struct err *err);
@@ -44,9 +50,9 @@ smtpd_content_is_spoilt(const struct smtpd_content *c)
 	return c->data.faults != 0 || c->is_too_big || c->has_failed;
 }
 
-/* Why a complete content is refused: code, enhanced code, text for the client.  False: it is not. */
+/* Why a complete content is refused.  False: it is not. */
 struct content_verdict {
-	int code;
+	int code; /* 0: it is not */
 	const char *dsn, *text;
 };
 bool smtpd_content_is_refused(const struct smtpd_content *c, unsigned hop_limit,

@@ -7,12 +7,14 @@ enum data_state {
 	DATA_DOT_CR,     /* and a CR behind it, held back too */
 	DATA_TEXT,
 	DATA_TEXT_CR, /* a CR was passed on: only LF may follow */
+	DATA_SOFT_START, /* behind a bare LF that was made CRLF: a dot here is stuffing or text, never the end */
+	DATA_SOFT_DOT, /* that dot, held back */
 };
 
 void
-data_stream_init(struct data_stream *d, size_t line_max)
+data_stream_init(struct data_stream *d, size_t line_max, unsigned modes)
 {
-	*d = (struct data_stream){ .state = DATA_LINE_START, .line_max = line_max };
+	*d = (struct data_stream){ .state = DATA_LINE_START, .modes = modes, .line_max = line_max };
 }
 
 /* Bytes of a line; of a line that gets too long, the part that still fits, so that the output does not depend
@@ -43,10 +45,23 @@ plain_run(const char *p, size_t len)
 	return i;
 }
 
+static void
+line_end(struct data_stream *d, struct buf *out, const char *end, size_t len)
+{
+	d->line_len = 0; /* the limit is for the line without its end */
+	emit(d, out, end, len);
+	d->line_len = 0;
+}
+
 /* One byte in DATA_LINE_START or DATA_TEXT, other than a dot at the start of a line. */
 static void
 text_byte(struct data_stream *d, char c, struct buf *out)
 {
+	if (c == '\n' && (d->modes & DATA_NORMALIZE)) {
+		line_end(d, out, "\r\n", 2);
+		d->state = d->modes & DATA_CHUNKED ? DATA_LINE_START : DATA_SOFT_START;
+		return;
+	}
 	if (c == '\n')
 		d->faults |= DATA_BARE_LF;
 	if (c == '\0')
@@ -63,7 +78,7 @@ special_byte(struct data_stream *d, char c, struct buf *out)
 {
 	switch (d->state) {
 	case DATA_LINE_START:
-		if (c == '.')
+		if (c == '.' && !(d->modes & DATA_CHUNKED))
 			d->state = DATA_DOT;
 		else
 			text_byte(d, c, out);
@@ -84,11 +99,19 @@ special_byte(struct data_stream *d, char c, struct buf *out)
 			d->state = DATA_TEXT;
 			return false;
 		}
-		d->line_len = 0;
-		emit(d, out, &c, 1);
-		d->line_len = 0;
+		line_end(d, out, &c, 1);
 		d->state = DATA_LINE_START;
 		return true;
+	case DATA_SOFT_START:
+		if (c == '.')
+			d->state = DATA_SOFT_DOT;
+		else
+			text_byte(d, c, out);
+		return true;
+	case DATA_SOFT_DOT:
+		emit(d, out, ".", 1);
+		d->state = DATA_TEXT;
+		return c == '.';
 	}
 	text_byte(d, c, out);
 	return true;
@@ -117,4 +140,11 @@ data_stream_feed(struct data_stream *d, struct view in, size_t *used, struct buf
 	}
 	*used = in.len;
 	return 1;
+}
+
+void
+data_stream_end(struct data_stream *d)
+{
+	if (d->state == DATA_TEXT_CR)
+		d->faults |= DATA_BARE_CR;
 }

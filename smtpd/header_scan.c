@@ -21,6 +21,9 @@ end_field(struct header_scan *h)
 		h->longest_field = h->field_size;
 	h->field_size = 0;
 	h->keep_id = h->keep_type = false;
+	if (h->keep_tls)
+		h->says_tls_optional = view_eq_str(view_make(h->tls, h->tls_len), "no");
+	h->keep_tls = false;
 }
 
 static void
@@ -51,7 +54,10 @@ name_done(struct header_scan *h)
 		h->has_date = true;
 	else if (name_is(h, "from"))
 		h->has_from = true;
-	else if (name_is(h, "message-id")) {
+	else if (name_is(h, "tls-required")) {
+		h->keep_tls = true;
+		h->tls_len = 0;
+	} else if (name_is(h, "message-id")) {
 		h->keep_id = !h->has_message_id;
 		h->has_message_id = true;
 	} else if (name_is(h, "content-type")) {
@@ -138,6 +144,8 @@ value_byte(struct header_scan *h, char c)
 	}
 	if (h->keep_type)
 		type_byte(h, c);
+	if (h->keep_tls && c != '\r' && !ascii_is_space(c) && h->tls_len < sizeof h->tls)
+		h->tls[h->tls_len++] = (char)ascii_lower((unsigned char)c);
 	if (!h->keep_id || c == '\r' || h->id_len >= HEADER_SCAN_ID_MAX)
 		return;
 	if (h->id_len == 0 && ascii_is_space(c))
@@ -183,7 +191,7 @@ header_scan_feed(struct header_scan *h, struct view in)
 {
 	for (size_t i = 0; i < in.len && !h->is_over; i++) {
 		/* values are most of a header: step over what is not kept */
-		if (h->state == SCAN_VALUE && !h->keep_id && !h->keep_type) {
+		if (h->state == SCAN_VALUE && !h->keep_id && !h->keep_type && !h->keep_tls) {
 			const char *lf = memchr(in.p + i, '\n', in.len - i);
 			size_t end = lf ? (size_t)(lf - in.p) : in.len;
 

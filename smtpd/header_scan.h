@@ -24,14 +24,16 @@ struct header_scan {
 	unsigned received; /* number of Received: fields (RFC 5321 6.3) */
 	bool has_date, has_message_id, has_from;
 	bool is_compound; /* Content-Type is multipart/... or message/...: there may be headers further down */
-	uint64_t field_size; /* of the present field, folded lines and all */
+	bool says_tls_optional; /* TLS-Required: No (RFC 8689 3) */
+	uint64_t field_size;    /* of the present field, folded lines and all */
 	uint64_t longest_field;
 	unsigned name_len;               /* private from here on */
 	char name[HEADER_SCAN_NAME_MAX]; /* lower case, first bytes of the present line */
 	bool name_is_complete;
-	bool keep_id, keep_type;
-	unsigned type_len;
+	bool keep_id, keep_type, keep_tls;
+	unsigned type_len, tls_len;
 	char type[10]; /* first bytes of Content-Type:, lower case */
+	char tls[4];   /* first bytes of the value of TLS-Required:, lower case */
 	unsigned id_len;
 	char id[HEADER_SCAN_ID_MAX +
 		1]; /* value of the first Message-ID:, unfolded and trimmed at its start */

@@ -461,7 +461,7 @@ take_resolved(struct milter_session *a, struct err *err)
 		    tx->found.fact == FACT_NO     ? "unknown"
 		    : tx->found.fact == FACT_FULL ? "mailbox full"
 						  : "lookup failed");
-	if (smtpd_transaction_add(tx, address, err) < 0)
+	if (smtpd_transaction_add(tx, address, NULL, 0, err) < 0)
 		return -1;
 	tx->only_rcpt = NULL;
 	return milter_changes_apply(a, err);

@@ -15,6 +15,19 @@ opened(struct smtpd_session *s, bool permitted)
 	return CMD_MORE;
 }
 
+static enum cmd_result
+opened_again(struct smtpd_session *s, bool permitted)
+{
+	opened(s, permitted);
+	return CMD_DONE;
+}
+
+enum cmd_result
+smtpd_opening_again(struct smtpd_session *s)
+{
+	return smtpd_gates_start(s, STAGE_CONNECT, opened_again);
+}
+
 void
 smtpd_opening_secured(struct smtpd_session *s)
 {

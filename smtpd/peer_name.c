@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/net/addr.h"
 #include "common/proto/address.h"
+#include "common/proto/idn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,7 +176,8 @@ domain_lookup_start(struct ipc_edge *dnsd, struct loop *l, const char *domain,
 	d->dnsd = dnsd;
 	d->cb = cb;
 	d->arg = arg;
-	snprintf(d->name, sizeof d->name, "%s", domain);
+	if (bytes_are_ascii(view_of(domain)) || !idn_to_ascii(view_of(domain), d->name))
+		snprintf(d->name, sizeof d->name, "%s", domain);
 	loop_timer_init(&d->soon, l, on_literal, d);
 	if (domain[0] == '[')
 		loop_timer_soon(&d->soon);

@@ -1,6 +1,7 @@
 #include "smtpd/server.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "smtpd/proxy_wait.h"
 #include "smtpd/session.h"
 
 #include <stdlib.h>
@@ -40,7 +41,7 @@ static void
 update_full(struct smtpd_server *v)
 {
 	bool waits_for_tls = v->tls == NULL && (v->conf->is_wrapper || !v->tls_was_tried);
-	bool is_full = v->nsessions >= v->conf->client_limit || waits_for_tls;
+	bool is_full = v->nsessions + v->nproxied >= v->conf->client_limit || waits_for_tls;
 
 	update_stress(v);
 	if (is_full == v->is_full)
@@ -80,10 +81,11 @@ void
 smtpd_server_start(struct smtpd_server *v)
 {
 	LIST_INIT(&v->sessions);
+	LIST_INIT(&v->proxied);
 	map_init(&v->clients);
 	loop_timer_init(&v->tls_retry, v->loop, on_tls_retry, v);
 	v->tls = NULL;
-	v->nsessions = 0;
+	v->nsessions = v->nproxied = 0;
 	v->is_draining = v->is_full = v->is_stressed = false;
 	v->anvil_is_lost = false;
 	v->anvil_pause_until_ms = 0;
@@ -105,6 +107,7 @@ smtpd_server_clear(struct smtpd_server *v)
 	struct map_walk walk = { 0 };
 	struct map_entry *e;
 
+	smtpd_proxy_clear(v);
 	while ((s = LIST_FIRST(&v->sessions)) != NULL)
 		smtpd_session_free(s);
 	while ((e = map_next(&v->clients, &walk)) != NULL)
@@ -185,15 +188,42 @@ refuse(struct smtpd_server *v, int fd, const char *ip)
 void
 smtpd_server_accept(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer)
 {
+	if (v->conf->ext.is_proxied)
+		smtpd_proxy_wait(v, fd, peer);
+	else
+		smtpd_server_enter(v, fd, peer, NULL);
+	update_full(v);
+}
+
+void
+smtpd_server_enter(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
+    const struct sockaddr_storage *local)
+{
 	char ip[ADDR_TEXT];
 
 	if (!client_enter(v, peer, addr_text(peer, ip))) {
 		refuse(v, fd, ip);
+		smtpd_server_proxy_left(v);
 		return;
 	}
 	v->nsessions++;
-	smtpd_session_new(v, fd, peer);
+	smtpd_session_new(v, fd, peer, local);
 	update_full(v);
+}
+
+/* Draining, and nobody is left. */
+static void
+tell_empty(struct smtpd_server *v)
+{
+	if (v->is_draining && v->nsessions + v->nproxied == 0 && v->on_empty != NULL)
+		v->on_empty(v->arg);
+}
+
+void
+smtpd_server_proxy_left(struct smtpd_server *v)
+{
+	update_full(v);
+	tell_empty(v);
 }
 
 void
@@ -207,8 +237,7 @@ smtpd_server_left(struct smtpd_server *v, const char *client_ip)
 	}
 	v->nsessions--;
 	update_full(v);
-	if (v->is_draining && v->nsessions == 0 && v->on_empty != NULL)
-		v->on_empty(v->arg);
+	tell_empty(v);
 }
 
 void
@@ -228,6 +257,6 @@ void
 smtpd_server_drain(struct smtpd_server *v)
 {
 	v->is_draining = true;
-	if (v->nsessions == 0 && v->on_empty != NULL)
-		v->on_empty(v->arg);
+	smtpd_proxy_clear(v); /* nothing was said to them yet */
+	tell_empty(v);
 }

@@ -12,6 +12,8 @@
 
 struct smtpd_session;
 LIST_HEAD(smtpd_session_list, smtpd_session);
+struct smtpd_proxy;
+LIST_HEAD(smtpd_proxy_list, smtpd_proxy);
 
 struct smtpd_server {
 	struct loop *loop; /* borrowed, as are the edges and the configuration */
@@ -31,6 +33,8 @@ struct smtpd_server {
 	struct smtpd_session_list sessions;
 	size_t nsessions;
 	bool is_stressed;   /* so many sessions that each gets less patience */
+	struct smtpd_proxy_list proxied; /* connections whose client is not known yet */
+	size_t nproxied;
 	struct map clients; /* address -> struct client_count, owned */
 	int64_t
 	    name_patience_ms; /* how long a command waits for its client's name, see client_name.h */
@@ -49,6 +53,11 @@ void smtpd_server_accept(struct smtpd_server *v, int fd, const struct sockaddr_s
 /* Each session may finish its transaction, or the next one, and gets 421 after it (RFC 5321 3.8); on_empty follows,
  * maybe at once. */
 void smtpd_server_drain(struct smtpd_server *v);
+/* For proxy_wait.c: the client is known; local NULL: the socket's own address. */
+void smtpd_server_enter(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
+    const struct sockaddr_storage *local);
+/* For proxy_wait.c: one went that brought nobody. */
+void smtpd_server_proxy_left(struct smtpd_server *v);
 /* The suite stops: every session that is not waiting for an answer of ours ends with 421 now. */
 void smtpd_server_stop(struct smtpd_server *v);
 

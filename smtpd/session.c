@@ -13,6 +13,7 @@
 #include "smtpd/rate.h"
 #include "smtpd/screen.h"
 #include "smtpd/transaction.h"
+#include "smtpd/xclient.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,20 +39,37 @@ smtpd_session_set_state(struct smtpd_session *s, enum smtpd_state state)
 	s->state = state;
 }
 
+/* RFC 2033 4.2: what is said of the content is said once for each recipient that was accepted.  All of them are in the
+ * same durable message, so that they share their fate. */
+static size_t
+copies(const struct smtpd_session *s, int code)
+{
+	bool is_final = s->state == ST_CONTENT && code != 354 && code != 421;
+
+	return s->server->conf->ext.is_lmtp && is_final && s->tx != NULL ? s->tx->naccepted : 1;
+}
+
 void
 smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
 
+	if (dsn == NULL)
+		dsn = "";
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	s->reply_code = code;
-	if (dsn != NULL && dsn[0] != '\0')
-		stream_printf(s->stream, "%d %s %s\r\n", code, dsn, text);
-	else
-		stream_printf(s->stream, "%d %s\r\n", code, text);
+	for (size_t n = copies(s, code); n > 0; n--)
+		stream_printf(
+		    s->stream, "%d %s%s%s\r\n", code, dsn, dsn[0] != '\0' ? " " : "", text);
+}
+
+const char *
+smtpd_session_protocol(const struct smtpd_session *s)
+{
+	return s->server->conf->ext.is_lmtp ? "LMTP" : s->is_esmtp ? "ESMTP" : "SMTP";
 }
 
 void
@@ -78,7 +96,9 @@ void
 smtpd_session_reset(struct smtpd_session *s)
 {
 	smtpd_transaction_free(s);
-	if (s->state & (ST_TRANSACTION | ST_CONTENT))
+	smtpd_attributes_free(s->forwarded);
+	s->forwarded = NULL;
+	if (s->state & (ST_TRANSACTION | ST_CONTENT | ST_CHUNK | ST_BETWEEN))
 		smtpd_session_set_state(s, s->helo != NULL ? ST_HELO : ST_START);
 }
 
@@ -102,6 +122,9 @@ args_free(struct smtpd_session *s)
 	if (s->args->text != NULL)
 		mem_wipe(s->args->text, strlen(s->args->text)); /* AUTH: a password may be in it */
 	free(s->args->text);
+	free(s->args->envid);
+	free(s->args->orcpt);
+	smtpd_attributes_free(s->args->attributes);
 	x_free(&s->args);
 }
 
@@ -119,7 +142,7 @@ put_particulars(struct smtpd_session *s, struct buf *line)
 		    line, " from=<%s>", lqs(tx != NULL ? tx->sender.text : s->args->address.text));
 	if (is_rcpt)
 		buf_printf(line, " to=<%s>", lqs(s->args->address.text));
-	buf_printf(line, " proto=%s", s->is_esmtp ? "ESMTP" : "SMTP");
+	buf_printf(line, " proto=%s", smtpd_session_protocol(s));
 	if (s->helo != NULL)
 		buf_printf(line, " helo=<%s>", s->helo);
 }
@@ -185,8 +208,8 @@ log_disconnect(struct smtpd_session *s)
 static void
 log_lost(struct smtpd_session *s, const char *what)
 {
-	if (s->state == ST_CONTENT && s->tx != NULL)
-		log_info("%s after DATA (%llu bytes) from %s", what,
+	if ((s->state & (ST_CONTENT | ST_CHUNK)) && s->tx != NULL)
+		log_info("%s after %s (%llu bytes) from %s", what, s->row->verb,
 		    (unsigned long long)smtpd_content_size(s), smtpd_client_label(s));
 	else
 		log_info(
@@ -202,7 +225,7 @@ session_destroy(struct smtpd_session *s)
 	struct smtpd_server *v = s->server;
 	char ip[ADDR_TEXT];
 
-	memcpy(ip, s->client.ip, sizeof ip);
+	snprintf(ip, sizeof ip, "%s", s->counted_as != NULL ? s->counted_as : s->client.ip);
 	ipc_call_cancel(s->call);
 	loop_timer_stop(&s->timer);
 	smtpd_policy_free(s);
@@ -211,11 +234,13 @@ session_destroy(struct smtpd_session *s)
 	smtpd_milter_free(s);
 	smtpd_sasl_free(s, true);
 	smtpd_transaction_free(s);
+	smtpd_attributes_free(s->forwarded);
 	smtpd_client_clear(s);
 	args_free(s);
 	x_free(&s->helo);
 	x_free(&s->login);
 	x_free(&s->mechanism);
+	x_free(&s->counted_as);
 	LIST_REMOVE(s, link);
 	free(s);
 	smtpd_server_left(v, ip);
@@ -418,7 +443,9 @@ reply_out_of_turn(struct smtpd_session *s)
 {
 	const char *why = "send HELO/EHLO first";
 
-	if (!(s->row->states & ST_IDLE))
+	if (s->state == ST_BETWEEN)
+		why = "need BDAT or RSET command"; /* RFC 3030 2: not mixed with DATA */
+	else if (!(s->row->states & ST_IDLE))
 		why = "need MAIL command";
 	else if (s->state & ST_TRANSACTION)
 		why = strcmp(s->row->verb, "MAIL") == 0 ? "nested MAIL command"
@@ -633,6 +660,20 @@ can_go_on(struct smtpd_session *s)
 	return false;
 }
 
+/* False: more input is needed. */
+static bool
+step(struct smtpd_session *s)
+{
+	switch (s->state) {
+	case ST_CONTENT:
+		return smtpd_content_step(s);
+	case ST_CHUNK:
+		return smtpd_chunk_step(s);
+	default:
+		return line_step(s);
+	}
+}
+
 /* Takes from the input what can be taken.  May free the session. */
 static void
 session_run(struct smtpd_session *s)
@@ -643,7 +684,7 @@ session_run(struct smtpd_session *s)
 		return;
 	s->is_running = true;
 	while (!needs_input && can_go_on(s))
-		needs_input = s->state == ST_CONTENT ? !smtpd_content_step(s) : !line_step(s);
+		needs_input = !step(s);
 	s->is_running = false;
 	if (s->state == ST_END && !s->is_waiting)
 		session_finish(s);
@@ -684,7 +725,8 @@ on_tls(void *arg, struct stream *stream)
 }
 
 void
-smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer)
+smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
+    const struct sockaddr_storage *local)
 {
 	static const struct stream_limits limits = { INPUT_MAX, OUTPUT_MAX };
 	static const struct stream_ops ops = { on_input, on_drained, on_tls, on_close };
@@ -696,6 +738,8 @@ smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage 
 	s->stream = stream_new(v->loop, fd, &limits, &ops, s);
 	loop_timer_init(&s->timer, v->loop, on_timer, s);
 	LIST_INSERT_HEAD(&v->sessions, s, link);
+	if (local != NULL)
+		s->client.local = *local;
 	smtpd_client_init(s, peer);
 	smtpd_opening_start(s);
 }

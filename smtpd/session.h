@@ -16,11 +16,13 @@
 #include "common/net/stream.h"
 #include "common/proto/address.h"
 #include "smtpd/command_table.h"
+#include "smtpd/content.h"
 #include "smtpd/gates.h"
 #include "smtpd/peer_name.h"
 #include "smtpd/server.h"
 
 struct smtpd_transaction;
+struct smtpd_attributes;
 struct smtpd_policy;
 struct smtpd_sasl;
 struct smtpd_rate;
@@ -47,10 +49,23 @@ struct smtpd_client {
 
 /* Arguments of the command under way, filled by its check function. */
 struct smtpd_args {
-	struct address address; /* MAIL, RCPT */
-	uint64_t size;          /* MAIL SIZE= */
-	unsigned flags;         /* enum envelope_flags */
-	char *text;             /* owned; HELO, EHLO, AUTH, HELP, VRFY */
+	struct address address;              /* MAIL, RCPT */
+	uint64_t size;                       /* MAIL SIZE= */
+	unsigned flags;                      /* enum envelope_flags */
+	char *envid;                         /* owned; MAIL ENVID=, NULL: none */
+	unsigned notify;                     /* RCPT NOTIFY=, enum notify_flags */
+	char *orcpt;                         /* owned; RCPT ORCPT=, NULL: none */
+	struct smtpd_attributes *attributes; /* owned; XCLIENT, XFORWARD */
+	char *text;                          /* owned; HELO, EHLO, AUTH, HELP, VRFY */
+};
+
+/* The chunk under way: BDAT count [LAST]. */
+struct smtpd_chunk {
+	uint64_t size, left;
+	bool is_last;
+	bool is_answered; /* refused already, its octets are thrown away */
+	struct content_verdict
+	    refusal; /* code 0: none; else the answer once the octets are thrown away */
 };
 
 struct smtpd_session {
@@ -68,6 +83,7 @@ struct smtpd_session {
 	struct smtpd_rate *rate;      /* owned, once anvil was asked */
 	struct smtpd_screen *screen;  /* owned, while the client is tested */
 	struct milter_session *milters; /* owned, from CONNECT on where there are milters */
+	struct smtpd_chunk chunk;     /* in ST_CHUNK */
 	struct ipc_call *call;        /* the one question the command waits for */
 	struct loop_timer timer;
 	enum smtpd_timer_use timer_use;
@@ -75,7 +91,10 @@ struct smtpd_session {
 	struct smtpd_client client;
 	char *helo;              /* owned; as given, bytes that mislead a reader replaced by '?' */
 	char *login, *mechanism; /* owned; NULL before AUTH */
-	int reply_code;          /* of the last reply */
+	struct smtpd_attributes *forwarded; /* owned; of XFORWARD, for one message; NULL: none */
+	char *
+	    counted_as; /* owned; the address that the server has counted it under, NULL: the client's */
+	int reply_code; /* of the last reply */
 	unsigned errors, junk, auth_failures;
 	uint32_t serial; /* of the session in this process */
 	enum restrict_fact helo_fact;
@@ -94,7 +113,8 @@ struct smtpd_session {
 };
 
 /* Greets (or starts TLS in wrapper mode) and lives on its own from then on. */
-void smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer);
+void smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
+    const struct sockaddr_storage *local); /* NULL: the socket knows */
 /* Ends it at once, without a word. */
 void smtpd_session_free(struct smtpd_session *s);
 
@@ -127,6 +147,8 @@ void smtpd_session_forget(struct smtpd_session *s);
 const char *smtpd_session_where(const struct smtpd_session *s);
 /* "name[ip]"; fixes the name as it is known now. */
 const char *smtpd_client_label(struct smtpd_session *s);
+/* "ESMTP", "SMTP", "LMTP". */
+const char *smtpd_session_protocol(const struct smtpd_session *s);
 /* The address that the client connected to. */
 const struct sockaddr_storage *smtpd_client_local(struct smtpd_session *s);
 /* One more command is waiting behind this one in the input. */

@@ -7,6 +7,7 @@
 #include "smtpd/cmd_data.h"
 #include "smtpd/milter.h"
 #include "smtpd/verdicts.h"
+#include "smtpd/xclient.h"
 
 #include <stdlib.h>
 
@@ -25,6 +26,7 @@ smtpd_transaction_new(struct smtpd_session *s, const struct smtpd_args *args)
 	tx->sender = args->address;
 	tx->sender.domain = tx->sender.text + (args->address.domain - args->address.text);
 	tx->flags = args->flags;
+	tx->envid = args->envid != NULL ? arena_strdup(&tx->arena, args->envid) : NULL;
 	tx->announced_size = args->size;
 	tx->arrival_ms = clock_wall_ms();
 	s->tx = tx;
@@ -64,7 +66,8 @@ smtpd_transaction_free(struct smtpd_session *s)
 }
 
 static int
-add_one(struct smtpd_transaction *tx, const struct recipient *r, const char *orig, struct err *err)
+add_one(struct smtpd_transaction *tx, const struct recipient *r, const struct recipient *given,
+    struct err *err)
 {
 	struct recipient *mine;
 
@@ -78,23 +81,34 @@ add_one(struct smtpd_transaction *tx, const struct recipient *r, const char *ori
 	}
 	mine = &tx->rcpts[tx->nrcpts++];
 	*mine = *r;
-	mine->orig = strcmp(orig, r->address) == 0 ? "" : orig;
-	mine->orcpt = "";
+	mine->orig = strcmp(given->orig, r->address) == 0 ? "" : given->orig;
+	mine->orcpt = given->orcpt;
+	mine->notify = given->notify;
 	map_put(&tx->seen, view_of(r->address), tx);
 	return 0;
 }
 
+/* RFC 3461 5.2.7: what an alias stands for inherits ORCPT and NOTIFY from the alias; of several addresses only the
+ * first carries SUCCESS, so that the sender hears of one success, as 5.2.7.3 (b) has it, and of every failure. */
 int
-smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, struct err *err)
+smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char *orcpt,
+    uint32_t notify, struct err *err)
 {
-	const char *copy = arena_strdup(&tx->arena, orig);
+	struct recipient given = { .orig = arena_strdup(&tx->arena, orig),
+		.orcpt = orcpt != NULL ? arena_strdup(&tx->arena, orcpt) : "",
+		.notify = notify };
 
-	if (copy == NULL)
+	if (given.orig == NULL || given.orcpt == NULL)
 		return err_set(err, ERR_LIMIT, "too many recipients");
-	for (size_t i = 0; i < tx->found.count; i++)
-		if (add_one(tx, &tx->found.rcpts[i], copy, err) < 0)
+	for (size_t i = 0; i < tx->found.count; i++) {
+		if (i == 1 && (given.notify & NOTIFY_SUCCESS)) {
+			given.notify &= ~(uint32_t)NOTIFY_SUCCESS;
+			given.notify = given.notify != 0 ? given.notify : NOTIFY_NEVER;
+		}
+		if (add_one(tx, &tx->found.rcpts[i], &given, err) < 0)
 			return -1;
-	tx->only_rcpt = tx->naccepted == 0 ? copy : NULL;
+	}
+	tx->only_rcpt = tx->naccepted == 0 ? given.orig : NULL;
 	tx->naccepted++;
 	return 0;
 }
@@ -112,13 +126,16 @@ smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx)
 static void
 log_client(struct smtpd_session *s)
 {
-	const char *label = smtpd_client_label(s);
+	struct buf line;
 
+	buf_init(&line, 4000);
+	buf_printf(&line, "client=%s", smtpd_client_label(s));
 	if (s->login != NULL)
-		log_info("%s: client=%s, sasl_method=%s, sasl_username=%s", s->tx->queue_id, label,
-		    s->mechanism, lqs(s->login));
-	else
-		log_info("%s: client=%s", s->tx->queue_id, label);
+		buf_printf(
+		    &line, ", sasl_method=%s, sasl_username=%s", s->mechanism, lqs(s->login));
+	smtpd_xforward_log(s, &line);
+	log_info("%s: %s", s->tx->queue_id, line.failed ? "" : buf_cstr(&line));
+	buf_clear(&line);
 }
 
 static bool

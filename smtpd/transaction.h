@@ -38,7 +38,7 @@ struct smtpd_transaction {
 	gate_then *verdict_then; /* of smtpd_verdicts_gate */
 	size_t verdict_at;
 	struct smtpd_bcc *bcc; /* owned; while its gate is open */
-	const char *envid;       /* RFC 3461 4.4, decoded from xtext; NULL: none */
+	const char *envid;     /* RFC 3461 4.4, as it came (xtext); NULL: none */
 	struct address sender;   /* "" = <> */
 	uint32_t flags;          /* enum envelope_flags */
 	uint64_t announced_size; /* SIZE=, 0 = none */
@@ -67,8 +67,10 @@ struct smtpd_transaction {
 void smtpd_transaction_new(struct smtpd_session *s, const struct smtpd_args *args);
 /* Frees s->tx, if any; qmgr is told to forget an id that was not committed. */
 void smtpd_transaction_free(struct smtpd_session *s);
-/* Takes the recipients of tx->found in, each final address once.  -1: ERR_LIMIT. */
-int smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, struct err *err);
+/* Takes the recipients of tx->found in, each final address once.  orig: as given; orcpt (RFC 3461 4.2, NULL: none) and
+ * notify (0: default) are of the RCPT command.  -1: ERR_LIMIT. */
+int smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char *orcpt,
+    uint32_t notify, struct err *err);
 /* Nobody is a recipient any more. */
 void smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx);
 /* Asks qmgr for an id, once. */

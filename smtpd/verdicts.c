@@ -120,7 +120,7 @@ on_resolved(struct smtpd_session *s)
 
 	/* an address that does not exist bounces, as it would if the sender had named it */
 	if (tx->found.fact == FACT_TEMP ||
-	    (tx->found.fact == FACT_YES && smtpd_transaction_add(tx, address, &err) < 0)) {
+	    (tx->found.fact == FACT_YES && smtpd_transaction_add(tx, address, NULL, tx->verdicts.redirect != NULL ? 0 : NOTIFY_NEVER, &err) < 0)) {
 		r = failed(s, address);
 	} else {
 		if (tx->found.fact != FACT_YES)

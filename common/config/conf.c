@@ -2,6 +2,7 @@
 #include "common/config/nearest.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/proto/idn.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -569,6 +570,7 @@ check_name(const struct conf_param *p, const char *what, struct view v, struct e
 static int
 check_domains(const struct conf_param *p, struct view v, struct err *err)
 {
+	char ascii[IDN_DOMAIN_MAX];
 	struct view item;
 
 	while (conf_next(&v, &item)) {
@@ -576,6 +578,9 @@ check_domains(const struct conf_param *p, struct view v, struct err *err)
 			return err_set(err, ERR_SYNTAX,
 			    "%s: \"%.*s\": lookup tables are not supported here yet; list the domains",
 			    p->name, VIEW_ARG(item));
+		/* RFC 5890 2.3.2.1: U-labels are as good as the A-labels they stand for */
+		if (!bytes_are_ascii(item) && idn_to_ascii(item, ascii))
+			item = view_of(ascii);
 		if (check_name(p, "domain", item, err) < 0)
 			return -1;
 	}

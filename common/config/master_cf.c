@@ -195,11 +195,15 @@ parse_service(struct master_cf *m, struct service *s, struct view rest, struct e
 	for (int i = 0; i < 3; i++)
 		if (check_flag(column[2 + i], flags[i], err) < 0)
 			return -1;
+	if (!s->is_inet && (strchr(s->name, '/') != NULL || s->name[0] == '.'))
+		return err_set(err, ERR_SYNTAX, "bad service name \"%s\"", s->name);
 	if (parse_command(s, column[7], err) < 0 || parse_maxproc(s, column[6], err) < 0 ||
 	    (s->is_inet && parse_inet_name(m, s, column[0], err) < 0))
 		return -1;
-	if (s->is_inet != (s->role == ROLE_SMTPD || s->role == ROLE_IMAPD_LOGIN ||
-			      s->role == ROLE_POP3D_LOGIN))
+	s->is_public = view_eq_str(column[2], "n");
+	/* smtpd also listens in the queue directory: LMTP, and proxies on this machine */
+	if (s->role != ROLE_SMTPD &&
+	    s->is_inet != (s->role == ROLE_IMAPD_LOGIN || s->role == ROLE_POP3D_LOGIN))
 		return err_set(err, ERR_SYNTAX, "%s is not a service of type %.*s", role_row(s->role)->name,
 		    VIEW_ARG(column[1]));
 	return parse_arguments(m, s, view_eq_str(column[7], SCREEN), rest, err);
@@ -223,7 +227,7 @@ add_service(struct master_cf *m, struct view logical, const char *file, int line
 		if (o->is_inet == s->is_inet && strcmp(o->name, s->name) == 0)
 			return err_set(err, ERR_SYNTAX, "%s:%d: service %s stands already in line %d", file,
 			    line, s->name, o->line);
-		if (!s->is_inet && o->role == s->role)
+		if (!s->is_inet && o->role == s->role && s->role != ROLE_SMTPD)
 			return err_set(err, ERR_SYNTAX, "%s:%d: %s stands already in line %d", file, line,
 			    role_row(s->role)->name, o->line);
 	}

@@ -13,6 +13,7 @@ struct service_option {
 struct service {
 	const char *name; /* "127.0.0.1:25", "smtp", "[::1]:25", "qmgr" */
 	bool is_inet;
+	bool is_public;   /* unix listeners of clients: private column "n" */
 	const char *host; /* inet: "" = inet_interfaces */
 	const char *port; /* inet: number or service name */
 	enum role role;   /* from the command column */

@@ -149,6 +149,15 @@ static const struct conf_param params[] = {
 	TABLES("smtpd_lookup_tables", "", "authd", "The tables that authd looks things up in for smtpd: set by master from the restrictions and tables of all smtpd services, not in main.cf."),
 
 	/* --- SMTP server: extensions, proxies, LMTP ------------------------------------------------------ */
+	LIST("smtpd_discard_ehlo_keywords", "", "smtpd", "Extensions that are neither offered nor taken: dsn, chunking, smtputf8, ..."),
+	LIST("smtpd_authorized_xclient_hosts", "", "smtpd", "Addresses and networks of proxies that may say with XCLIENT who their client is: they are believed."),
+	LIST("smtpd_authorized_xforward_hosts", "", "smtpd", "Addresses and networks of content filters that may say with XFORWARD where a message came from, for the log."),
+	ENUM("smtpd_upstream_proxy_protocol", "", "|haproxy", "smtpd", "haproxy: each connection begins with a PROXY protocol header (version 1 or 2) that names the client. Whoever reaches such a listener is believed: keep it from the world."),
+	TIME("smtpd_upstream_proxy_timeout", "5s", 1, "smtpd", "Time for that header."),
+	BOOL("smtpd_lmtp", "no", "smtpd", "The listener speaks LMTP (RFC 2033): LHLO, and behind the content one reply for each recipient. A client on a listener of type unix counts as one of mynetworks."),
+	BOOL("smtputf8_enable", "yes", "smtpd", "SMTPUTF8 is offered (RFC 6531): addresses and headers beyond ASCII."),
+	ENUM("smtpd_forbid_bare_newline", "reject", "reject|normalize|yes|no", "smtpd", "A message with a bare LF: refused, or (normalize, yes, and no as well, since anything else is unsafe) its bare LFs become CRLF; none ever ends a message. A bare CR or NUL is always refused."),
+	LIST("smtpd_forbid_bare_newline_exclusions", "$mynetworks", "smtpd", "Clients whose bare LFs become CRLF whatever smtpd_forbid_bare_newline says."),
 
 	/* --- SMTP server: limits, rates, greylisting, tests before the greeting -------------------------- */
 	STR("stress", "", "smtpd", "\"yes\" where a smtpd process has more sessions than four fifths of smtpd_client_limit; for use in the values of smtpd_timeout, smtpd_hard_error_limit, smtpd_junk_command_limit and smtpd_per_request_deadline: ${stress?{10}:{300}}s."),
@@ -258,6 +267,7 @@ static const struct conf_param params[] = {
 	/* --- SMTP client --------------------------------------------------------------------------------- */
 	STR("smtp_helo_name", "$myhostname", "relay", "Name in EHLO."),
 	ENUM("smtp_tls_security_level", "may", "none|may|encrypt", "relay", "TLS to other servers: never, when offered, always."),
+	PATH("smtp_tls_CAfile", "/etc/ssl/certs/ca-certificates.crt", "relay", "Certification authorities in PEM that other servers' certificates are checked against (REQUIRETLS); read at start."),
 	INT("smtp_tcp_port", "25", 1, 65535, "relay", "Port of other servers when the nexthop names none."),
 	TIME("smtp_connect_timeout", "30s", 1, "relay", "Time for a TCP connection."),
 	TIME("smtp_helo_timeout", "300s", 1, "relay", "Time for the greeting and for EHLO."),

@@ -18,6 +18,7 @@ enum envelope_flags {
 	ENVELOPE_BOUNCE = 16,   /* made by qmgr itself */
 	ENVELOPE_TLS = 32,      /* came in over TLS */
 	ENVELOPE_REQUIRETLS = 64, /* RFC 8689: goes on only under verified TLS to servers that offer REQUIRETLS */
+	ENVELOPE_TLS_OPTIONAL = 256, /* RFC 8689 4.2.2: goes on, if need be, without the TLS that policy asks for */
 	ENVELOPE_HOLD = 128,    /* starts on hold: HOLD action, milter's quarantine */
 };
 enum notify_flags { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
@@ -41,7 +42,7 @@ struct envelope {
 	const char *client_name, *client_address, *helo, *protocol; /* "" = unknown: local submission */
 	const char *client_port;   /* "" = unknown */
 	const char *sasl_method, *sasl_username;
-	const char *filter; /* "transport:nexthop" for every recipient (FILTER, content_filter), "" = by the recipient */
+	const char *filter; /* "transport:nexthop" for every recipient (FILTER, content_filter), "" or NULL = by the recipient */
 	struct recipient *rcpts;
 	size_t nrcpts;
 };

@@ -1,6 +1,7 @@
 #include "common/net/tls.h"
 #include "common/base/mem.h"
 #include "common/ipc/msg/keyd.h"
+#include "common/log/log.h"
 #include "common/net/key_provider.h"
 #include "common/net/tls_ticket.h"
 
@@ -355,10 +356,15 @@ struct tls_context *
 tls_client_new(const struct conf *conf, struct err *err)
 {
 	SSL_CTX *c = context_make(TLS_client_method(), conf, err);
+	const char *ca_file = conf_str(conf, "smtp_tls_CAfile");
 
 	if (c == NULL)
 		return NULL;
 	SSL_CTX_set_verify(c, SSL_VERIFY_NONE, NULL);
+	if (ca_file[0] != '\0' && SSL_CTX_load_verify_locations(c, ca_file, NULL) != 1) {
+		openssl_err(err, ca_file);
+		log_warn("smtp_tls_CAfile: %s", err->text);
+	}
 	return context_wrap(c);
 }
 

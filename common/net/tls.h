@@ -24,7 +24,8 @@ int tls_server_check(const struct conf *conf, struct err *err);
  * with ctx NULL on failure.  The context is the caller's. */
 void tls_server_new(const char *cert_file, const struct conf *conf,
     void (*ready)(void *arg, struct tls_context *ctx, const struct err *err), void *arg);
-/* Opportunistic client context (no verification): relay's level "may". */
+/* Client context: a handshake goes on whatever the certificate; SSL_get_verify_result tells afterwards whether it is the
+ * host's and leads to smtp_tls_CAfile, which is read here.  A file that cannot be read is logged: nobody is trusted then. */
 struct tls_context *tls_client_new(const struct conf *conf, struct err *err);
 void tls_context_free(struct tls_context *ctx);
 SSL_CTX *tls_context_ssl(struct tls_context *ctx);

@@ -1,4 +1,5 @@
 #include "common/user/user_record.h"
+#include "common/proto/idn.h"
 #include "common/user/saslprep.h"
 
 #include <stdio.h>
@@ -118,7 +119,7 @@ fold(char text[USER_ADDRESS_MAX + 1])
 int
 user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct err *err)
 {
-	char text[USER_ADDRESS_MAX + 1];
+	char text[USER_ADDRESS_MAX + 1], host[IDN_DOMAIN_MAX];
 	struct view local, domain;
 	const char *at;
 
@@ -135,9 +136,16 @@ user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct er
 		return err_set(err, ERR_SYNTAX, "not an address: no domain");
 	local = view_make(address.p, (size_t)(at - address.p));
 	domain = view_make(at + 1, address.len - local.len - 1);
+	if (!bytes_are_ascii(domain)) {
+		if (!idn_to_ascii(domain, host) || local.len + 1 + strlen(host) > USER_ADDRESS_MAX)
+			return err_set(err, ERR_SYNTAX, "not an address: bad domain");
+		domain = view_of(host);
+	}
 	if (!local_is_valid(local) || !domain_is_valid(domain))
 		return err_set(err, ERR_SYNTAX, "not an address for an account");
-	memcpy(out, text, address.len + 1);
+	memcpy(out, text, local.len + 1);
+	memcpy(out + local.len + 1, domain.p, domain.len);
+	out[local.len + 1 + domain.len] = '\0';
 	return 0;
 }
 

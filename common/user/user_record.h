@@ -33,7 +33,8 @@ int user_record_encode(const struct user_record *r, struct buf *out, struct err 
 /* -1: ERR_SYNTAX, also for a version that is not known. */
 int user_record_decode(struct view bytes, struct user_record *out, struct err *err);
 
-/* The form in which an address is a key: saslprep's (RFC 4616 2), in ASCII lower case.  An account's address is
+/* The form in which an address is a key: saslprep's (RFC 4616 2: NFKC), in ASCII lower case, its
+ * domain in A-labels.  An account's address is
  * local@domain, its local part fit to be a directory's name: no slash, white space, quote,
  * control character or leading dot. -1: ERR_SYNTAX, ERR_LIMIT. */
 int user_address_fold(struct view address, char out[USER_ADDRESS_MAX + 1], struct err *err);

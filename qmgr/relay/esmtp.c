@@ -1,4 +1,5 @@
 #include "qmgr/relay/esmtp.h"
+#include "common/base/utf8.h"
 #include "common/ipc/envelope.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@ static const struct keyword {
 	{ "STARTTLS", RELAY_CAP_STARTTLS },
 	{ "DSN", RELAY_CAP_DSN },
 	{ "SMTPUTF8", RELAY_CAP_SMTPUTF8 },
+	{ "REQUIRETLS", RELAY_CAP_REQUIRETLS },
 };
 
 static void
@@ -87,18 +89,48 @@ xtext_is_valid(const char *s)
 	return true;
 }
 
+/* RFC 6533 3: an address of type utf-8 goes as it is to a server that takes SMTPUTF8, else with each character that is
+ * not ASCII as "\x{HEX}". */
 static bool
-orcpt_is_valid(const char *orcpt)
+put_utf8_address(struct buf *out, struct view address, bool allow_utf8)
 {
-	struct view type;
+	uint32_t c;
 
-	if (strlen(orcpt) > ORCPT_MAX || !view_cut(view_of(orcpt), ';', &type, NULL) ||
+	while (address.len > 0) {
+		size_t n = utf8_take(address, &c);
+
+		if (n == 0 || c <= ' ' || c == 127 || c == '=')
+			return false;
+		if (c < 0x80 || allow_utf8)
+			buf_append(out, address.p, n);
+		else
+			buf_printf(out, "\\x{%X}", (unsigned)c);
+		address = view_make(address.p + n, address.len - n);
+	}
+	return true;
+}
+
+/* " ORCPT=type;address", or nothing when it is none. */
+static void
+put_orcpt(struct buf *out, const char *orcpt, bool allow_utf8)
+{
+	struct view type, address;
+	size_t before = out->len;
+	bool is_valid;
+
+	if (strlen(orcpt) > ORCPT_MAX || !view_cut(view_of(orcpt), ';', &type, &address) ||
 	    type.len == 0)
-		return false;
+		return;
 	for (size_t i = 0; i < type.len; i++)
 		if (!ascii_is_alnum(type.p[i]) && type.p[i] != '-')
-			return false;
-	return xtext_is_valid(orcpt);
+			return;
+	buf_printf(out, " ORCPT=%.*s;", VIEW_ARG(type));
+	if (view_case_eq_str(type, "utf-8"))
+		is_valid = put_utf8_address(out, address, allow_utf8);
+	else if ((is_valid = xtext_is_valid(address.p)))
+		buf_append_view(out, address);
+	if (!is_valid)
+		out->len = before;
 }
 
 int
@@ -111,6 +143,8 @@ relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabil
 		buf_append_str(out, " BODY=8BITMIME");
 	if (m->needs_utf8 && (capabilities & RELAY_CAP_SMTPUTF8))
 		buf_append_str(out, " SMTPUTF8");
+	if ((m->flags & ENVELOPE_REQUIRETLS) && (capabilities & RELAY_CAP_REQUIRETLS))
+		buf_append_str(out, " REQUIRETLS");
 	if (capabilities & RELAY_CAP_DSN) {
 		if (m->flags & (ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS))
 			buf_printf(out, " RET=%s", m->flags & ENVELOPE_RET_FULL ? "FULL" : "HDRS");
@@ -144,14 +178,13 @@ put_notify(struct buf *out, uint32_t notify)
 }
 
 int
-relay_rcpt_command(
-    struct buf *out, const char *address, uint32_t notify, const char *orcpt, unsigned capabilities)
+relay_rcpt_command(struct buf *out, const char *address, uint32_t notify, const char *orcpt,
+    bool allow_utf8, unsigned capabilities)
 {
 	buf_printf(out, "RCPT TO:<%s>", address);
 	if (capabilities & RELAY_CAP_DSN) {
 		put_notify(out, notify);
-		if (*orcpt != '\0' && orcpt_is_valid(orcpt))
-			buf_printf(out, " ORCPT=%s", orcpt);
+		put_orcpt(out, orcpt, allow_utf8);
 	}
 	return buf_append_str(out, "\r\n");
 }

@@ -6,12 +6,13 @@
 #include "common/net/dns.h"
 
 enum relay_capability {
-	RELAY_CAP_PIPELINING = 1, /* RFC 2920 */
-	RELAY_CAP_8BITMIME = 2,   /* RFC 6152 */
-	RELAY_CAP_SIZE = 4,       /* RFC 1870 */
-	RELAY_CAP_STARTTLS = 8,   /* RFC 3207 */
-	RELAY_CAP_DSN = 16,       /* RFC 3461 */
-	RELAY_CAP_SMTPUTF8 = 32,  /* RFC 6531 */
+	RELAY_CAP_PIPELINING = 1,  /* RFC 2920 */
+	RELAY_CAP_8BITMIME = 2,    /* RFC 6152 */
+	RELAY_CAP_SIZE = 4,        /* RFC 1870 */
+	RELAY_CAP_STARTTLS = 8,    /* RFC 3207 */
+	RELAY_CAP_DSN = 16,        /* RFC 3461 */
+	RELAY_CAP_SMTPUTF8 = 32,   /* RFC 6531 */
+	RELAY_CAP_REQUIRETLS = 64, /* RFC 8689 */
 };
 
 struct relay_ehlo {
@@ -36,6 +37,6 @@ struct relay_mail {
 /* "MAIL FROM:<...> ...\r\n" with those parameters that the server offers.  Malformed ENVID and ORCPT are left out. */
 int relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabilities);
 int relay_rcpt_command(struct buf *out, const char *address, uint32_t notify, const char *orcpt,
-    unsigned capabilities);
+    bool allow_utf8, unsigned capabilities);
 
 #endif

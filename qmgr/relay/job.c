@@ -11,6 +11,7 @@
 enum {
 	ARENA_MAX = 1 << 20, /* a job came in one IPC packet of 64 KB */
 	SCAN_CHUNK = 256 << 10,
+	HEADERS_MAX = 4 << 20, /* looked at for UTF-8 */
 };
 
 /* Why it did not work so far, and with whom. */
@@ -263,6 +264,19 @@ must_scan(struct relay_job *job)
 	       !relay_session_has_8bitmime(job->session);
 }
 
+/* A bounce goes on even where it cannot be protected (RFC 8689 5). */
+static bool
+requires_tls(const struct relay_job *job)
+{
+	return (job->spec.flags & ENVELOPE_REQUIRETLS) && job->spec.sender[0] != '\0';
+}
+
+static bool
+is_tls_optional(const struct relay_job *job)
+{
+	return (job->spec.flags & ENVELOPE_TLS_OPTIONAL) != 0;
+}
+
 static void
 send_batch(struct relay_job *job)
 {
@@ -272,6 +286,11 @@ send_batch(struct relay_job *job)
 	if (must_scan(job)) {
 		loop_timer_init(&job->soon, job->env.loop, on_scan, job);
 		loop_timer_soon(&job->soon);
+		return;
+	}
+	if (requires_tls(job) && !relay_session_can_require_tls(job->session, &v)) {
+		note_set(&job->failure, &v, relay_session_peer(job->session));
+		leave_session(job); /* RFC 8689 4.2.1: the next host may do */
 		return;
 	}
 	n = fill_batch(job);
@@ -331,7 +350,8 @@ on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enu
 	}
 	log_debug("%s: %s", job->spec.queue_id, v->text);
 	drop_session(job);
-	if (how == RELAY_FAIL_TLS && job->env.conf->tls_level == RELAY_TLS_MAY &&
+	if (how == RELAY_FAIL_TLS &&
+	    (job->env.conf->tls_level == RELAY_TLS_MAY || is_tls_optional(job)) &&
 	    !job->in_the_clear) {
 		job->in_the_clear = true;
 	} else {
@@ -348,6 +368,10 @@ reuse(struct relay_job *job, struct relay_session *s)
 {
 	if (s == NULL)
 		return false;
+	if (!relay_session_has_enough_tls(s, is_tls_optional(job))) {
+		relay_session_quit(s);
+		return false;
+	}
 	job->session = s;
 	relay_session_give(s, &session_ops, job);
 	return true;
@@ -358,7 +382,9 @@ static bool
 open_session(struct relay_job *job)
 {
 	const struct relay_target *t = &job->targets[job->at];
-	struct relay_session_options o = { .no_tls = job->in_the_clear, .domain = job->hop.host };
+	struct relay_session_options o = { .no_tls = job->in_the_clear,
+		.tls_optional = is_tls_optional(job),
+		.domain = job->hop.host };
 	struct relay_verdict v;
 
 	o.has_loop_check = job->hop.use_mx && job->hop.port == job->env.conf->port;
@@ -423,25 +449,37 @@ is_ascii(const char *s)
 	return !relay_bytes_have_8bit(s, strlen(s));
 }
 
+/* Looks through the header section, of which the first part is ours and the rest stands at the start of the body. */
+static bool
+headers_have_8bit(struct relay_job *job)
+{
+	static char chunk[SCAN_CHUNK];
+	uint64_t at = 0;
+	int64_t n;
+
+	while (at < HEADERS_MAX &&
+	       (n = relay_content_read(&job->content, at, chunk, sizeof chunk, NULL)) > 0) {
+		struct view v = view_make(chunk, (size_t)n);
+		const char *end = view_find(v, VIEW_LIT("\n\r\n"));
+
+		if (relay_bytes_have_8bit(chunk, end != NULL ? (size_t)(end - chunk) : v.len))
+			return true;
+		if (end != NULL || v.len < sizeof chunk)
+			break;
+		at += v.len - 2; /* the empty line may be cut in two */
+	}
+	return false;
+}
+
 /* RFC 6531 3.2: only what really holds UTF-8 in addresses or headers needs the extension. */
 static bool
 find_needs_utf8(struct relay_job *job)
 {
-	static char chunk[SCAN_CHUNK];
-	uint64_t at = 0;
 	bool found = !is_ascii(job->spec.sender);
 
 	for (size_t i = 0; i < job->nrcpts && !found; i++)
 		found = !is_ascii(job->rcpts[i].wire.address);
-	while (!found && (job->spec.flags & ENVELOPE_SMTPUTF8) && at < job->content.header_size) {
-		int64_t n = relay_content_read(&job->content, at, chunk, sizeof chunk, NULL);
-
-		if (n <= 0)
-			break;
-		found = relay_bytes_have_8bit(chunk, (size_t)n);
-		at += (uint64_t)n;
-	}
-	return found;
+	return found || ((job->spec.flags & ENVELOPE_SMTPUTF8) && headers_have_8bit(job));
 }
 
 /* Of the domain of an address that cannot be a domain the sender must hear; a wrong relayhost is our own

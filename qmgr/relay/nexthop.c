@@ -1,17 +1,8 @@
 #include "qmgr/relay/nexthop.h"
 #include "common/net/addr.h"
+#include "common/proto/idn.h"
 
-#include <idn2.h>
 #include <stdio.h>
-
-static bool
-is_ascii(struct view v)
-{
-	for (size_t i = 0; i < v.len; i++)
-		if ((unsigned char)v.p[i] >= 0x80)
-			return false;
-	return true;
-}
 
 bool
 relay_hostname_is_usable(const char *name)
@@ -49,36 +40,17 @@ parse_port(struct view v, unsigned *port)
 	return n > 0;
 }
 
-static bool
-to_alabels(struct view v, char out[DNS_NAME_MAX])
-{
-	char utf8[512], *ascii = NULL;
-	int n = snprintf(utf8, sizeof utf8, "%.*s", VIEW_ARG(v));
-	bool ok =
-	    n > 0 && (size_t)n < sizeof utf8 &&
-	    idn2_to_ascii_8z(utf8, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK &&
-	    strlen(ascii) < DNS_NAME_MAX;
-
-	if (ok)
-		snprintf(out, DNS_NAME_MAX, "%s", ascii);
-	idn2_free(ascii);
-	return ok;
-}
-
 static int
 parse_host(struct view v, struct relay_nexthop *out, struct err *err)
 {
 	struct view name = v;
+	char host[IDN_DOMAIN_MAX];
 
 	if (name.len > 0 && name.p[name.len - 1] == '.')
 		name.len--;
-	if (!is_ascii(name)) {
-		if (!to_alabels(name, out->host))
-			return err_set(err, ERR_SYNTAX, "not a domain name");
-	} else if (name.len < DNS_NAME_MAX && memchr(name.p, '\0', name.len) == NULL) {
-		snprintf(out->host, sizeof out->host, "%.*s", VIEW_ARG(name));
-	}
-	ascii_lower_str(out->host);
+	if (!idn_to_ascii(name, host))
+		return err_set(err, ERR_SYNTAX, "not a domain name");
+	snprintf(out->host, sizeof out->host, "%s", host);
 	if (!relay_hostname_is_usable(out->host))
 		return err_set(err, ERR_SYNTAX, "not a host or domain name");
 	return 0;

@@ -27,8 +27,9 @@ struct relay_resolve {
 	size_t pending;                  /* address questions under way */
 	struct relay_address *addresses; /* owned */
 	size_t naddresses;
-	bool is_loop;  /* we are among the hosts */
-	bool may_come; /* a question failed for now */
+	bool has_unsafe_mx; /* MX records without DNSSEC */
+	bool is_loop;       /* we are among the hosts */
+	bool may_come;      /* a question failed for now */
 	char failed_name[DNS_NAME_MAX];
 	const char *failed_type;
 	enum dns_status failed_status;
@@ -125,6 +126,7 @@ finish_addresses(struct relay_resolve *r)
 		    r->hosts[r->addresses[i].host].mx.host);
 		targets[i].addr = r->addresses[i].addr;
 		addr_set_port(&targets[i].addr, r->hop.port);
+		targets[i].is_named_safely = !r->has_unsafe_mx;
 	}
 	finish(r, targets, n, NULL);
 	free(targets);
@@ -285,6 +287,7 @@ on_mx(void *arg, const struct dns_answer *a)
 	r->mx = NULL;
 	switch (a->status) {
 	case DNS_OK:
+		r->has_unsafe_mx = !a->is_secure;
 		take_mx(r, a);
 		break;
 	case DNS_NODATA: /* RFC 5321 5.1: the domain itself, as an MX of preference 0 */

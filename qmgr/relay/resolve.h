@@ -11,6 +11,8 @@
 struct relay_target {
 	char host[DNS_NAME_MAX];
 	struct sockaddr_storage addr; /* with port */
+	bool
+	    is_named_safely; /* nobody but the domain, or our admin, can have named this host (RFC 8689 4.2.1) */
 };
 
 struct relay_resolve;

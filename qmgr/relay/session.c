@@ -52,7 +52,7 @@ struct relay_session {
 	enum state state;
 	struct smtp_reply reply;
 	struct relay_ehlo ehlo;
-	bool has_tls;
+	bool has_tls, is_verified;
 	bool needs_rset; /* the last transaction ended without data */
 	unsigned uses;
 	int64_t opened_ms;
@@ -249,7 +249,8 @@ write_step(struct relay_session *s, size_t number)
 		break;
 	case STEP_RCPT:
 		r = t->rcpts[number - s->first_rcpt];
-		relay_rcpt_command(&b, r->address, r->notify, r->orcpt, s->ehlo.capabilities);
+		relay_rcpt_command(
+		    &b, r->address, r->notify, r->orcpt, t->needs_utf8, s->ehlo.capabilities);
 		break;
 	case STEP_DATA:
 		buf_append_str(&b, "DATA\r\n");
@@ -444,7 +445,7 @@ after_hello(struct relay_session *s)
 		fail(s, &v, RELAY_FAIL_FINAL);
 	} else if (wants_tls && (s->ehlo.capabilities & RELAY_CAP_STARTTLS)) {
 		send_command(s, ST_STARTTLS, s->conf->starttls_ms, "%s\r\n", "STARTTLS");
-	} else if (s->conf->tls_level == RELAY_TLS_ENCRYPT && !s->has_tls) {
+	} else if (!relay_session_has_enough_tls(s, s->options.tls_optional)) {
 		tls_required(s);
 	} else {
 		become_ready(s);
@@ -483,7 +484,7 @@ on_starttls(struct relay_session *s)
 	struct err e;
 
 	if (s->reply.code / 100 != 2) {
-		if (s->conf->tls_level == RELAY_TLS_ENCRYPT)
+		if (!relay_session_has_enough_tls(s, s->options.tls_optional))
 			refused(s, "refused to start TLS, which is required");
 		else
 			become_ready(s);
@@ -614,6 +615,7 @@ on_final_reply(struct relay_session *s)
 	struct relay_verdict v;
 
 	said(s, &v, "end of DATA command");
+	v.took_dsn = (s->ehlo.capabilities & RELAY_CAP_DSN) != 0;
 	s->needs_rset = s->naccepted == 0 || v.status != DELIVERY_SENT;
 	tell_all(s, &v);
 	end_transaction(s, RELAY_END_USABLE);
@@ -760,11 +762,13 @@ on_tls(void *arg, struct stream *stream)
 	char cipher[200];
 
 	s->has_tls = true;
+	s->is_verified =
+	    SSL_get0_peer_certificate(ssl) != NULL && SSL_get_verify_result(ssl) == X509_V_OK;
 	tls_describe(ssl, cipher, sizeof cipher);
 	log_info("%s TLS connection established to %s: %s",
-	    SSL_get0_peer_certificate(ssl) == NULL    ? "Anonymous"
-	    : SSL_get_verify_result(ssl) == X509_V_OK ? "Trusted"
-						      : "Untrusted",
+	    SSL_get0_peer_certificate(ssl) == NULL ? "Anonymous"
+	    : s->is_verified                       ? "Verified"
+						   : "Untrusted",
 	    s->peer, cipher);
 	/* RFC 3207 4.2: what the server said in the clear is forgotten */
 	smtp_reply_clear(&s->reply);
@@ -903,6 +907,33 @@ relay_session_accepts(
 	else
 		return true;
 	return false;
+}
+
+bool
+relay_session_can_require_tls(const struct relay_session *s, struct relay_verdict *v)
+{
+	if (!s->has_tls)
+		relay_verdict_set(v, DELIVERY_BOUNCED, "5.7.10",
+		    "Encryption needed, but there is no TLS with host %s", s->name);
+	else if (!s->is_verified)
+		relay_verdict_set(v, DELIVERY_BOUNCED, "5.7.10",
+		    "Encryption needed, but the certificate of host %s is not trusted", s->name);
+	else if (!s->target.is_named_safely)
+		relay_verdict_set(v, DELIVERY_BOUNCED, "5.7.10",
+		    "Encryption needed, but the MX record that names host %s is not signed",
+		    s->name);
+	else if ((s->ehlo.capabilities & RELAY_CAP_REQUIRETLS) == 0)
+		relay_verdict_set(v, DELIVERY_BOUNCED, "5.7.30",
+		    "REQUIRETLS support required, but was not offered by host %s", s->name);
+	else
+		return true;
+	return false;
+}
+
+bool
+relay_session_has_enough_tls(const struct relay_session *s, bool tls_optional)
+{
+	return s->has_tls || tls_optional || s->conf->tls_level != RELAY_TLS_ENCRYPT;
 }
 
 bool

@@ -54,8 +54,9 @@ struct relay_transaction {
 };
 
 struct relay_session_options {
-	bool no_tls;         /* this time in the clear */
-	const char *domain;  /* for the text when the server turns out to be ourselves */
+	bool no_tls;        /* this time in the clear */
+	bool tls_optional;  /* smtp_tls_security_level = encrypt notwithstanding (RFC 8689 4.2.2) */
+	const char *domain; /* for the text when the server turns out to be ourselves */
 	bool has_loop_check; /* a server that bears our name is us */
 };
 
@@ -72,6 +73,10 @@ void relay_session_quit(struct relay_session *s);
 /* Does the server take such a message?  Else *v: the same for all its recipients. */
 bool relay_session_accepts(
     struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v);
+/* RFC 8689 4.2.1: the host is the one it should be, under TLS, and does the same for the next hop.  Else *v. */
+bool relay_session_can_require_tls(const struct relay_session *s, struct relay_verdict *v);
+/* A kept session may be used for a message to which TLS is, or is not, optional. */
+bool relay_session_has_enough_tls(const struct relay_session *s, bool tls_optional);
 /* Only after on_ready or on_done (RELAY_END_USABLE).  on_done may come before it returns. */
 void relay_session_send(struct relay_session *s, const struct relay_transaction *t);
 bool relay_session_has_8bitmime(const struct relay_session *s);

@@ -12,6 +12,7 @@ struct relay_verdict {
 	int code;            /* of the peer's reply, 0: none */
 	bool is_unreachable; /* the destination as a whole, not this message or recipient */
 	bool is_too_many;    /* RFC 5321 4.5.3.1.10: this recipient, in a transaction of its own */
+	bool took_dsn;       /* RFC 3461: NOTIFY went on with it */
 	bool is_ambiguous;   /* the message may have arrived: not to be sent elsewhere at once */
 	char dsn[12];
 	char text[RELAY_TEXT_MAX]; /* one line of printable ASCII */

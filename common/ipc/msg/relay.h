@@ -10,8 +10,12 @@ enum {
 	/* relay -> qmgr, one a recipient.  sig RELAY_RESULT_SIG: job, recipient number, enum delivery_status,
 	 * enhanced code, text (the remote's reply or our reason, quoted), relay ("host[ip]:port" or "none"),
 	 * remote's reply code (0: none), connection setup ms, transmission ms, connection use count,
-	 * is the destination itself unreachable (1: counts against the nexthop). */
+	 * flags (enum relay_result_flags). */
 	RELAY_RESULT = 2,
+};
+enum relay_result_flags {
+	RELAY_UNREACHABLE = 1, /* the destination itself: counts against the nexthop */
+	RELAY_TOOK_DSN = 2,    /* the peer offers DSN and got NOTIFY: it answers for the recipient now */
 };
 #define RELAY_JOB_SIG "usssusqqqhh(usus)"
 #define RELAY_RESULT_SIG "uuusssuuuuu"

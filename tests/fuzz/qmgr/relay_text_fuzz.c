@@ -29,7 +29,7 @@ check_commands(const char *text)
 	relay_mail_command(&b, &m, ~0u);
 	check_one_line(&b);
 	buf_reset(&b);
-	relay_rcpt_command(&b, m.sender, ~0u, text, ~0u);
+	relay_rcpt_command(&b, m.sender, ~0u, text, text[0] & 1, ~0u);
 	check_one_line(&b);
 	buf_clear(&b);
 }

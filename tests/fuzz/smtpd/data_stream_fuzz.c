@@ -11,11 +11,11 @@ struct outcome {
 };
 
 static void
-feed(const char *p, size_t len, size_t step, struct outcome *o)
+feed(const char *p, size_t len, size_t step, unsigned modes, struct outcome *o)
 {
 	*o = (struct outcome){ 0 };
-	buf_init(&o->out, len + 16);
-	data_stream_init(&o->d, LINE_MAX_BYTES);
+	buf_init(&o->out, 2 * len + 16);
+	data_stream_init(&o->d, LINE_MAX_BYTES, modes);
 	while (o->used < len && !o->is_over) {
 		size_t n = step < len - o->used ? step : len - o->used, used;
 
@@ -25,6 +25,8 @@ feed(const char *p, size_t len, size_t step, struct outcome *o)
 			bug("used %zu of %zu", used, n);
 		o->used += used;
 	}
+	if (modes & DATA_CHUNKED)
+		data_stream_end(&o->d);
 }
 
 /* What got through without a fault has CRLF line ends and no other. */
@@ -33,7 +35,9 @@ check_clean(const struct outcome *o)
 {
 	if (o->d.size != o->out.len)
 		bug("size %llu, %zu bytes", (unsigned long long)o->d.size, o->out.len);
-	for (size_t i = 0; o->d.faults == 0 && o->is_over && i < o->out.len; i++) {
+	for (size_t i = 0;
+	     o->d.faults == 0 && (o->is_over || (o->d.modes & DATA_CHUNKED)) && i < o->out.len;
+	     i++) {
 		char c = o->out.p[i];
 
 		if (c == '\0' || (c == '\n' && (i == 0 || o->out.p[i - 1] != '\r')) ||
@@ -48,12 +52,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *p = (const char *)data;
 	size_t step = size > 0 ? 1 + data[0] % 7 : 1;
+	unsigned modes = size > 0 ? data[0] / 7 % 4 : 0;
 	struct outcome a, b;
 
-	feed(p, size, size + 1, &a);
-	feed(p, size, step, &b);
+	feed(p, size, size + 1, modes, &a);
+	feed(p, size, step, modes, &b);
 	check_clean(&a);
 	/* the one end: the first CRLF.CRLF, or .CRLF at the very start */
+	if (a.is_over && (modes & DATA_CHUNKED))
+		bug("an end inside a chunk");
 	if (a.is_over) {
 		const char *end = size >= 3 && memcmp(p, ".\r\n", 3) == 0
 				      ? p - 2

@@ -25,10 +25,12 @@ static const struct { const char *key, *value; } aliases[] = {
 	{ "fail@example.test", "!" },
 	{ "chain0@example.test", "" },
 	{ "bad@example.test", "@" },
+	{ "chef@b\xc3\xbc" "cher.test", "alice@example.test" },
 };
 static const struct { const char *address; uint32_t uid; } users[] = {
 	{ "alice@example.test", 0 }, { "bob@example.test", 2001 }, { "self@example.test", 0 }, { "a+b@example.test", 0 },
 	{ "alice@mail.example.test", 0 }, { "dead@example.test", 666 }, { "user9@example.test", 0 },
+	{ "j\xc3\xb6rg@xn--bcher-kva.test", 0 },
 };
 /* clang-format on */
 
@@ -85,7 +87,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	resolve_conf_init(&conf, "example.test, Catch.test old.test", "mail.example.test");
+	resolve_conf_init(&conf, "example.test, Catch.test old.test B\xc3\xbc" "cher.test", "mail.example.test");
 	conf.origin = "mail.example.test";
 	conf.relayhost = "[smart.test]";
 	conf.delimiter = "+-";
@@ -171,6 +173,14 @@ cases(void **state)
 		{ "", "SYNTAX" },
 		{ "@example.test", "SYNTAX" },
 		{ "a@", "SYNTAX" },
+		/* RFC 6531: one mailbox, whether the domain comes in U-labels or A-labels, the name composed or not */
+		{ "j\xc3\xb6rg@b\xc3\xbc" "cher.test", "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
+		{ "J\xc3\xb6rg@XN--BCHER-KVA.TEST", "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
+		{ "jo\xcc\x88rg@bu\xcc\x88" "cher.test", "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
+		{ "j\xc3\xb6rg+x@b\xc3\xbc" "cher.test", "v:j\xc3\xb6rg+x@xn--bcher-kva.test:500 " },
+		{ "chef@xn--bcher-kva.test", "v:alice@example.test:500 " },
+		{ "chef@b\xc3\xbc" "cher.test", "v:alice@example.test:500 " },
+		{ "\xc3\xb6@stra\xc3\x9f" "e.test", "foreign s:\xc3\xb6@xn--strae-oqa.test:[smart.test] " },
 	};
 
 	(void)state;

@@ -12,8 +12,9 @@ static const struct bounce_rcpt failed[] = {
 	{ "bob@remote.test", "", "rfc822;b+2Bo+2Bb@remote.test", "5.1.1",
 	    "host mx.remote.test[192.0.2.1] said: 550 5.1.1 <bob@remote.test>: Recipient address rejected: "
 	    "User unknown (in reply to RCPT TO command)",
-	    "mx.remote.test[192.0.2.1]:25" },
-	{ "carol@example.test", "friends@example.test", "", "5.2.2", "mailbox is full", NULL },
+	    "mx.remote.test[192.0.2.1]:25", false },
+	{ "carol@example.test", "friends@example.test", "", "5.2.2", "mailbox is full", NULL,
+	    false },
 };
 
 static struct bounce_input

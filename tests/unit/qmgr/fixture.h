@@ -589,6 +589,8 @@ fix_send(struct fixture *f, const struct fix_mail *m, char id[QUEUE_ID_TEXT])
 }
 
 /* --- delivery's and relay's side ---------------------------------------------------------------------------- */
+static uint32_t fix_relay_flags; /* enum relay_result_flags of relay's answers */
+
 static inline void
 fix_answer(
     struct fix_job *j, size_t rcpt, enum delivery_status status, const char *dsn, const char *text)
@@ -609,7 +611,7 @@ fix_answer(
 		ipc_put_u32(&o, 20);
 		ipc_put_u32(&o, 30);
 		ipc_put_u32(&o, 1);
-		ipc_put_u32(&o, 0);
+		ipc_put_u32(&o, fix_relay_flags);
 	}
 	assert_int_equal(ipc_conn_send(j->conn, &o), 0);
 	j->is_answered = true;

@@ -58,8 +58,14 @@ test_notify(void **state)
 	assert_non_null(strstr(f->jobs[1].text, "Action: delivered\r\n"));
 	m.notify = NOTIFY_FAILURE | NOTIFY_SUCCESS;
 	assert_int_equal(notices_for(f, &m, DELIVERY_BOUNCED), 1);
-	/* a relayed message takes its NOTIFY with it */
+	/* RFC 3461 5.2.1, 5.2.2: a relayed message takes its NOTIFY with it, or the sender hears of it here */
 	m.rcpts[0] = "smtp:bob@remote.test";
+	fix_relay_flags = RELAY_TOOK_DSN;
+	assert_int_equal(notices_for(f, &m, DELIVERY_SENT), 0);
+	fix_relay_flags = 0;
+	assert_int_equal(notices_for(f, &m, DELIVERY_SENT), 1);
+	assert_non_null(strstr(f->jobs[1].text, "Action: relayed\r\n"));
+	m.notify = 0;
 	assert_int_equal(notices_for(f, &m, DELIVERY_SENT), 0);
 	/* nobody to tell */
 	m = plain;

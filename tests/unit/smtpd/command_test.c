@@ -85,7 +85,7 @@ test_params(void **state)
 		{ " SMTPUTF8 ", "SMTPUTF8", NULL, 0 }, { "", NULL, NULL, 1 },
 		{ "  ", NULL, NULL, 1 }, { "=x", NULL, NULL, -1 }, { "-a=1", NULL, NULL, -1 },
 		{ "a=", NULL, NULL, -1 }, { "a=\x7f", NULL, NULL, -1 }, { "a_b=1", NULL, NULL, -1 },
-		{ "a=\xc3\xa4", NULL, NULL, -1 }, { "A=!~", "A", "!~", 0 } };
+		{ "a=\xc3\xa4", "a", "\xc3\xa4", 0 }, { "A=!~", "A", "!~", 0 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -18,6 +18,8 @@ struct outcome {
 	struct buf out;
 };
 
+static unsigned modes; /* enum data_mode of the streams made */
+
 /* Feeds input in pieces: up to `first` bytes, then `step` at a time. */
 static void
 feed(struct view in, size_t first, size_t step, size_t line_max, struct outcome *o)
@@ -27,7 +29,7 @@ feed(struct view in, size_t first, size_t step, size_t line_max, struct outcome 
 
 	*o = (struct outcome){ 0 };
 	buf_init(&o->out, OUT_MAX);
-	data_stream_init(&d, line_max);
+	data_stream_init(&d, line_max, modes);
 	while (at < in.len && !o->is_over) {
 		size_t len = piece < in.len - at ? piece : in.len - at, used;
 
@@ -235,10 +237,70 @@ test_round_trip(void **state)
 	}
 }
 
+/* RFC 3030 2: no dots, no end; the same discipline for line ends. */
+static void
+test_chunked(void **state)
+{
+	static const struct {
+		struct view in, out;
+		unsigned faults;
+	} rows[] = { { VIEW_LIT("..a\r\n.\r\n.b\r\n"), VIEW_LIT("..a\r\n.\r\n.b\r\n"), 0 },
+		{ VIEW_LIT("no end"), VIEW_LIT("no end"), 0 },
+		{ VIEW_LIT("a\nb\r\n"), VIEW_LIT("a"), DATA_BARE_LF },
+		{ VIEW_LIT("a\rb\r\n"), VIEW_LIT("a\r"), DATA_BARE_CR },
+		{ VIEW_LIT("a\0b"), VIEW_LIT("a"), DATA_NUL } };
+	struct outcome o;
+
+	(void)state;
+	modes = DATA_CHUNKED;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		feed_every_way(rows[i].in, LINE_MAX_DEFAULT, &o);
+		assert_false(o.is_over);
+		assert_int_equal(o.used, rows[i].in.len);
+		assert_int_equal(o.faults, rows[i].faults);
+		assert_true(view_eq(buf_view(&o.out), rows[i].out));
+		buf_clear(&o.out);
+	}
+	modes = 0;
+}
+
+static void
+test_normalized(void **state)
+{
+	static const struct {
+		struct view in, out;
+		unsigned faults;
+	} rows[] = { { VIEW_LIT("a\nb\r\n.\r\n"), VIEW_LIT("a\r\nb\r\n"), 0 },
+		{ VIEW_LIT("\n\n\r\n.\r\n"), VIEW_LIT("\r\n\r\n\r\n"), 0 },
+		/* a bare LF on either side of the dot does not end it */
+		{ VIEW_LIT("a\n.\r\nb\r\n.\r\n"), VIEW_LIT("a\r\n.\r\nb\r\n"), 0 },
+		{ VIEW_LIT("a\n.\nb\r\n.\r\n"), VIEW_LIT("a\r\n.\r\nb\r\n"), 0 },
+		{ VIEW_LIT("a\r\n.\nb\r\n.\r\n"), VIEW_LIT("a\r\n\r\nb\r\n"), 0 },
+		/* RFC 5321 4.5.2 */
+		{ VIEW_LIT("a\n..b\r\n.\r\n"), VIEW_LIT("a\r\n.b\r\n"), 0 },
+		{ VIEW_LIT("a\rb\n\r\n.\r\n"), VIEW_LIT("a\r"), DATA_BARE_CR },
+		{ VIEW_LIT("a\n\0\r\n.\r\n"), VIEW_LIT("a\r\n"), DATA_NUL } };
+	struct outcome o;
+
+	(void)state;
+	modes = DATA_NORMALIZE;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		feed_every_way(rows[i].in, LINE_MAX_DEFAULT, &o);
+		assert_true(o.is_over);
+		assert_int_equal(o.used, rows[i].in.len);
+		assert_int_equal(o.faults, rows[i].faults);
+		assert_true(view_eq(buf_view(&o.out), rows[i].out));
+		buf_clear(&o.out);
+	}
+	modes = 0;
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_chunked),
+		cmocka_unit_test(test_normalized),
 		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_smuggling_matrix),
 		cmocka_unit_test(test_line_limit),

@@ -24,7 +24,7 @@ static const struct session_case cases[] = {
 	{ "RFC 5321 3.1 greeting", "", STRANGER, "< 220 mail.example.test ESMTP\nL connect from client.example[192.0.2.1]\n> QUIT\n< 221 2.0.0 Bye\n! closed\nE 0\n"
 	    "L disconnect from client.example[192.0.2.1] quit=1 commands=1\n", { 0 } },
 	{ "RFC 5321 4.1.1.1 EHLO", "", STRANGER, HELLO "<~ 250-mail.example.test\n<~ 250-PIPELINING\n<~ 250-SIZE 52428800\n"
-	    "<~ 250-ENHANCEDSTATUSCODES\n<! STARTTLS\n<! AUTH\n<! SMTPUTF8\n", { 0 } },
+	    "<~ 250-ENHANCEDSTATUSCODES\n<! STARTTLS\n<! AUTH\n<~ 250-DSN\n<! BINARYMIME\n", { 0 } },
 	{ "RFC 5321 4.1.1.1 HELO", "", STRANGER, "< 220\n> HELO c.example\n< 250 mail.example.test\n", { 0 } },
 	{ "RFC 5321 4.1.1.1 EHLO without a name", "", STRANGER, "< 220\n> EHLO\n< 501 Syntax: EHLO hostname\n> HELO \n< 501\n", { 0 } },
 	{ "RFC 5321 2.4 verbs in any case", "", STRANGER, "< 220\n> eHlO c.example\n< 250\n> nOoP\n< 250 2.0.0\n", { 0 } },
@@ -52,7 +52,7 @@ static const struct session_case cases[] = {
 	{ "RFC 5321 3.5.3 VRFY confirms nobody", "", STRANGER, HELLO "> VRFY bob\n< 252 2.5.2\n> VRFY nobody\n< 252 2.5.2\n> VRFY\n< 501 5.5.4\n", { 0 } },
 	{ "disable_vrfy_command", "disable_vrfy_command = yes\n", STRANGER, HELLO "> VRFY bob\n< 502 5.5.1\n", { 0 } },
 	{ "RFC 5321 4.1.1.8 HELP", "", STRANGER, HELLO "> HELP\n< 214 2.0.0\n<~ MAIL\n", { 0 } },
-	{ "RFC 5321 4.2.4 502 for what is not done here", "", STRANGER, HELLO "> EXPN x\n< 502 5.5.1\n> ETRN x\n< 502 5.5.1\n> TURN\n< 502\n> BDAT 1 LAST\n< 502\n", { 0 } },
+	{ "RFC 5321 4.2.4 502 for what is not done here", "", STRANGER, HELLO "> EXPN x\n< 502 5.5.1\n> ETRN x\n< 502 5.5.1\n> TURN\n< 502\n", { 0 } },
 	{ "RFC 5321 4.2.4 500 for what is not known", "", STRANGER, HELLO "> XYZZY\n< 500 5.5.2\n> XYZZY\n< 500\n> QUIT\n< 221\nL unknown=0/2 commands=2/4\n", { 0 } },
 	{ "RFC 5321 4.1.1 an empty line", "", STRANGER, HELLO ">> \\r\\n\n< 500 5.5.2\n", { 0 } },
 	{ "RFC 5321 4.1.1 trailing white space", "", STRANGER, HELLO "> NOOP  \n< 250\n> RSET \n< 250\n", { 0 } },
@@ -69,11 +69,11 @@ static const struct session_case cases[] = {
 	{ "RFC 6152 3 BODY", "", STRANGER, HELLO "> MAIL FROM:<a@b.c> BODY=8BITMIME\n< 250\n> RSET\n< 250\n> MAIL FROM:<a@b.c> BODY=7bit SIZE=5\n< 250\n> RSET\n< 250\n"
 	    "> MAIL FROM:<a@b.c> BODY=BINARYMIME\n< 501 5.5.4\n", { 0 } },
 	{ "RFC 5321 4.1.1.11 unknown parameter", "", STRANGER, HELLO "> MAIL FROM:<a@b.c> FOO=1\n< 555 5.5.4 Unsupported option: FOO\n> MAIL FROM:<a@b.c> AUTH=<>\n< 555\n> MAIL FROM:<a@b.c> =\n< 501 5.5.4\n", { 0 } },
-	{ "RFC 6531 3.4 UTF-8 without SMTPUTF8", "", STRANGER, HELLO ">> MAIL FROM:<\\xc3\\xa4@b.c>\\r\\n\n< 501 5.1.7\n", { 0 } },
+	{ "RFC 6531 3.4 UTF-8 without SMTPUTF8", "", STRANGER, HELLO ">> MAIL FROM:<\\xc3\\xa4@b.c>\\r\\n\n< 553 5.6.7\n", { 0 } },
 	{ "a sender without a domain gets ours", "", STRANGER, HELLO "> MAIL FROM:<root>\n< 250\n> RCPT TO:<nobody@example.test>\n< 550\nL from=<root@mail.example.test>\n", { 0 } },
 	/* --- RCPT ---------------------------------------------------------------------------------------- */
 	{ "RFC 5321 4.1.1.3 syntax", "", STRANGER, HELLO "> MAIL FROM:<>\n< 250\n> RCPT\n< 501 5.5.4\n> RCPT TO:\n< 501 5.5.4\n> RCPT TO:<>\n< 501 5.1.3\n"
-	    "> RCPT TO:<\"\"@example.test>\n< 501 5.1.3\n> RCPT TO:<a b@example.test>\n< 501\n> RCPT TO:<bob@example.test> NOTIFY=NEVER\n< 555 5.5.4\n", { 0 } },
+	    "> RCPT TO:<\"\"@example.test>\n< 501 5.1.3\n> RCPT TO:<a b@example.test>\n< 501\n> RCPT TO:<bob@example.test> FOO=NEVER\n< 555 5.5.4\n", { 0 } },
 	{ "RFC 5321 3.3 unknown recipient", "", STRANGER, HELLO "> MAIL FROM:<a@b.c>\n< 250\n> RCPT TO:<nobody@example.test>\n"
 	    "< 550 5.1.1 <nobody@example.test>: Recipient address rejected: User unknown in virtual mailbox table\n"
 	    "L NOQUEUE: reject: RCPT from client.example[192.0.2.1]: 550 5.1.1 <nobody@example.test>: Recipient address rejected: User unknown in virtual mailbox table; from=<a@b.c> to=<nobody@example.test> proto=ESMTP helo=<c.example>\n", { 0 } },

@@ -7,6 +7,7 @@
  *   T          TLS handshake as client              L text     a log line contains this
  *   L! text    no log line contains this            Q text     the last committed message contains this (escapes)
  *   Q= text    the message behind our own fields is exactly this
+ *   V text     the envelope of the last committed message contains this (world_envelope)
  *   N n        messages committed in this case      R text     its recipients, "a@b c@d"
  *   E n        sessions left                        D          the server drains
  *   Z n text   sends text n times                   W ms       lets that time pass
@@ -63,7 +64,7 @@ struct world {
 	bool is_closed;
 	/* what qmgr got */
 	unsigned commits, begun, aborts;
-	struct buf message, recipients;
+	struct buf message, recipients, envelope;
 	char sender[400];
 	uint32_t flags;
 	size_t own_fields; /* bytes of message that smtpd put before it */
@@ -350,6 +351,20 @@ assert_no_writer(struct world *w)
 	close(fd);
 }
 
+/* "from=<s> flags=0x4 envid=E size=N filter= client=name[ip]:port helo= proto=" and for each recipient " to=<a> orig=<o> notify=3 orcpt=O" */
+static void
+world_envelope(struct buf *out, const struct envelope *e)
+{
+	buf_reset(out);
+	buf_printf(out,
+	    "from=<%s> flags=0x%x envid=%s filter=%s client=%s[%s]:%s helo=%s proto=%s login=%s",
+	    e->sender, e->flags, e->envid, e->filter, e->client_name, e->client_address,
+	    e->client_port, e->helo, e->protocol, e->sasl_username);
+	for (size_t i = 0; i < e->nrcpts && i < 2000; i++)
+		buf_printf(out, " to=<%s> orig=<%s> notify=%u orcpt=%s", e->rcpts[i].address,
+		    e->rcpts[i].orig, e->rcpts[i].notify, e->rcpts[i].orcpt);
+}
+
 static void
 take_message(struct world *w, struct view envelope, uint64_t headers, uint64_t body, uint64_t skip,
     bool is_file, const int *fds, unsigned nfds, int envelope_fd)
@@ -374,6 +389,7 @@ take_message(struct world *w, struct view envelope, uint64_t headers, uint64_t b
 	assert_int_equal(e.size, headers + body - skip);
 	w->flags = e.flags;
 	snprintf(w->sender, sizeof w->sender, "%s", e.sender);
+	world_envelope(&w->envelope, &e);
 	buf_reset(&w->recipients);
 	for (size_t i = 0; i < e.nrcpts && i < 2000; i++)
 		buf_printf(&w->recipients, "%s%s", i ? " " : "", e.rcpts[i].address);
@@ -473,6 +489,7 @@ static const struct zone_row zone[] = {
 	{ "3.2.0.192.in-addr.arpa", DNS_PTR, DNS_OK, RDATA("\6a\r\nb]\n\7example\0") },
 	{ "4.2.0.192.in-addr.arpa", DNS_PTR, DNS_FAIL, RDATA("") },
 	{ "sender.example", DNS_MX, DNS_OK, RDATA("\0\12\2mx\6sender\7example\0") },
+	{ "xn--bcher-kva.example", DNS_MX, DNS_OK, RDATA("\0\12\2mx\6sender\7example\0") },
 	{ "onlya.example", DNS_MX, DNS_NODATA, RDATA("") },
 	{ "onlya.example", DNS_A, DNS_OK, RDATA("\xc0\0\2\1") },
 	{ "nomail.example", DNS_MX, DNS_OK, RDATA("\0\0\0") },
@@ -596,6 +613,7 @@ world_init(struct world *w, const char *where, const char *settings)
 	buf_init(&w->reply, TEXT_MAX);
 	buf_init(&w->message, 64 << 20);
 	buf_init(&w->recipients, TEXT_MAX);
+	buf_init(&w->envelope, TEXT_MAX);
 	w->authd = make_edge(w, authd_rows, &w->authd_side);
 	w->qmgr = make_edge(w, qmgr_rows, &w->qmgr_side);
 	w->dnsd = make_edge(w, dnsd_rows, &w->dnsd_side);
@@ -646,6 +664,7 @@ world_clear(struct world *w)
 	buf_clear(&w->reply);
 	buf_clear(&w->message);
 	buf_clear(&w->recipients);
+	buf_clear(&w->envelope);
 	if (w->body_file != NULL)
 		fclose(w->body_file);
 }
@@ -823,7 +842,9 @@ client_connect(struct world *w, const char *ip)
 	int fds[2];
 
 	drop_client(w);
-	assert_true(addr_parse(view_of(ip), &peer));
+	peer = (struct sockaddr_storage){ .ss_family = AF_UNIX };
+	if (strcmp(ip, "unix") != 0)
+		assert_true(addr_parse(view_of(ip), &peer));
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
 	w->fd = fds[0];
@@ -933,7 +954,11 @@ play_line(struct world *w, const char *line)
 		assert_int_equal(w->commits, strtoul(rest, NULL, 10));
 	else if (line[0] == 'R')
 		assert_string_equal(buf_cstr(&w->recipients), rest);
-	else if (line[0] == 'E')
+	else if (line[0] == 'V') {
+		if (strstr(buf_cstr(&w->envelope), rest) == NULL)
+			fail_msg("%s: envelope lacks \"%s\": %s", w->where, rest,
+			    buf_cstr(&w->envelope));
+	} else if (line[0] == 'E')
 		wait_sessions(w, strtoul(rest, NULL, 10));
 	else if (line[0] == 'D')
 		smtpd_server_drain(&w->server);

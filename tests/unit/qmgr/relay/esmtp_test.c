@@ -89,7 +89,7 @@ static const char *
 rcpt(struct buf *b, uint32_t notify, const char *orcpt, unsigned capabilities)
 {
 	buf_reset(b);
-	assert_int_equal(relay_rcpt_command(b, "a@b", notify, orcpt, capabilities), 0);
+	assert_int_equal(relay_rcpt_command(b, "a@b", notify, orcpt, false, capabilities), 0);
 	return buf_cstr(b);
 }
 
@@ -107,6 +107,12 @@ test_rcpt(void **state)
 	    "RCPT TO:<a@b> NOTIFY=NEVER\r\n");
 	assert_string_equal(rcpt(&b, 0, "rfc822;x y", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
 	assert_string_equal(rcpt(&b, 0, "noseparator", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
+	/* RFC 6533 3 */
+	assert_string_equal(rcpt(&b, 0, "utf-8;\xc3\xa4@y", RELAY_CAP_DSN),
+	    "RCPT TO:<a@b> ORCPT=utf-8;\\x{E4}@y\r\n");
+	assert_string_equal(rcpt(&b, 0, "utf-8;\\x{E4}@y", RELAY_CAP_DSN),
+	    "RCPT TO:<a@b> ORCPT=utf-8;\\x{E4}@y\r\n");
+	assert_string_equal(rcpt(&b, 0, "utf-8;\xc3 y", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
 	assert_string_equal(rcpt(&b, 0, "a b;x", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
 	assert_string_equal(rcpt(&b, 0, "rfc822;x\r\nDATA", RELAY_CAP_DSN), "RCPT TO:<a@b>\r\n");
 	buf_clear(&b);

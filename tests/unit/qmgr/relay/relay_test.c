@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <poll.h>
@@ -1337,6 +1338,127 @@ test_tls_required(void **state)
 	join(0);
 }
 
+#define TLS_HELLO HELLO "S 250 STARTTLS\nC STARTTLS\nS 220 go\nT\nC EHLO\n"
+#define CERTIFICATE "/tmp/relay_test.XXXXXX"
+
+/* The server's certificate becomes one of an authority that is trusted. */
+static void
+trust_server(char path[sizeof CERTIFICATE])
+{
+	FILE *f;
+
+	snprintf(path, sizeof CERTIFICATE, CERTIFICATE);
+	f = fdopen(mkstemp(path), "w");
+	assert_non_null(f);
+	PEM_write_X509(f, SSL_CTX_get0_certificate(t.server_tls));
+	fclose(f);
+	set("smtp_tls_CAfile", path);
+}
+
+/* RFC 8689 4.2.1 */
+static void
+test_requiretls(void **state)
+{
+	struct message m = plain;
+	char path[sizeof CERTIFICATE];
+
+	(void)state;
+	m.flags = ENVELOPE_REQUIRETLS;
+	m.nexthop =
+	    "[mx0.test]"; /* named by the admin, not by an MX record that anybody could forge */
+	set("smtp_tls_security_level", "may");
+	set("smtp_connection_cache_time_limit", "0");
+	trust_server(path);
+	start_relay();
+	unlink(path);
+	serve(0,
+	    TLS_HELLO
+	    "S 250-mx\nS 250 REQUIRETLS\nC MAIL FROM:<a@home.test> REQUIRETLS\nS 250 ok\nC RCPT\nS 250 ok\n" DATA
+	    "X\n",
+	    TLS_HELLO "S 250-mx\nS 250 HELP\nC QUIT\nX\n", HELLO "S 250 REQUIRETLS\nC QUIT\nX\n");
+	deliver(&m, "u@one.test");
+	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	deliver(&m, "u@one.test");
+	expect(1, DELIVERY_BOUNCED, "5.7.30",
+	    "REQUIRETLS support required, but was not offered by host mx0.test[127.0.0.2]",
+	    "mx0.test[127.0.0.2]");
+	deliver(&m, "u@one.test");
+	expect(2, DELIVERY_BOUNCED, "5.7.10",
+	    "Encryption needed, but there is no TLS with host mx0.test[127.0.0.2]",
+	    "mx0.test[127.0.0.2]");
+	join(0);
+}
+
+static void
+test_requiretls_needs_proof(void **state)
+{
+	struct message m = plain;
+	char path[sizeof CERTIFICATE];
+
+	(void)state;
+	m.flags = ENVELOPE_REQUIRETLS;
+	set("smtp_tls_security_level", "may");
+	set("smtp_connection_cache_time_limit", "0");
+	trust_server(path);
+	start_relay();
+	unlink(path);
+	serve(0, TLS_HELLO "S 250-mx\nS 250 REQUIRETLS\nC QUIT\nX\n",
+	    TLS_HELLO
+	    "S 250-mx\nS 250 REQUIRETLS\nC MAIL FROM:<> REQUIRETLS\nS 250 ok\nC RCPT\nS 250 ok\n" DATA
+	    "X\n",
+	    NULL);
+	deliver(&m, "u@one.test");
+	expect(0, DELIVERY_BOUNCED, "5.7.10",
+	    "Encryption needed, but the MX record that names host mx0.test[127.0.0.2] is not signed",
+	    "mx0.test[127.0.0.2]");
+	/* RFC 8689 5: a bounce goes on all the same */
+	m.sender = "";
+	deliver(&m, "u@one.test");
+	expect(1, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	join(0);
+}
+
+static void
+test_requiretls_needs_a_known_certificate(void **state)
+{
+	struct message m = plain;
+
+	(void)state;
+	m.flags = ENVELOPE_REQUIRETLS;
+	m.nexthop = "[mx0.test]";
+	set("smtp_tls_security_level", "may");
+	start_relay();
+	serve(0, TLS_HELLO "S 250-mx\nS 250 REQUIRETLS\nC QUIT\nX\n", NULL, NULL);
+	deliver(&m, "u@one.test");
+	expect(0, DELIVERY_BOUNCED, "5.7.10",
+	    "Encryption needed, but the certificate of host mx0.test[127.0.0.2] is not trusted",
+	    "mx0.test[127.0.0.2]");
+	relay_free(t.relay);
+	t.relay = NULL;
+	turn_a_little();
+	join(0);
+}
+
+/* RFC 8689 4.2.2 */
+static void
+test_tls_optional(void **state)
+{
+	struct message m = plain;
+
+	(void)state;
+	m.flags = ENVELOPE_TLS_OPTIONAL;
+	set("smtp_tls_security_level", "encrypt");
+	start_relay();
+	serve(0, PLAIN_HELLO ENVELOPE DATA "C QUIT\nX\n", PLAIN_HELLO "N\n", NULL);
+	deliver(&m, "u@one.test");
+	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	deliver(&plain, "u@one.test"); /* not over the connection that was kept */
+	expect(1, DELIVERY_DEFERRED, "4.7.4",
+	    "TLS is required, but was not offered by host mx0.test[127.0.0.2]",
+	    "mx0.test[127.0.0.2]");
+	join(0);
+}
+
 /* More jobs than connections: all are done, one after the other. */
 static void
 test_connection_limit(void **state)
@@ -1519,6 +1641,10 @@ main(void)
 		TEST(test_tls),
 		TEST(test_tls_fails),
 		TEST(test_tls_required),
+		TEST(test_requiretls),
+		TEST(test_requiretls_needs_proof),
+		TEST(test_requiretls_needs_a_known_certificate),
+		TEST(test_tls_optional),
 		TEST(test_connection_limit),
 		TEST(test_unsealed_content_is_refused),
 		TEST(test_qmgr_lost),
