@@ -27,19 +27,35 @@ check_cost(enum password_scheme scheme, int64_t cost, struct err *err)
 	    rows[scheme].name);
 }
 
+/* A main.cf of Postfix may have the uid of another owner there. */
+static int
+check_owner(const struct conf *conf, const char *owner, uid_t uid, struct err *err)
+{
+	static const char least[] = "virtual_minimum_uid", most[] = "virtual_maximum_uid";
+
+	if (uid == 0)
+		return err_set(err, ERR_PERM, "mailbox_owner: mail is never root's: %s", owner);
+	if ((int64_t)uid < conf_int(conf, least) || (int64_t)uid > conf_int(conf, most))
+		return err_set(err, ERR_PERM, "%s: %s: the uid of mailbox_owner, %s, is %u",
+		    (int64_t)uid < conf_int(conf, least) ? least : most,
+		    conf_str(conf, (int64_t)uid < conf_int(conf, least) ? least : most), owner,
+		    (unsigned)uid);
+	return 0;
+}
+
 int
 authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err)
 {
-	const char *owner = conf_str(from, "mail_owner");
+	const char *owner = conf_str(from, "mailbox_owner");
 	const struct passwd *pw = getpwnam(owner);
 	char file[PATH_MAX], env[PATH_MAX];
 	int scheme = password_scheme_by_name(conf_str(from, "password_scheme"));
 
 	if (pw == NULL)
 		return err_set(
-		    err, ERR_PERM, "mail_owner: system user \"%s\" does not exist", owner);
-	if (pw->pw_uid == 0)
-		return err_set(err, ERR_PERM, "mail_owner: mail is never root's: %s", owner);
+		    err, ERR_PERM, "mailbox_owner: system user \"%s\" does not exist", owner);
+	if (check_owner(from, owner, pw->pw_uid, err) < 0)
+		return -1;
 	if (user_db_paths(conf_str(from, "user_database"), file, env, sizeof file, err) < 0 ||
 	    check_cost((enum password_scheme)scheme, conf_int(from, "password_cost"), err) < 0)
 		return -1;

@@ -16,14 +16,14 @@ struct authd_conf {
 	const char *relayhost;
 	const char *delimiter;         /* recipient_delimiter */
 	const char *mail_base;         /* virtual_mailbox_base */
-	uint32_t owner_uid, owner_gid; /* of mail_owner */
+	uint32_t owner_uid, owner_gid; /* of mailbox_owner */
 	uint32_t min_uid, max_uid;
 	unsigned workers;
 	bool plain_needs_tls; /* disable_plaintext_auth */
 	struct password_policy policy;
 };
 
-/* Looks mail_owner up (NSS): before the cage.  -1: no such user. */
+/* Looks mailbox_owner up (NSS): before the cage.  -1: no such user. */
 int authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err);
 
 #endif

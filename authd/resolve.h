@@ -21,7 +21,7 @@ struct resolve_conf {
 	const char *origin;         /* myorigin */
 	const char *relayhost;
 	const char *delimiter;         /* characters of recipient_delimiter */
-	uint32_t owner_uid, owner_gid; /* mail_owner: whose mailboxes are those without an owner */
+	uint32_t owner_uid, owner_gid; /* mailbox_owner: whose mailboxes are those without an owner */
 };
 void resolve_conf_init(
     struct resolve_conf *c, const char *mailbox_domains, const char *destination);

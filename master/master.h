@@ -86,7 +86,7 @@ struct master {
 	struct ipc_conn *reload_asker; /* borrowed: who waits until the new workers serve */
 	uint32_t reload_request;
 	struct loop_timer reload_deadline;
-	uid_t mail_uid;               /* mail_owner */
+	uid_t mail_uid;               /* mailbox_owner */
 	gid_t mail_gid;
 	struct loop_watch control_watch;
 	struct loop_signal sigchld, sigterm, sigint, sighup;

@@ -2,6 +2,7 @@
 #include "master/master.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/config/postfix.h"
 #include "common/log/log.h"
 #include "common/table/table_config.h"
 
@@ -26,12 +27,29 @@ on_fault(void *arg, const char *text)
 	log_error("%s", text);
 }
 
+/* arg: the file of which lines are named; NULL: all */
+static void
+on_unmet(void *arg, const struct conf_setting *s, enum postfix_fate fate, const char *text)
+{
+	if (fate == POSTFIX_IGNORED && (arg == NULL || strcmp(s->file, arg) == 0))
+		log_warn("%s", text);
+}
+
+static void
+on_needed(void *arg, const struct conf_setting *s, enum postfix_fate fate, const char *text)
+{
+	(void)s;
+	if (fate == POSTFIX_NEEDED)
+		on_fault(arg, text);
+}
+
 int
 services_check_conf(struct conf *c, struct err *err)
 {
 	struct fault first = { 0 };
 
-	if (conf_check(c, on_fault, &first) == 0)
+	postfix_each_unmet(c, on_needed, &first);
+	if (conf_check(c, on_fault, &first) == 0 && first.count == 0)
 		return 0;
 	return err_set(err, ERR_SYNTAX, "%s%s", first.text, first.count > 1 ? " (and more)" : "");
 }
@@ -112,6 +130,7 @@ build_service(struct master *m, const struct service *row, const struct conf *co
 	LIST_INSERT_HEAD(list, s, link);
 	if (service_conf(row, conf, &s->conf, err) < 0 || services_check_conf(&s->conf, err) < 0)
 		return err_prefix(err, "%s:%d", row->file, row->line);
+	postfix_each_unmet(&s->conf, on_unmet, (void *)(uintptr_t)row->file);
 	if (role->user != NULL && setup_user(role->user, &s->uid, &s->gid, err) < 0)
 		return -1;
 	if (setup_listeners(s, row, find_service(&m->services, row), err) < 0)
@@ -139,6 +158,10 @@ build_all(struct master *m, struct conf *conf, struct service_list *list, struct
 	char *path = x_asprintf("%s/master.cf", m->config_directory);
 	int r = master_cf_load(&table, path, err);
 
+	if (r == 0)
+		postfix_each_unmet(conf, on_unmet, NULL);
+	for (size_t i = 0; i < table.nnotes && r == 0; i++)
+		log_warn("%s", table.notes[i]);
 	for (size_t i = 0; i < table.count && r == 0; i++)
 		r = build_service(m, &table.services[i], conf, list, err);
 	LIST_FOREACH(s, list, link)

@@ -137,8 +137,8 @@ make_data(const char *data, struct err *err)
 int
 setup_directories(struct master *m, struct err *err)
 {
-	if (setup_user(conf_str(&m->conf, "mail_owner"), &m->mail_uid, &m->mail_gid, err) < 0)
-		return conf_err_prefix(err, &m->conf, "mail_owner");
+	if (setup_user(conf_str(&m->conf, "mailbox_owner"), &m->mail_uid, &m->mail_gid, err) < 0)
+		return conf_err_prefix(err, &m->conf, "mailbox_owner");
 	if (make_data(conf_str(&m->conf, "data_directory"), err) < 0)
 		return conf_err_prefix(err, &m->conf, "data_directory");
 	if (make_queue(m, err) < 0)

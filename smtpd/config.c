@@ -172,7 +172,8 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 		&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) < 0 ||
 	    smtpd_ext_config_read(&c->ext, conf, err) < 0)
 		return -1;
-	if (bcc_config_read(&c->bcc, conf, err) < 0 || milter_config_read(&c->milters, conf, err) < 0)
+	if (bcc_config_read(&c->bcc, conf, err) < 0 ||
+	    checks_config_read(&c->checks, conf, err) < 0 || milter_config_read(&c->milters, conf, err) < 0)
 		return -1;
 	return read_restrictions(c, err);
 }
@@ -184,6 +185,7 @@ smtpd_config_clear(struct smtpd_config *c)
 	x_free(&c->mynetworks.items);
 	x_free(&c->limit_exceptions.items);
 	bcc_config_clear(&c->bcc);
+	checks_config_clear(&c->checks);
 	milter_config_clear(&c->milters);
 	smtpd_ext_config_clear(&c->ext);
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)

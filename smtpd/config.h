@@ -4,6 +4,7 @@
 
 #include "common/config/conf.h"
 #include "smtpd/bcc.h"
+#include "smtpd/checks.h"
 #include "smtpd/ext_config.h"
 #include "smtpd/milter_config.h"
 #include "smtpd/rate.h"
@@ -39,6 +40,7 @@ struct smtpd_config {
 	struct net_list mynetworks, limit_exceptions;
 	struct restrict_env *restrict_env; /* owned */
 	struct bcc_config bcc;
+	struct checks_config checks;
 	struct rate_config rate;
 	struct screen_config screen;
 	struct restrict_list restrictions[RESTRICT_LISTS];

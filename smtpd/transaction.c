@@ -4,6 +4,7 @@
 #include "common/ipc/msg/qmgr.h"
 #include "common/log/log.h"
 #include "smtpd/bcc.h"
+#include "smtpd/checks.h"
 #include "smtpd/cmd_data.h"
 #include "smtpd/milter.h"
 #include "smtpd/verdicts.h"
@@ -57,6 +58,7 @@ smtpd_transaction_free(struct smtpd_session *s)
 		abort_id(s, tx->queue_id);
 	smtpd_content_free(tx->content);
 	smtpd_bcc_free(tx->bcc);
+	smtpd_checks_free(tx->checks);
 	smtpd_verdicts_clear(tx);
 	map_clear(&tx->seen);
 	arena_clear(&tx->arena);

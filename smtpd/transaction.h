@@ -38,6 +38,7 @@ struct smtpd_transaction {
 	gate_then *verdict_then; /* of smtpd_verdicts_gate */
 	size_t verdict_at;
 	struct smtpd_bcc *bcc; /* owned; while its gate is open */
+	struct smtpd_checks *checks; /* owned; while its gate is open */
 	const char *envid;     /* RFC 3461 4.4, as it came (xtext); NULL: none */
 	struct address sender;   /* "" = <> */
 	uint32_t flags;          /* enum envelope_flags */

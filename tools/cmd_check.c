@@ -3,6 +3,7 @@
  * The daemons themselves say it: each is run with -t and the effective configuration of its service. */
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/config/postfix.h"
 #include "common/table/table.h"
 #include "common/table/table_config.h"
 #include "common/user/user_db.h"
@@ -25,13 +26,19 @@ enum { TEXT_MAX = 1 << 16, CONF_BYTES_MAX = 4 << 20, LINE_MAX_BYTES = 2000 };
 
 /* --- saying it ------------------------------------------------------------------------------------------ */
 
+/* level: "", "warning: ", "note: " */
+static void
+say_at(struct check *c, const char *level, const char *text)
+{
+	if (map_put(&c->said, view_of(text), c) == NULL)
+		tool_complain("%s%s", level, text);
+}
+
 static void
 say_once(struct check *c, bool fault, const char *text)
 {
-	if (map_put(&c->said, view_of(text), c) != NULL)
-		return;
-	c->faults += fault;
-	tool_complain("%s%s", fault ? "" : "warning: ", text);
+	c->faults += fault && map_get(&c->said, view_of(text)) == NULL;
+	say_at(c, fault ? "" : "warning: ", text);
 }
 
 /* The parameter that text begins with, NULL if it does not. */
@@ -134,10 +141,14 @@ check_say(struct check *c, const struct service *s, const struct conf *conf, boo
 		name = p->name;
 	if (p != NULL)
 		place = conf_place(conf, p->name);
-	whole = place != NULL
-		    ? x_asprintf("%s:%d: %s%s%s", place->file, place->line, name,
-			  name[0] ? ": " : "", text)
-		    : x_asprintf("%s:%d: %s: %s", s->file, s->line, role_row(s->role)->name, text);
+	if (place != NULL)
+		whole = x_asprintf(
+		    "%s:%d: %s%s%s", place->file, place->line, name, name[0] ? ": " : "", text);
+	else if (s->line > 0)
+		whole =
+		    x_asprintf("%s:%d: %s: %s", s->file, s->line, role_row(s->role)->name, text);
+	else /* implied */
+		whole = x_asprintf("%s: %s: %s", s->file, role_row(s->role)->name, text);
 	say_once(c, fault, whole);
 	free(whole);
 }
@@ -146,6 +157,19 @@ static void
 on_fault(void *arg, const char *text)
 {
 	say_once(arg, true, text);
+}
+
+/* start and reload need not be told what no one misses. */
+static void
+on_unmet(void *arg, const struct conf_setting *s, enum postfix_fate fate, const char *text)
+{
+	struct check *c = arg;
+
+	(void)s;
+	if (fate != POSTFIX_MOOT)
+		say_once(c, fate == POSTFIX_NEEDED, text);
+	else if (strcmp(c->tool->verb->name, "check") == 0)
+		say_at(c, "note: ", text);
 }
 
 /* --- a service's own word ----------------------------------------------------------------------------------- */
@@ -301,6 +325,22 @@ try_directory(const char *path, struct err *err)
 	return r;
 }
 
+/* A main.cf that came from Postfix may still name its directories: what waits in that queue would not be seen. */
+static void
+check_is_ours(struct check *c, const char *name, const char *file, const char *other)
+{
+	const char *path = conf_str(&c->tool->conf, name);
+	char *first = x_asprintf("%s/%s", path, file), *second = x_asprintf("%s/%s", path, other);
+	struct err err;
+
+	if (access(first, F_OK) == 0 && access(second, F_OK) == 0) {
+		err_set(&err, ERR_PERM, "%s is Postfix's: name another directory", path);
+		say_place(c, name, &err);
+	}
+	free(first);
+	free(second);
+}
+
 static void
 check_places(struct check *c)
 {
@@ -320,6 +360,8 @@ check_places(struct check *c)
 		 err_set(&err, ERR_PERM, "%s is not a file", log) < 0)
 		say_place(c, "log_file", &err);
 	free(log_dir);
+	check_is_ours(c, "queue_directory", "incoming", "maildrop");
+	check_is_ours(c, "data_directory", "master.lock", "prng_exch");
 }
 
 /* It is made at the first start: an admin who moved it should hear that there will be nobody in it. */
@@ -347,7 +389,9 @@ check_service(struct check *c, const struct service *s)
 
 	if (service_conf(s, &c->tool->conf, &conf, &err) < 0)
 		say_once(c, true, err.text);
-	else if (conf_check(&conf, on_fault, c) == 0) {
+	else
+		postfix_each_unmet(&conf, on_unmet, c);
+	if (conf_check(&conf, on_fault, c) == 0) {
 		check_listeners(c, s, &conf);
 		check_tls(c, s, &conf);
 		check_user_database(c, s, &conf);
@@ -371,16 +415,11 @@ check_services(struct check *c)
 		say_once(c, true, err.text);
 	else {
 		c->services = &table;
+		for (size_t i = 0; i < table.nnotes; i++)
+			say_once(c, false, table.notes[i]);
 		for (size_t i = 0; i < table.count; i++)
 			check_service(c, &table.services[i]);
 		c->services = NULL;
-	}
-	for (size_t i = 0; i < table.nunneeded; i++) {
-		char *text = x_asprintf("%s:%d: not needed: smtpd does %s's work", path,
-		    table.unneeded[i].line, table.unneeded[i].command);
-
-		say_once(c, false, text);
-		free(text);
 	}
 	master_cf_clear(&table);
 	free(path);
@@ -407,13 +446,14 @@ tool_cmd_check(struct tool *t, int argc, char **argv)
 	if (argc != 1)
 		return tool_usage(t);
 	map_init(&c.said);
+	postfix_each_unmet(&t->conf, on_unmet, &c);
 	if (conf_check(&t->conf, on_fault, &c) == 0) {
 		for (int r = ROLE_LOG; r < ROLE_COUNT; r++)
 			if (role_row((enum role)r)->user != NULL)
 				check_user(&c, role_row((enum role)r)->user);
 		check_places(&c);
-		check_services(&c);
 	}
+	check_services(&c);
 	map_clear(&c.said);
 	return c.faults == 0 ? EX_OK : EX_CONFIG;
 }

@@ -2,6 +2,7 @@
 #include "tools/tool.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/config/postfix.h"
 #include "common/config/restrictions.h"
 #include "common/table/table.h"
 
@@ -21,6 +22,13 @@ compare_names(const void *a, const void *b)
 	return strcmp((*(const struct conf_param *const *)a)->name, (*(const struct conf_param *const *)b)->name);
 }
 
+static int
+compare_written_names(const void *a, const void *b)
+{
+	return strcmp(
+	    ((const struct conf_written *)a)->name, ((const struct conf_written *)b)->name);
+}
+
 static void
 print_raw(const struct tool *t, const struct conf_param *p, bool defaults)
 {
@@ -29,24 +37,34 @@ print_raw(const struct tool *t, const struct conf_param *p, bool defaults)
 	printf("%s = %s\n", p->name, s != NULL && !defaults ? s->value : p->default_value);
 }
 
-/* Values as written, names sorted; only_set: those of main.cf. */
+/* Values as written, names sorted. */
 static int
-print_all(const struct tool *t, bool only_set, bool defaults)
+print_all(const struct tool *t, bool defaults)
 {
-	size_t count, n = 0;
+	size_t count;
 	const struct conf_param *p = conf_params(&count);
 	const struct conf_param **sorted = x_calloc(count, sizeof(struct conf_param *));
 
-	for (size_t i = 0; i < count; i++) {
-		const struct conf_setting *s = map_get(&t->conf.raw, view_of(p[i].name));
-
-		if (!only_set || (s != NULL && s->line > 0))
-			sorted[n++] = &p[i];
-	}
-	qsort(sorted, n, sizeof(struct conf_param *), compare_names);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < count; i++)
+		sorted[i] = &p[i];
+	qsort(sorted, count, sizeof(struct conf_param *), compare_names);
+	for (size_t i = 0; i < count; i++)
 		print_raw(t, sorted[i], defaults);
 	free(sorted);
+	return EX_OK;
+}
+
+/* All of main.cf, the admin's own names and what only Postfix knows too. */
+static int
+print_written(const struct tool *t)
+{
+	size_t count;
+	struct conf_written *list = conf_written(&t->conf, &count);
+
+	qsort(list, count, sizeof *list, compare_written_names);
+	for (size_t i = 0; i < count; i++)
+		printf("%s = %s\n", list[i].name, list[i].setting->value);
+	free(list);
 	return EX_OK;
 }
 
@@ -112,9 +130,10 @@ print_reference(void)
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
 
-	puts("# Parameters\n\nMade from the table in `common/config/param_table.c` by `estafeta config -m`.\n"
-	     "Times take s, m, h, d, w; sizes take k, m, g.\n\n"
-	     "| name | type | default | read by | meaning |\n| --- | --- | --- | --- | --- |");
+	puts(
+	    "# Parameters\n\nMade from the table in `common/config/param_table.c` by `estafeta config -m`.\n"
+	    "Times take s, m, h, d, w, and are in the unit of their default without one; sizes take k, m, g.\n\n"
+	    "| name | type | default | read by | meaning |\n| --- | --- | --- | --- | --- |");
 	for (size_t i = 0; i < count; i++) {
 		printf("| %s | %s", p[i].name, types[p[i].type]);
 		print_words(p[i].words);
@@ -133,6 +152,9 @@ find_param(const char *name, struct err *err)
 
 	if (conf_param_find(name) != NULL)
 		return 0;
+	if (postfix_knows(NULL, name))
+		return err_set(
+		    err, ERR_SYNTAX, "%s: a parameter of Postfix that does not exist here", name);
 	return err_set(err, ERR_SYNTAX, "%s: unknown parameter%s%s%s", name,
 	    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
@@ -305,11 +327,11 @@ int
 tool_cmd_config(struct tool *t, int argc, char **argv)
 {
 	if (argc == 1)
-		return print_all(t, false, false);
+		return print_all(t, false);
 	if (strcmp(argv[1], "-n") == 0)
-		return argc == 2 ? print_all(t, true, false) : tool_usage(t);
+		return argc == 2 ? print_written(t) : tool_usage(t);
 	if (strcmp(argv[1], "-d") == 0)
-		return argc == 2 ? print_all(t, false, true) : tool_usage(t);
+		return argc == 2 ? print_all(t, true) : tool_usage(t);
 	if (strcmp(argv[1], "-m") == 0)
 		return argc == 2 ? print_reference() : tool_usage(t);
 	if (strcmp(argv[1], "-e") == 0)

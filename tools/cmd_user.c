@@ -424,7 +424,7 @@ static int
 make_home(struct user_job *j)
 {
 	const struct conf *conf = &j->tool->conf;
-	const char *owner = conf_str(conf, "mail_owner");
+	const char *owner = conf_str(conf, "mailbox_owner");
 	const struct passwd *pw = getpwnam(owner);
 	struct user_home home = { .base = conf_str(conf, "virtual_mailbox_base") };
 	char path[USER_HOME_MAX];
@@ -434,7 +434,7 @@ make_home(struct user_job *j)
 	if (geteuid() != 0)
 		return 0;
 	if (pw == NULL) {
-		tool_complain("mail_owner = %s: no such user", owner);
+		tool_complain("mailbox_owner = %s: no such user", owner);
 		return EX_OSFILE;
 	}
 	home.base_uid = pw->pw_uid;

@@ -1,5 +1,6 @@
 #include "common/config/conf.h"
 #include "common/config/nearest.h"
+#include "common/config/postfix.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/proto/idn.h"
@@ -23,6 +24,8 @@ conf_init(struct conf *c)
 	arena_init(&c->arena, CONF_BYTES_MAX);
 	map_init(&c->raw);
 	map_init(&c->cache);
+	map_init(&c->names);
+	map_init(&c->services);
 }
 
 void
@@ -30,6 +33,8 @@ conf_clear(struct conf *c)
 {
 	map_clear(&c->raw);
 	map_clear(&c->cache);
+	map_clear(&c->names);
+	map_clear(&c->services);
 	arena_clear(&c->arena);
 }
 
@@ -50,6 +55,16 @@ conf_set(struct conf *c, const char *name, const char *value, const char *file, 
 	return 0;
 }
 
+static void
+copy_names(struct map *to, const struct map *from)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	while ((e = map_next(from, &w)) != NULL)
+		map_put(to, view_make(e->key, e->key_len), to);
+}
+
 void
 conf_copy(struct conf *to, const struct conf *from)
 {
@@ -63,6 +78,34 @@ conf_copy(struct conf *to, const struct conf *from)
 		if (conf_set(to, e->key, s->value, s->file, s->line, NULL) < 0)
 			bug("conf_copy: out of room");
 	}
+	copy_names(&to->names, &from->names);
+	copy_names(&to->services, &from->services);
+}
+
+static int
+compare_written(const void *a, const void *b)
+{
+	const struct conf_setting *x = ((const struct conf_written *)a)->setting;
+	const struct conf_setting *y = ((const struct conf_written *)b)->setting;
+	int r = strcmp(x->file, y->file);
+
+	return r != 0 ? r : (x->line > y->line) - (x->line < y->line);
+}
+
+struct conf_written *
+conf_written(const struct conf *c, size_t *count)
+{
+	struct conf_written *list = x_calloc(c->raw.count + 1, sizeof *list);
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+
+	*count = 0;
+	while ((e = map_next(&c->raw, &w)) != NULL)
+		/* at line 0 stands what the machine is called */
+		if (((struct conf_setting *)e->value)->line > 0)
+			list[(*count)++] = (struct conf_written){ e->key, e->value };
+	qsort(list, *count, sizeof *list, compare_written);
+	return list;
 }
 
 /* --- parsing ------------------------------------------------------------------------------------ */
@@ -86,8 +129,9 @@ parse_setting(struct conf *c, struct view logical, const char *file, int line, s
 	value = view_trim(value);
 	if (name.len == 0)
 		return err_set(err, ERR_SYNTAX, "%s:%d: missing parameter name", file, line);
+	/* a transport's name may hold a hyphen: policyd-spf_time_limit */
 	for (size_t i = 0; i < name.len; i++)
-		if (!is_name_byte(name.p[i]))
+		if (!is_name_byte(name.p[i]) && (name.p[i] != '-' || i == 0))
 			return err_set(err, ERR_SYNTAX, "%s:%d: bad parameter name \"%.*s\"", file, line,
 			    (int)(name.len > 60 ? 60 : name.len), name.p);
 	n = x_strndup(name.p, name.len);
@@ -141,6 +185,83 @@ conf_parse(struct conf *c, struct view text, const char *file, struct err *err)
 	return r;
 }
 
+static void
+learn_names(struct conf *c, struct view line)
+{
+	while (view_cut(line, '$', NULL, &line)) {
+		size_t n = 0;
+
+		if (line.len > 0 && (line.p[0] == '{' || line.p[0] == '('))
+			line = view_make(line.p + 1, line.len - 1);
+		while (n < line.len && is_name_byte(line.p[n]))
+			n++;
+		if (n > 0)
+			map_put(&c->names, view_make(line.p, n), c);
+	}
+}
+
+void
+conf_learn(struct conf *c, struct view text)
+{
+	struct view line, name;
+
+	while (text.len > 0) {
+		view_cut(text, '\n', &line, &text);
+		if (line.len == 0 || view_trim(line).len == 0 || view_trim(line).p[0] == '#')
+			continue;
+		learn_names(c, line);
+		if (!ascii_is_space(line.p[0]) && view_token(&line, " \t", &name))
+			map_put(&c->services, name, c);
+	}
+}
+
+bool
+conf_has_service(const struct conf *c, struct view name)
+{
+	return map_get(&c->services, name) != NULL;
+}
+
+static void
+learn_beside(struct conf *c, const char *main_cf)
+{
+	const char *slash = strrchr(main_cf, '/');
+	char *path = x_asprintf("%.*smaster.cf", slash ? (int)(slash + 1 - main_cf) : 0, main_cf);
+	struct buf text;
+	struct err err;
+
+	buf_init(&text, CONF_BYTES_MAX);
+	if (file_read(path, &text, &err) == 0)
+		conf_learn(c, buf_view(&text));
+	buf_clear(&text);
+	free(path);
+}
+
+/* Debian: a file name stands for the first line of that file. */
+static int
+read_myorigin(struct conf *c, struct err *err)
+{
+	const struct conf_setting *s = map_get(&c->raw, view_of("myorigin"));
+	struct buf text;
+	struct view line;
+	int r;
+
+	if (s == NULL || s->value[0] != '/')
+		return 0;
+	buf_init(&text, CONF_BYTES_MAX);
+	r = file_read(s->value, &text, err);
+	if (r < 0)
+		err_prefix(err, "%s:%d: myorigin", s->file, s->line);
+	else {
+		view_cut(buf_view(&text), '\n', &line, NULL);
+		char *name = x_strndup(view_trim(line).p, view_trim(line).len);
+
+		r = conf_set(c, "myorigin", name, s->file, s->line, err);
+		free(name);
+	}
+	buf_clear(&text);
+	return r;
+}
+
 /* Parameters whose default is a fact about this machine. */
 static int
 set_system_defaults(struct conf *c, const char *path, struct err *err)
@@ -182,7 +303,11 @@ conf_load(struct conf *c, const char *path, struct err *err)
 	if (r == 0)
 		r = conf_parse(c, buf_view(&text), path, err);
 	if (r == 0)
+		r = read_myorigin(c, err);
+	if (r == 0)
 		r = set_system_defaults(c, path, err);
+	if (r == 0)
+		learn_beside(c, path);
 	buf_clear(&text);
 	return r;
 }
@@ -206,7 +331,7 @@ raw_value(const struct conf *c, const char *name)
 	if (s != NULL)
 		return s->value;
 	p = conf_param_find(name);
-	return p ? p->default_value : NULL;
+	return p ? p->default_value : postfix_default(name);
 }
 
 /* Length of the text from an opening bracket to behind its partner; 0 without one. */
@@ -256,6 +381,21 @@ choose(struct view rest, bool is_set, struct view *chosen, struct err *err)
 	return 0;
 }
 
+/* Of ${name?text}: is there anything in the name's value? */
+static bool
+has_value(const struct conf *c, const char *value, int depth)
+{
+	struct buf b;
+	bool has;
+
+	if (value == NULL || strchr(value, '$') == NULL)
+		return value != NULL && value[0] != '\0';
+	buf_init(&b, VALUE_MAX);
+	has = expand(c, view_of(value), &b, depth + 1, NULL) < 0 || b.len > 0;
+	buf_clear(&b);
+	return has;
+}
+
 static int
 expand_name(const struct conf *c, struct view inner, struct buf *out, int depth, struct err *err)
 {
@@ -278,7 +418,7 @@ expand_name(const struct conf *c, struct view inner, struct buf *out, int depth,
 	}
 	if (inner.p[n] != '?' && inner.p[n] != ':')
 		return err_set(err, ERR_SYNTAX, "bad character '%c' behind $%s", inner.p[n], name);
-	if (choose(view_make(inner.p + n, inner.len - n), value != NULL && value[0] != '\0', &chosen,
+	if (choose(view_make(inner.p + n, inner.len - n), has_value(c, value, depth), &chosen,
 		err) < 0)
 		return -1;
 	return expand(c, chosen, out, depth + 1, err);
@@ -317,6 +457,12 @@ expand(const struct conf *c, struct view in, struct buf *out, int depth, struct 
 		in = view_make(in.p + span, in.len - span);
 	}
 	return out->failed ? err_set(err, ERR_LIMIT, "value too long") : 0;
+}
+
+int
+conf_expand(const struct conf *c, const char *text, struct buf *out, struct err *err)
+{
+	return expand(c, view_of(text), out, 0, err);
 }
 
 static bool
@@ -386,10 +532,9 @@ parse_bool(struct view v, bool *out)
 
 /* A number with an optional unit letter out of units ("smhdw", "kmg"), times its factor. */
 static bool
-parse_scaled(struct view v, const char *units, const int64_t *factors, int64_t *out)
+parse_scaled(struct view v, const char *units, const int64_t *factors, int64_t factor, int64_t *out)
 {
 	uint64_t n;
-	int64_t factor = 1;
 	const char *u;
 
 	if (v.len > 1 && (u = strchr(units, ascii_lower(v.p[v.len - 1]))) != NULL && *u) {
@@ -399,22 +544,36 @@ parse_scaled(struct view v, const char *units, const int64_t *factors, int64_t *
 	return view_u64(v, INT64_MAX, &n) && !__builtin_mul_overflow((int64_t)n, factor, out);
 }
 
-static bool
-parse_number(enum conf_type type, struct view v, int64_t *out)
+static const char time_units[] = "smhdw";
+static const int64_t time_factors[] = { 1, 60, 3600, 86400, 604800 };
+
+/* "maximal_queue_lifetime = 5" are days, since its default is in days (postconf(5)). */
+static int64_t
+default_unit(const struct conf_param *p)
 {
-	static const int64_t time_factors[] = { 1, 60, 3600, 86400, 604800 };
+	size_t len = strlen(p->default_value);
+	const char *u = len > 1 ? strchr(time_units, p->default_value[len - 1]) : NULL;
+	char before = len > 1 ? p->default_value[len - 2] : '\0';
+
+	return u != NULL && (ascii_is_digit(before) || before == '}') ? time_factors[u - time_units]
+								      : 1;
+}
+
+static bool
+parse_number(const struct conf_param *p, struct view v, int64_t *out)
+{
 	static const int64_t size_factors[] = { 1 << 10, 1 << 20, 1 << 30 };
 	bool is_negative;
 
-	switch (type) {
+	switch (p->type) {
 	case CONF_TIME:
-		return parse_scaled(v, "smhdw", time_factors, out);
+		return parse_scaled(v, time_units, time_factors, default_unit(p), out);
 	case CONF_SIZE:
-		return parse_scaled(v, "kmg", size_factors, out);
+		return parse_scaled(v, "kmg", size_factors, 1, out);
 	default:
 		is_negative = v.len > 1 && v.p[0] == '-';
 		if (!parse_scaled(
-			view_make(v.p + is_negative, v.len - is_negative), "", NULL, out))
+			view_make(v.p + is_negative, v.len - is_negative), "", NULL, 1, out))
 			return false;
 		*out = is_negative ? -*out : *out;
 		return true;
@@ -445,10 +604,10 @@ conf_bool(const struct conf *c, const char *name)
 static int64_t
 conf_number(const struct conf *c, const char *name, enum conf_type type)
 {
+	const struct conf_param *p = param_of_type(name, type);
 	int64_t n;
 
-	param_of_type(name, type);
-	if (!parse_number(type, view_of(conf_str(c, name)), &n))
+	if (!parse_number(p, view_of(conf_str(c, name)), &n))
 		bug("parameter %s read before it was checked", name);
 	return n;
 }
@@ -602,7 +761,7 @@ check_value(const struct conf_param *p, struct view v, struct err *err)
 	case CONF_INT:
 	case CONF_TIME:
 	case CONF_SIZE:
-		if (!parse_number(p->type, v, &n))
+		if (!parse_number(p, v, &n))
 			return err_set(err, ERR_SYNTAX, "%s: \"%.*s\" is not a %s", p->name, VIEW_ARG(v),
 			    p->type == CONF_TIME ? "time (number with s, m, h, d or w)" :
 				p->type == CONF_SIZE ? "size (number with k, m or g)" : "number");
@@ -655,6 +814,8 @@ is_mentioned(const struct conf *c, struct view name)
 	struct map_walk w = { 0 };
 	struct map_entry *e;
 
+	if (map_get(&c->names, name) != NULL)
+		return true;
 	while ((e = map_next(&c->raw, &w)) != NULL) {
 		struct view v = view_of(((struct conf_setting *)e->value)->value);
 
@@ -751,25 +912,50 @@ report_fault(struct report *r, const struct conf_setting *s, const char *name, c
 	free(whole);
 }
 
+static char *
+unknown_parameter(const char *name)
+{
+	const char *near = conf_nearest(name);
+
+	return x_asprintf("unknown parameter \"%s\"%s%s%s", name, near ? "; did you mean \"" : "",
+	    near ? near : "", near ? "\"?" : "");
+}
+
 static void
 check_unknown(struct conf *c, struct report *r)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	size_t count;
+	struct conf_written *list = conf_written(c, &count);
 
-	while ((e = map_next(&c->raw, &w)) != NULL) {
-		const struct conf_setting *s = e->value;
-		const char *near;
+	for (size_t i = 0; i < count; i++) {
+		const char *name = list[i].name;
 		char *text;
 
-		if (conf_param_find(e->key) != NULL || is_mentioned(c, view_of(e->key)) ||
-		    is_class(c, view_of(e->key)))
+		if (conf_param_find(name) != NULL || postfix_knows(c, name) ||
+		    is_mentioned(c, view_of(name)) || is_class(c, view_of(name)))
 			continue;
-		near = conf_nearest(e->key);
-		text = x_asprintf("unknown parameter \"%s\"%s%s%s", e->key,
-		    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-		report_fault(r, s, e->key, text);
+		text = unknown_parameter(name);
+		report_fault(r, list[i].setting, name, text);
 		free(text);
+	}
+	free(list);
+}
+
+/* A misspelt name there would leave the fault that it was to end. */
+static void
+check_allowed(struct conf *c, struct report *r)
+{
+	static const char param[] = "allow_ignored_parameters";
+	struct view rest = view_of(conf_str(c, param)), word;
+
+	while (conf_next(&rest, &word)) {
+		char *name = x_strndup(word.p, word.len);
+		char *text = x_asprintf("%s: \"%s\" is no parameter", param, name);
+
+		if (conf_param_find(name) == NULL && !postfix_knows(c, name))
+			report_fault(r, setting_of(c, param), param, text);
+		free(text);
+		free(name);
 	}
 }
 
@@ -809,6 +995,8 @@ conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *ar
 
 	check_unknown(c, &r);
 	check_params(c, true, &r);
+	if (r.faults == 0)
+		check_allowed(c, &r);
 	/* a default can only be wrong through what it mentions: that has been named */
 	if (r.faults == 0)
 		check_params(c, false, &r);

@@ -20,7 +20,7 @@ enum conf_type {
 	CONF_RAW,     /* any text, its $names left for the reader to fill in */
 	CONF_BOOL,    /* yes, no */
 	CONF_INT,     /* decimal, min..max */
-	CONF_TIME,    /* seconds by default; suffix s m h d w */
+	CONF_TIME,    /* suffix s m h d w; without one, in the unit of the default (postconf(5)) */
 	CONF_SIZE,    /* bytes; suffix k m g */
 	CONF_LIST,    /* separated by commas and white space */
 	CONF_PATH,    /* absolute path, or empty where the default is empty */
@@ -50,6 +50,8 @@ struct conf {
 	struct arena arena;
 	struct map raw;   /* name -> struct conf_setting * in arena */
 	struct map cache; /* name -> expanded value in arena */
+	struct map names;    /* of parameters that master.cf mentions as $name */
+	struct map services; /* by name in master.cf */
 };
 struct conf_setting {
 	const char *value; /* raw, not expanded */
@@ -61,9 +63,15 @@ void conf_init(struct conf *c);
 void conf_clear(struct conf *c);
 /* Pure parser of one file's text; file is for messages.  -1 (ERR_SYNTAX) "file:line: ...". */
 int conf_parse(struct conf *c, struct view text, const char *file, struct err *err);
+/* And what the master.cf beside it, if there is one, says about names (conf_learn); a myorigin that is a file becomes its
+ * first line, as Debian has it. */
 int conf_load(struct conf *c, const char *path, struct err *err);
+/* Pure.  Takes from master.cf's text which services there are, and which parameters their -o options mention as $name: those
+ * are the admin's own. */
+void conf_learn(struct conf *c, struct view master_cf);
+bool conf_has_service(const struct conf *c, struct view name);
 int conf_set(struct conf *c, const char *name, const char *value, const char *file, int line, struct err *err);
-/* Every setting known, well-formed, in range; every default too.  Calls report(arg, text) for each fault
+/* Every setting known, if only to Postfix (postfix.h), well-formed, in range; every default too.  Calls report(arg, text) for each fault
  * ("main.cf:12: unknown parameter \"x\"; did you mean \"y\"?") and returns the number of faults. */
 unsigned conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg);
 /* This one parameter only; it is in the table.  -1: "name: why". */
@@ -71,6 +79,14 @@ int conf_check_one(struct conf *c, const char *name, struct err *err);
 /* All parameters with their effective values, "name = value\n" with $names expanded, for a worker. */
 int conf_dump(const struct conf *c, struct buf *out);
 void conf_copy(struct conf *to, const struct conf *from);
+/* All that was written, known or not, in the order of files and lines; the caller frees the array. */
+struct conf_written {
+	const char *name; /* borrowed, as is setting */
+	const struct conf_setting *setting;
+};
+struct conf_written *conf_written(const struct conf *c, size_t *count);
+/* Appends text with its $names filled in. */
+int conf_expand(const struct conf *c, const char *text, struct buf *out, struct err *err);
 
 /* The typed values, $names expanded.  Strings are borrowed from c. */
 const char *conf_str(const struct conf *c, const char *name);

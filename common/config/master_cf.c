@@ -1,4 +1,5 @@
 #include "common/config/master_cf.h"
+#include "common/config/postfix.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 
@@ -8,16 +9,68 @@
 
 #define SCREEN "postscreen" /* is smtpd with an option set */
 
-enum { MASTER_CF_BYTES = 1 << 20, SERVICES_MAX = 500, OPTIONS_MAX = 200, COLUMNS = 8 };
+enum {
+	MASTER_CF_BYTES = 1 << 20,
+	SERVICES_MAX = 500,
+	OPTIONS_MAX = 200,
+	COLUMNS = 8,
+	POSTFIX_MAXPROC = 16 /* more are processes of one client each */
+};
 
 void
 master_cf_clear(struct master_cf *m)
 {
 	arena_clear(&m->arena);
 	m->services = NULL;
-	m->count = 0;
-	m->unneeded = NULL;
-	m->nunneeded = 0;
+	m->notes = NULL;
+	m->count = m->nnotes = 0;
+}
+
+/* --- Postfix's services -------------------------------------------------------------------------- */
+
+/* clang-format off */
+static const struct foreign {
+	const char *command;
+	bool is_inet;    /* may be of type inet */
+	bool is_command; /* its arguments are a command, not options */
+	const char *why; /* what is lost; NULL: another service here does its work */
+} foreigns[] = {
+	{ "anvil",           false, false, NULL },
+	{ "bounce",          false, false, NULL },
+	{ "cleanup",         false, false, NULL },
+	{ "discard",         false, false, NULL },
+	{ "dnsblog",         false, false, NULL },
+	{ "error",           false, false, NULL },
+	{ "flush",           false, false, NULL },
+	{ "lmtp",            false, false, NULL },
+	{ "local",           false, false, NULL },
+	{ "nqmgr",           false, false, NULL },
+	{ "oqmgr",           false, false, NULL },
+	{ "pickup",          false, false, NULL },
+	{ "pipe",            false, true,  "mail is not handed to commands" },
+	{ "postlogd",        false, false, NULL },
+	{ "proxymap",        false, false, NULL },
+	{ "qmqpd",           true,  false, "there is no QMQP server" },
+	{ "scache",          false, false, NULL },
+	{ "showq",           false, false, NULL },
+	{ "smtp",            false, false, NULL },
+	{ "smtpd",           false, false, NULL }, /* behind postscreen, or for sendmail -bs */
+	{ "spawn",           true,  true,  "no commands are run; start the server by itself (systemd can, on a socket) and name its socket in check_policy_service" },
+	{ "tlsmgr",          false, false, NULL },
+	{ "tlsproxy",        false, false, NULL },
+	{ "trivial-rewrite", false, false, NULL },
+	{ "verify",          false, false, NULL },
+	{ "virtual",         false, false, NULL },
+};
+/* clang-format on */
+
+static const struct foreign *
+find_foreign(struct view command, bool is_inet)
+{
+	for (size_t i = 0; i < sizeof foreigns / sizeof foreigns[0]; i++)
+		if (view_eq_str(command, foreigns[i].command) && (!is_inet || foreigns[i].is_inet))
+			return &foreigns[i];
+	return NULL;
 }
 
 static char *
@@ -54,7 +107,7 @@ parse_inet_name(struct master_cf *m, struct service *s, struct view name, struct
 }
 
 static int
-unknown_command(const char *name, struct err *err)
+unknown_command(struct view name, struct err *err)
 {
 	char known[150] = "";
 	size_t used = 0;
@@ -63,21 +116,31 @@ unknown_command(const char *name, struct err *err)
 		if (r != ROLE_MASTER && r != ROLE_TOOL)
 			used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
 			    used > 0 ? ", " : "", role_row((enum role)r)->name);
-	return err_set(err, ERR_SYNTAX, "unknown command \"%s\"; known are %s", name, known);
+	return err_set(
+	    err, ERR_SYNTAX, "unknown command \"%.*s\"; known are %s", VIEW_ARG(name), known);
 }
 
+/* Postfix's own SMTP client is our relay. */
+static bool
+is_relay(const struct view *column)
+{
+	return view_eq_str(column[0], "smtp") && view_eq_str(column[1], "unix") &&
+	       view_eq_str(column[7], "smtp");
+}
+
+/* -1: none.  postscreen hands its clients to smtpd by a service of type pass: that is none of ours. */
 static int
-parse_command(struct service *s, struct view name, struct err *err)
+find_role(const struct view *column)
 {
 	char text[64];
 	int role;
 
-	snprintf(text, sizeof text, "%.*s", VIEW_ARG(name));
+	if (is_relay(column))
+		return ROLE_RELAY;
+	snprintf(text, sizeof text, "%.*s", VIEW_ARG(column[7]));
 	role = strcmp(text, SCREEN) == 0 ? ROLE_SMTPD : role_by_name(text);
-	if (role < 0 || role == ROLE_MASTER || role == ROLE_TOOL)
-		return unknown_command(text, err);
-	s->role = (enum role)role;
-	return 0;
+	return role == ROLE_MASTER || role == ROLE_TOOL || view_eq_str(column[1], "pass") ? -1
+											  : role;
 }
 
 static int
@@ -116,7 +179,7 @@ parse_option(struct master_cf *m, struct service *s, struct service_option *o, s
 	o->value = keep(m, view_trim(value));
 	if (o->name == NULL || o->value == NULL)
 		return err_set(err, ERR_LIMIT, "file too large");
-	if (conf_param_find(o->name) == NULL) {
+	if (conf_param_find(o->name) == NULL && !postfix_knows(NULL, o->name)) {
 		near = conf_nearest(o->name);
 		return err_set(err, ERR_SYNTAX, "unknown parameter \"%s\"%s%s%s", o->name,
 		    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
@@ -156,49 +219,103 @@ parse_arguments(struct master_cf *m, struct service *s, bool is_screen, struct v
 	return 0;
 }
 
-/* postscreen hands its clients to smtpd through a service of type pass, and asks dnsblog and tlsproxy; ours does it all
- * itself. */
-static bool
-is_unneeded(struct view type, struct view command)
-{
-	return (view_eq_str(type, "pass") && view_eq_str(command, "smtpd")) ||
-	       (view_eq_str(type, "unix") &&
-		   (view_eq_str(command, "dnsblog") || view_eq_str(command, "tlsproxy")));
-}
-
 static int
-note_unneeded(struct master_cf *m, struct view command, int line, struct err *err)
+note(struct master_cf *m, const struct service *s, const char *what, const char *why,
+    struct err *err)
 {
-	if (m->nunneeded == SERVICES_MAX)
+	char *text = arena_printf(
+	    &m->arena, "%s:%d: %s: %snot honoured: %s", s->file, s->line, s->name, what, why);
+
+	if (m->nnotes == SERVICES_MAX || text == NULL)
 		return err_set(err, ERR_LIMIT, "too many services");
-	m->unneeded[m->nunneeded++] = (struct unneeded_service){ keep(m, command), line };
-	return 1;
+	m->notes[m->nnotes++] = text;
+	return 0;
 }
 
-/* 1: there is nothing to run. */
+/* A transport of the admin's own, for transport_maps and such. */
+static bool
+is_other_client(const struct foreign *f, const struct service *s)
+{
+	return (strcmp(f->command, "smtp") == 0 && strcmp(s->name, "relay") != 0) ||
+	       (strcmp(f->command, "lmtp") == 0 && strcmp(s->name, "lmtp") != 0);
+}
+
 static int
-parse_service(struct master_cf *m, struct service *s, struct view rest, struct err *err)
+take_foreign(struct master_cf *m, struct service *s, const struct foreign *f, struct view rest,
+    struct err *err)
+{
+	m->is_postfix |= strcmp(f->command, "cleanup") == 0;
+	if (f->why != NULL && note(m, s, "", f->why, err) < 0)
+		return -1;
+	if (f->is_command)
+		return 0;
+	if (parse_arguments(m, s, false, rest, err) < 0)
+		return -1;
+	if (is_other_client(f, s))
+		return note(m, s, "", "the only SMTP client is relay", err);
+	for (size_t i = 0; i < s->noptions; i++) {
+		char what[100];
+
+		snprintf(what, sizeof what, "-o %s: ", s->options[i].name);
+		if (strcmp(s->options[i].name, "syslog_name") != 0 &&
+		    note(m, s, what, "its work is done by services without options of their own",
+			err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+check_type(struct view type, const struct foreign *f, struct err *err)
+{
+	static const char *const known[] = { "inet", "unix", "fifo", "pass", "unix-dgram" };
+	size_t count = f != NULL ? sizeof known / sizeof known[0] : 2;
+
+	for (size_t i = 0; i < count; i++)
+		if (view_eq_str(type, known[i]))
+			return 0;
+	return err_set(err, ERR_SYNTAX, "bad type \"%.*s\": inet or unix expected", VIEW_ARG(type));
+}
+
+/* Whose role is not known yet. */
+static int
+parse_columns(
+    struct master_cf *m, struct service *s, struct view *column, struct view *rest, struct err *err)
 {
 	static const char *const flags[] = { "private", "unpriv", "chroot" };
-	struct view column[COLUMNS];
 
 	for (int i = 0; i < COLUMNS; i++)
-		if (!view_token(&rest, " \t", &column[i]))
+		if (!view_token(rest, " \t", &column[i]))
 			return err_set(err, ERR_SYNTAX, "%d columns instead of at least %d", i, COLUMNS);
-	if (is_unneeded(column[1], column[7]))
-		return note_unneeded(m, column[7], s->line, err);
 	s->name = keep(m, column[0]);
 	s->is_inet = view_eq_str(column[1], "inet");
-	if (!s->is_inet && !view_eq_str(column[1], "unix"))
-		return err_set(err, ERR_SYNTAX, "bad type \"%.*s\": inet or unix expected",
-		    VIEW_ARG(column[1]));
 	for (int i = 0; i < 3; i++)
 		if (check_flag(column[2 + i], flags[i], err) < 0)
 			return -1;
+	return s->is_inet ? parse_inet_name(m, s, column[0], err) : 0;
+}
+
+/* 1: it is Postfix's and there is nothing to run. */
+static int
+parse_service(struct master_cf *m, struct service *s, struct view rest, struct err *err)
+{
+	struct view column[COLUMNS];
+	const struct foreign *f = NULL;
+	int role;
+
+	if (parse_columns(m, s, column, &rest, err) < 0)
+		return -1;
+	role = find_role(column);
+	if (role < 0 && (f = find_foreign(column[7], s->is_inet)) == NULL)
+		return unknown_command(column[7], err);
+	if (check_type(column[1], f, err) < 0)
+		return -1;
+	if (f != NULL)
+		return take_foreign(m, s, f, rest, err) < 0 ? -1 : 1;
+	s->role = (enum role)role;
 	if (!s->is_inet && (strchr(s->name, '/') != NULL || s->name[0] == '.'))
 		return err_set(err, ERR_SYNTAX, "bad service name \"%s\"", s->name);
-	if (parse_command(s, column[7], err) < 0 || parse_maxproc(s, column[6], err) < 0 ||
-	    (s->is_inet && parse_inet_name(m, s, column[0], err) < 0))
+	if (parse_maxproc(s, column[6], err) < 0)
 		return -1;
 	s->is_public = view_eq_str(column[2], "n");
 	/* smtpd also listens in the queue directory: LMTP, and proxies on this machine */
@@ -218,8 +335,7 @@ add_service(struct master_cf *m, struct view logical, const char *file, int line
 	if (m->count == SERVICES_MAX)
 		return err_set(err, ERR_LIMIT, "%s:%d: too many services", file, line);
 	*s = (struct service){ .file = m->file, .line = line };
-	r = parse_service(m, s, logical, err);
-	if (r != 0)
+	if ((r = parse_service(m, s, logical, err)) != 0)
 		return r < 0 ? err_prefix(err, "%s:%d", file, line) : 0;
 	for (size_t i = 0; i < m->count; i++) {
 		const struct service *o = &m->services[i];
@@ -256,18 +372,44 @@ has_role(const struct master_cf *m, enum role r)
 	return false;
 }
 
-/* What smtpd asks and Postfix's admins need not know of. */
+/* What smtpd asks and, in a file of Postfix's, all that Postfix's admins need not know of. */
+static bool
+is_implied(const struct master_cf *m, enum role r)
+{
+	const struct role_row *row = role_row(r);
+
+	return r != ROLE_MASTER && ((row->is_implied && has_role(m, ROLE_SMTPD)) ||
+				       (row->is_required && m->is_postfix));
+}
+
 static int
 add_implied(struct master_cf *m, const char *file, struct err *err)
 {
-	for (int r = 0; r < ROLE_COUNT && has_role(m, ROLE_SMTPD); r++) {
-		const struct role_row *row = role_row((enum role)r);
+	for (int r = 0; r < ROLE_COUNT; r++) {
+		const char *name = role_row((enum role)r)->name;
 		char text[100];
 
-		snprintf(text, sizeof text, "%s unix y - y - 1 %s", row->name, row->name);
-		if (row->is_implied && !has_role(m, (enum role)r) &&
+		snprintf(text, sizeof text, "%s unix y - y - - %s", name, name);
+		if (is_implied(m, (enum role)r) && !has_role(m, (enum role)r) &&
 		    add_service(m, view_of(text), file, 0, err) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+/* Postfix counts clients where we count processes, of which each has thousands of them. */
+static int
+drop_maxproc(struct master_cf *m, struct err *err)
+{
+	for (size_t i = 0; i < m->count && m->is_postfix; i++) {
+		struct service *s = &m->services[i];
+
+		if (s->maxproc > POSTFIX_MAXPROC &&
+		    note(m, s, "maxproc: ",
+			"it would be that many processes of thousands of clients each; see smtpd_client_limit",
+			err) < 0)
+			return -1;
+		s->maxproc = s->maxproc > POSTFIX_MAXPROC ? 0 : s->maxproc;
 	}
 	return 0;
 }
@@ -293,8 +435,8 @@ master_cf_parse(struct master_cf *m, struct view text, const char *file, struct 
 	arena_init(&m->arena, MASTER_CF_BYTES * 16);
 	m->file = arena_strdup(&m->arena, file);
 	m->services = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->services);
-	m->unneeded = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->unneeded);
-	if (m->services == NULL || m->file == NULL || m->unneeded == NULL)
+	m->notes = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->notes);
+	if (m->services == NULL || m->notes == NULL || m->file == NULL)
 		return err_set(err, ERR_LIMIT, "%s: out of memory", file);
 	buf_init(&logical, MASTER_CF_BYTES);
 	while (text.len > 0 && r == 0) {
@@ -316,6 +458,8 @@ master_cf_parse(struct master_cf *m, struct view text, const char *file, struct 
 	}
 	if (r == 0 && logical.len > 0)
 		r = add_service(m, buf_view(&logical), file, start, err);
+	if (r == 0)
+		r = drop_maxproc(m, err);
 	if (r == 0)
 		r = add_implied(m, file, err);
 	if (r == 0)
@@ -343,6 +487,9 @@ int
 service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err)
 {
 	conf_copy(out, base);
+	/* syslog_name=postfix/$service_name; nobody wrote it, so it stands at no line */
+	if (conf_set(out, "service_name", s->name, s->file, 0, err) < 0)
+		return -1;
 	for (size_t i = 0; i < s->noptions; i++)
 		if (conf_set(out, s->options[i].name, s->options[i].value, s->file, s->line, err) <
 		    0)

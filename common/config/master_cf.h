@@ -23,22 +23,19 @@ struct service {
 	const char *file; /* as master_cf_load was told */
 	int line;
 };
-/* A line that only Postfix needs. */
-struct unneeded_service {
-	const char *command;
-	int line;
-};
 struct master_cf {
 	struct arena arena;
 	const char *file; /* in arena */
 	struct service *services;
 	size_t count;
-	struct unneeded_service *unneeded; /* left out: what postscreen takes there beside itself */
-	size_t nunneeded;
+	const char **notes; /* what is not honoured of Postfix's services: "master.cf:12: ..." */
+	size_t nnotes;
+	bool is_postfix; /* a line runs cleanup, which no Postfix is without: what is missing is implied */
 };
 void master_cf_clear(struct master_cf *m);
 /* Pure.  -1 (ERR_SYNTAX) with file:line: unknown command (with a suggestion), wrong column, -o of an
- * unknown parameter, service twice, exclusive service with maxproc > 1, missing required service. */
+ * unknown parameter, service twice, exclusive service with maxproc > 1, missing required service.  Postfix's own services
+ * are taken; those whose work nobody does here are noted.  Its "smtp unix ... smtp" is our relay. */
 int master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err);
 int master_cf_load(struct master_cf *m, const char *path, struct err *err);
 /* Addresses on which an inet service is to listen, one call each: its own host's, else those of inet_interfaces; only

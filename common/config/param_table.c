@@ -35,6 +35,7 @@ static const struct conf_param params[] = {
 	PATH("data_directory", "/var/lib/estafeta", "all", "State that is not mail: user database, edges, control sockets."),
 	PATH("log_file", "/var/log/estafeta.log", "master log", "The log."),
 	ENUM("sandbox", "enforce", "enforce|permissive", "all", "permissive lets a worker run whose cage cannot be closed, and warns at every start."),
+	LIST("allow_ignored_parameters", "", "all", "Postfix's parameters that are set, that this suite does not have, and without which mail may be lost or a door left open: it starts all the same."),
 	LIST("debug_peer_list", "", "all", "Not empty: debug lines are logged."),
 
 	/* --- network ------------------------------------------------------------------------------- */
@@ -52,7 +53,7 @@ static const struct conf_param params[] = {
 	DOMAINS("virtual_mailbox_domains", "", "authd qmgr", "Domains whose addresses are mailboxes in the user database."),
 	TABLES("virtual_alias_maps", "", "authd", "Aliases: address or @domain to one or more addresses, recursively."),
 	PATH("virtual_mailbox_base", "/srv/mail", "all", "Beneath it every mailbox: BASE/DOMAIN/LOCAL/Maildir unless the user's record says otherwise."),
-	STR("mail_owner", "vmail", "all", "The system user who owns mailboxes whose record names no other."),
+	STR("mailbox_owner", "vmail", "all", "The system user who owns mailboxes whose record names no other."),
 	INT("virtual_minimum_uid", "100", 1, COUNT_MAX, "master authd", "No mailbox owner has a lower uid."),
 	INT("virtual_maximum_uid", "4294967294", 1, 4294967294LL, "master authd", "No mailbox owner has a higher uid."),
 	STR("user_database", "btree:$data_directory/users", "authd", "The user database, written by estafeta user."),
@@ -81,7 +82,7 @@ static const struct conf_param params[] = {
 	STR("smtpd_banner", "$myhostname ESMTP $mail_name", "smtpd", "Text after 220."),
 	BOOL("smtpd_submission", "no", "smtpd", "The listener is for our users: mail only after AUTH (RFC 6409)."),
 	BOOL("smtpd_tls_wrappermode", "no", "smtpd", "The listener speaks TLS from the first byte (465)."),
-	ENUM("smtpd_tls_security_level", "${tls_cert_file?{may}:{none}}", "none|may|encrypt", "smtpd", "STARTTLS: not offered, offered, required."),
+	ENUM("smtpd_tls_security_level", "${smtpd_tls_cert_file?{may}:{none}}", "none|may|encrypt", "smtpd", "STARTTLS: not offered, offered, required."),
 	BOOL("smtpd_tls_auth_only", "yes", "smtpd", "AUTH is offered only under TLS."),
 	BOOL("smtpd_sasl_auth_enable", "$smtpd_submission", "smtpd", "AUTH is offered."),
 	WORDS("smtpd_sasl_mechanisms", "PLAIN LOGIN SCRAM-SHA-256", "PLAIN|LOGIN|SCRAM-SHA-256", "smtpd imapd-login pop3d-login", "SASL mechanisms offered, by POP3 and IMAP too."),
@@ -238,6 +239,12 @@ static const struct conf_param params[] = {
 	STR("milter_unknown_command_macros", "", "smtpd", "Macros sent with a command that is not known."),
 
 	/* --- SMTP server: header and body checks, submission ----------------------------------------------- */
+	TABLES("header_checks", "", "smtpd", "Looks at each header field of a message (header_checks(5)); tables in memory only: pcre:, regexp: and such."),
+	TABLES("mime_header_checks", "$header_checks", "smtpd", "The same for MIME fields, and for the fields of parts."),
+	TABLES("nested_header_checks", "$header_checks", "smtpd", "The same for the fields of attached messages."),
+	TABLES("body_checks", "", "smtpd", "Looks at each line of the text (header_checks(5))."),
+	SIZE("body_checks_size_limit", "51200", 0, "smtpd", "How much of each part's text body_checks looks at."),
+	INT("mime_nesting_limit", "100", 1, 100, "smtpd", "Deepest nesting of MIME parts; deeper messages are refused."),
 	STR("always_bcc", "", "smtpd", "An address that gets a copy of every message."),
 	TABLES("sender_bcc_maps", "", "smtpd authd", "Who gets a copy of what this sender sends: address or @domain to an address."),
 	TABLES("recipient_bcc_maps", "", "smtpd authd", "Who gets a copy of what this recipient gets: address or @domain to an address."),
@@ -252,7 +259,7 @@ static const struct conf_param params[] = {
 	TIME("maximal_backoff_time", "4000s", 1, "qmgr", "Most time before a deferred message is tried again."),
 	TIME("maximal_queue_lifetime", "5d", 0, "qmgr", "Time after which a message that cannot be delivered is returned."),
 	TIME("bounce_queue_lifetime", "5d", 0, "qmgr", "The same for bounces."),
-	TIME("delay_warning_time", "0s", 0, "qmgr", "Time after which the sender is told of a delay; 0 = never."),
+	TIME("delay_warning_time", "0h", 0, "qmgr", "Time after which the sender is told of a delay; 0 = never."),
 	SIZE("bounce_size_limit", "50000", 0, "qmgr", "Most bytes of the original message in a bounce."),
 	INT("default_destination_concurrency_limit", "20", 1, COUNT_MAX, "qmgr", "Deliveries to one destination at a time."),
 	INT("initial_destination_concurrency", "5", 1, COUNT_MAX, "qmgr", "The same at first contact."),

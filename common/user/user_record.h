@@ -6,7 +6,7 @@
  *   "1" TAB uid TAB gid TAB crypt(5) hash TAB SCRAM keys TAB home
  * SCRAM keys as Cyrus SASL's and RFC 5803's authPassword:
  * SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey. uid and gid 0: the owner named by
- * mail_owner.  home "": BASE/DOMAIN/LOCAL; relative: beneath BASE. */
+ * mailbox_owner.  home "": BASE/DOMAIN/LOCAL; relative: beneath BASE. */
 #ifndef COMMON_USER_USER_RECORD_H
 #define COMMON_USER_USER_RECORD_H
 

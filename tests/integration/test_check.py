@@ -61,7 +61,8 @@ FAULTS = [
     (["myhostname = a..test"], "myhostname: \"a..test\" is not a host name"),
     (["myhostname = 127.0.0.1"], "myhostname: \"127.0.0.1\" is not a host name"),
     (["myhostname = " + LONG + ".test"], "myhostname: longer than 255 bytes"),
-    (["myorigin = /etc/mailname"], "myorigin: \"/etc/mailname\" is not a host name"),
+    (["myorigin = /nonexistent"], "main.cf:{line}: myorigin: open /nonexistent: No such file"),
+    (["myorigin = {conf}/empty"], "main.cf:{line}: myorigin: must not be empty"),
     (["tls_key_file ="], "main.cf:{line}: tls_key_file: must not be empty when tls_cert_file is set"),
     (["tls_cert_file =", "tls_key_file = {conf}/key.pem"], "tls_cert_file: must not be empty when tls_key_file is set"),
     (["tls_cert_file =", "tls_key_file ="], "smtpd_tls_wrappermode: needs a certificate"),
@@ -80,8 +81,9 @@ FAULTS = [
     (["dns_forwarders = not-an-address"], "main.cf:{line}: dns_forwarders: not-an-address: "),
     (["dns_trust_anchor_file = /nonexistent"], "main.cf:{line}: dns_trust_anchor_file: /nonexistent: "),
     (["smtp_bind_address = ::1"], "main.cf:{line}: smtp_bind_address: "),
-    (["mail_owner = nobody-here"], "mail_owner: system user \"nobody-here\" does not exist"),
-    (["mail_owner = root"], "main.cf:{line}: mail_owner: mail is never root's"),
+    (["mailbox_owner = nobody-here"], "mailbox_owner: system user \"nobody-here\" does not exist"),
+    (["virtual_minimum_uid = 60000"], "main.cf:{line}: virtual_minimum_uid: 60000: the uid of mailbox_owner, vmail, is "),
+    (["mailbox_owner = root"], "main.cf:{line}: mailbox_owner: mail is never root's"),
     (["password_cost = 99"], "main.cf:{line}: password_cost: 99 is not between 1 and 11, as yescrypt counts it"),
     (["password_scheme = bcrypt", "password_cost = 3"], "main.cf:{line}: password_cost: 3 is not between 4 and 31"),
     (["password_scheme = sha512-crypt", "password_cost = 10"], "password_cost: 10 is not between 1000 and 999999999"),
@@ -180,7 +182,7 @@ def test_each_bad_network_is_named_and_a_fault_once(mail):
     assert "\"127.0.0.0/33\"" in r.stderr or "127.0.0.0/33" in r.stderr
     assert "hash:/etc/x" in r.stderr and "10.0.0.0" not in r.stderr, r.stderr
     assert len(r.stderr.splitlines()) == 2
-    for line in ("mail_owner = nobody-here", "myhostname = a..b"):
+    for line in ("mailbox_owner = nobody-here", "myhostname = a..b"):
         write_conf(mail, line)
         r = check(mail)
         assert len(r.stderr.splitlines()) == 1 and "main.cf:0" not in r.stderr, r.stderr

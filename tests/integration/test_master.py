@@ -26,7 +26,7 @@ def test_start_fails_with_the_reason(make_instance):
         ("hopcount_limit = many", "hopcount_limit: \"many\" is not a number"),
         ("mydestinaton = x", "did you mean \"mydestination\"?"),
         ("tls_key_file = /nonexistent", "/nonexistent"),
-        ("mail_owner = nobody-here", "nobody-here"),
+        ("mailbox_owner = nobody-here", "nobody-here"),
     ]
     good = (mail.conf / "main.cf").read_text()
     for line, reason in cases:
