@@ -1,6 +1,7 @@
 #include "common/base/mem.h"
 #include "smtpd/command.h"
 #include "smtpd/params.h"
+#include "smtpd/rcpt_lookup.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 
@@ -67,14 +68,20 @@ smtpd_check_rcpt(struct smtpd_session *s, struct view args)
 }
 
 static enum cmd_result
-rcpt_permitted(struct smtpd_session *s, bool permitted)
+rcpt_found(struct smtpd_session *s)
 {
+	struct smtpd_transaction *tx = s->tx;
+	const struct smtpd_args *a = s->args;
 	struct err err;
 
-	if (!permitted)
+	if (tx->found.fact == FACT_TEMP || tx->found.fact == FACT_FULL) {
+		smtpd_reply(s, 451, "4.3.0", "<%s>: Temporary lookup failure", a->address.text);
 		return CMD_DONE;
-	if (smtpd_transaction_add(
-		s->tx, s->args->address.text, s->args->orcpt, s->args->notify, &err) < 0) {
+	}
+	/* smtpd_reject_unlisted_recipient = no: taken, and returned by qmgr */
+	if (tx->found.fact != FACT_YES)
+		smtpd_transaction_take_unknown(tx, a->address.text);
+	if (smtpd_transaction_add(tx, a->address.text, a->orcpt, a->notify, &err) < 0) {
 		smtpd_reply(s, 452, "4.5.3", "Error: %s", err.text);
 		return CMD_DONE;
 	}
@@ -82,6 +89,24 @@ rcpt_permitted(struct smtpd_session *s, bool permitted)
 	smtpd_transaction_begin(s);
 	smtpd_reply(s, 250, "2.1.5", "Ok");
 	return CMD_DONE;
+}
+
+static void
+on_found(struct smtpd_session *s)
+{
+	smtpd_gate_settled(s, rcpt_found(s));
+}
+
+/* Who takes the mail must be known, whether a restriction has asked for it or not. */
+static enum cmd_result
+rcpt_permitted(struct smtpd_session *s, bool permitted)
+{
+	if (!permitted)
+		return CMD_DONE;
+	if (s->tx->found.fact != FACT_UNKNOWN)
+		return rcpt_found(s);
+	smtpd_address_lookup(s, s->args->address.text, on_found);
+	return CMD_WAIT;
 }
 
 enum cmd_result

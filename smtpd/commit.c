@@ -265,6 +265,8 @@ pack(struct smtpd_session *s, int64_t now, struct parcel *p, struct err *err)
 		return -1;
 	fill_envelope(s,
 	    p->headers_size + body_size(&s->tx->content->body) - body_offset(s->tx->content), &e);
+	if (e.nrcpts == 0)
+		return err_set(err, ERR_PERM, "no recipient is left");
 	if (envelope_encode(&e, &p->envelope) < 0)
 		return err_set(err, ERR_LIMIT, "envelope too large");
 	if (p->envelope.len <= INLINE_MAX)
@@ -357,7 +359,7 @@ smtpd_commit(struct smtpd_session *s)
 	struct err err;
 	enum cmd_result r = CMD_WAIT;
 
-	if (s->tx->verdicts.discard || s->tx->nrcpts == 0)
+	if (s->tx->verdicts.discard)
 		return discard(s);
 	if (pack(s, now, &p, &err) == 0) {
 		log_message_id(s, now);

@@ -446,6 +446,9 @@ milter_changes_apply(struct milter_session *a, struct err *err)
 			return resolve(a, r->address, err);
 		remove_rcpt(a->session->tx, r->address);
 	}
+	/* as in Postfix: a message that milters have left without recipients goes to nobody */
+	if (a->session->tx->nrcpts == 0)
+		a->session->tx->verdicts.discard = true;
 	return 0;
 }
 

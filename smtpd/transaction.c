@@ -110,9 +110,26 @@ smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char
 		if (add_one(tx, &tx->found.rcpts[i], &given, err) < 0)
 			return -1;
 	}
+	if (tx->found.count == 0)
+		return err_set(err, ERR_LIMIT, "nobody takes mail for this address");
 	tx->only_rcpt = tx->naccepted == 0 ? given.orig : NULL;
 	tx->naccepted++;
 	return 0;
+}
+
+void
+smtpd_transaction_take_unknown(struct smtpd_transaction *tx, const char *address)
+{
+	struct recipient *r = arena_alloc(&tx->arena, sizeof *r);
+
+	tx->found.rcpts = r;
+	tx->found.count = r != NULL ? 1 : 0;
+	if (r == NULL)
+		return;
+	r->address = arena_strdup(&tx->arena, address);
+	r->nexthop = "";
+	r->transport = TRANSPORT_SMTP;
+	tx->found.count = r->address != NULL ? 1 : 0;
 }
 
 void

@@ -72,6 +72,8 @@ void smtpd_transaction_free(struct smtpd_session *s);
  * notify (0: default) are of the RCPT command.  -1: ERR_LIMIT. */
 int smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char *orcpt,
     uint32_t notify, struct err *err);
+/* tx->found becomes the address itself, which nobody takes: qmgr returns the mail. */
+void smtpd_transaction_take_unknown(struct smtpd_transaction *tx, const char *address);
 /* Nobody is a recipient any more. */
 void smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx);
 /* Asks qmgr for an id, once. */

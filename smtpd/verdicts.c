@@ -115,16 +115,20 @@ on_resolved(struct smtpd_session *s)
 {
 	struct smtpd_transaction *tx = s->tx;
 	const char *address = address_at(&tx->verdicts, tx->verdict_at);
+	/* nobody is told what became of a blind copy */
+	uint32_t notify = tx->verdicts.redirect != NULL ? 0 : NOTIFY_NEVER;
 	struct err err;
 	enum cmd_result r;
 
 	/* an address that does not exist bounces, as it would if the sender had named it */
-	if (tx->found.fact == FACT_TEMP ||
-	    (tx->found.fact == FACT_YES && smtpd_transaction_add(tx, address, NULL, tx->verdicts.redirect != NULL ? 0 : NOTIFY_NEVER, &err) < 0)) {
+	if (tx->found.fact == FACT_NO) {
+		log_warn("%s: <%s> of a REDIRECT or BCC action does not exist", tx->queue_id, lqs(address));
+		smtpd_transaction_take_unknown(tx, address);
+	}
+	if (tx->found.fact == FACT_TEMP || tx->found.fact == FACT_FULL ||
+	    smtpd_transaction_add(tx, address, NULL, notify, &err) < 0) {
 		r = failed(s, address);
 	} else {
-		if (tx->found.fact != FACT_YES)
-			log_warn("%s: <%s> of a REDIRECT or BCC action does not exist", tx->queue_id, lqs(address));
 		tx->verdict_at++;
 		r = next_address(s);
 	}

@@ -236,6 +236,17 @@ learn_beside(struct conf *c, const char *main_cf)
 	free(path);
 }
 
+/* The classes of main.cf stay names of the admin's where a service has a list of its own (-o smtpd_restriction_classes=). */
+static void
+learn_classes(struct conf *c)
+{
+	const struct conf_setting *s = map_get(&c->raw, view_of("smtpd_restriction_classes"));
+	struct view rest = view_of(s != NULL ? s->value : ""), word;
+
+	while (conf_next(&rest, &word))
+		map_put(&c->names, word, c);
+}
+
 /* Debian: a file name stands for the first line of that file. */
 static int
 read_myorigin(struct conf *c, struct err *err)
@@ -308,6 +319,7 @@ conf_load(struct conf *c, const char *path, struct err *err)
 		r = set_system_defaults(c, path, err);
 	if (r == 0)
 		learn_beside(c, path);
+	learn_classes(c);
 	buf_clear(&text);
 	return r;
 }

@@ -158,7 +158,7 @@ static const struct conf_param params[] = {
 	BOOL("smtpd_lmtp", "no", "smtpd", "The listener speaks LMTP (RFC 2033): LHLO, and behind the content one reply for each recipient. A client on a listener of type unix counts as one of mynetworks."),
 	BOOL("smtputf8_enable", "yes", "smtpd", "SMTPUTF8 is offered (RFC 6531): addresses and headers beyond ASCII."),
 	ENUM("smtpd_forbid_bare_newline", "reject", "reject|normalize|yes|no", "smtpd", "A message with a bare LF: refused, or (normalize, yes, and no as well, since anything else is unsafe) its bare LFs become CRLF; none ever ends a message. A bare CR or NUL is always refused."),
-	LIST("smtpd_forbid_bare_newline_exclusions", "$mynetworks", "smtpd", "Clients whose bare LFs become CRLF whatever smtpd_forbid_bare_newline says."),
+	LIST("smtpd_forbid_bare_newline_exclusions", "", "smtpd", "Clients whose bare LFs become CRLF whatever smtpd_forbid_bare_newline says. (Postfix: $mynetworks. Here nobody's message is changed unasked.)"),
 
 	/* --- SMTP server: limits, rates, greylisting, tests before the greeting -------------------------- */
 	STR("stress", "", "smtpd", "\"yes\" where a smtpd process has more sessions than four fifths of smtpd_client_limit; for use in the values of smtpd_timeout, smtpd_hard_error_limit, smtpd_junk_command_limit and smtpd_per_request_deadline: ${stress?{10}:{300}}s."),

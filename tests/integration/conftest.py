@@ -27,7 +27,8 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed:
-        for value in item.funcargs.values():
+        values = list(item.funcargs.values())
+        for value in values + [i for v in values for i in getattr(v, "made", [])]:
             if isinstance(value, instance.Instance):
                 report.sections.append(("log of " + value.hostname, value.log_text()[-8000:]))
 
@@ -41,6 +42,7 @@ def make_instance():
         made.append(i)
         return i
 
+    make.made = made
     yield make
     for i in made:
         i.close()

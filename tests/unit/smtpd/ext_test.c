@@ -169,18 +169,23 @@ static const struct ext_case lmtp_cases[] = {
 	{ "a client on a Unix socket is one of mynetworks", LMTP, "unix", LHLO "L connect from local[local]\n" MAIL "> RCPT TO:<x@foreign.example>\n< 250\n" SEND "V client=local[local]: \n" },
 };
 
+static const struct ext_case recipient_cases[] = {
+	{ "recipients are found though no restriction asks", "smtpd_reject_unlisted_recipient = no\nsmtpd_relay_restrictions = permit_mynetworks, reject\n", FRIEND, HELLO ENVELOPE SEND "N 1\nR bob@example.test\n" },
+	{ "smtpd_reject_unlisted_recipient = no", "smtpd_reject_unlisted_recipient = no\nsmtpd_relay_restrictions = permit_mynetworks, reject\n", FRIEND, HELLO MAIL "> RCPT TO:<nobody@example.test>\n< 250\n" SEND "N 1\nR nobody@example.test\n" },
+};
+
 /* smtpd_forbid_bare_newline */
 #define BARE "> DATA\n< 354\n>> A: b\\n\\r\\nx\\n.\\r\\ny\\r\\n.\\nz\\r\\n.\\r\\n\n"
 #define MADE_CRLF "< 250 2.0.0\nQ= A: b\\r\\n\\r\\nx\\r\\n.\\r\\ny\\r\\n\\r\\nz\\r\\n\nN 1\n"
 static const struct ext_case newline_cases[] = {
 	{ "smtpd_forbid_bare_newline by default", "", STRANGER, HELLO ENVELOPE BARE "< 550 5.5.2\nN 0\n> NOOP\n< 250\n" },
-	{ "smtpd_forbid_bare_newline_exclusions by default", "", FRIEND, HELLO ENVELOPE BARE MADE_CRLF },
-	{ "no exclusions", "smtpd_forbid_bare_newline_exclusions =\n", FRIEND, HELLO ENVELOPE BARE "< 550 5.5.2\n" },
+	{ "smtpd_forbid_bare_newline_exclusions", "smtpd_forbid_bare_newline_exclusions = $mynetworks\n", FRIEND, HELLO ENVELOPE BARE MADE_CRLF },
+	{ "no exclusions by default", "", FRIEND, HELLO ENVELOPE BARE "< 550 5.5.2\n" },
 	{ "smtpd_forbid_bare_newline = normalize", "smtpd_forbid_bare_newline = normalize\n", STRANGER, HELLO ENVELOPE BARE MADE_CRLF },
 	{ "smtpd_forbid_bare_newline = yes", "smtpd_forbid_bare_newline = yes\n", STRANGER, HELLO ENVELOPE BARE MADE_CRLF },
 	{ "smtpd_forbid_bare_newline = no", "smtpd_forbid_bare_newline = no\n", STRANGER, HELLO ENVELOPE BARE MADE_CRLF },
 	{ "a bare CR is always refused", "", FRIEND, HELLO ENVELOPE "> DATA\n< 354\n>> A: b\\rc\\r\\n.\\r\\n\n< 550 5.5.2 Error: bare <CR>\n" },
-	{ "BDAT too", "", FRIEND, HELLO ENVELOPE ">> BDAT 10 LAST\\r\\nA: b\\n\\n.\\r\\n.\n< 250 2.0.0\nQ= A: b\\r\\n\\r\\n.\\r\\n.\n" },
+	{ "BDAT too", "smtpd_forbid_bare_newline = normalize\n", FRIEND, HELLO ENVELOPE ">> BDAT 10 LAST\\r\\nA: b\\n\\n.\\r\\n.\n< 250 2.0.0\nQ= A: b\\r\\n\\r\\n.\\r\\n.\n" },
 	{ "a message of nothing but LF", "smtpd_forbid_bare_newline = normalize\n", STRANGER, HELLO ENVELOPE "> DATA\n< 354\nZ 400000 \\n\n>> \\r\\n.\\r\\n\n< 250 2.0.0\n" },
 };
 /* clang-format on */
@@ -257,6 +262,13 @@ test_return_path(void **state)
 }
 
 static void
+test_recipients(void **state)
+{
+	(void)state;
+	PLAY(recipient_cases);
+}
+
+static void
 test_bare_newline(void **state)
 {
 	(void)state;
@@ -300,6 +312,7 @@ main(void)
 		cmocka_unit_test(test_xclient),
 		cmocka_unit_test(test_lmtp),
 		cmocka_unit_test(test_return_path),
+		cmocka_unit_test(test_recipients),
 		cmocka_unit_test(test_bare_newline),
 	};
 
