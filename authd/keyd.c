@@ -1,39 +1,40 @@
 #include "authd/keyd.h"
 #include "authd/keyd_shape.h"
+#include "common/base/clock.h"
+#include "common/base/map.h"
 #include "common/base/mem.h"
-#include "common/ipc/msg/keyd.h"
+#include "common/base/random.h"
 #include "common/log/log.h"
-#include "common/net/pem.h"
+#include "common/net/key_provider.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
-#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
-enum { REFUSALS_LOGGED = 10, REFUSALS_STEP = 1000 };
-
-struct vault_key {
-	LIST_ENTRY(vault_key) link;
-	char *name;     /* owned */
-	EVP_PKEY *pkey; /* owned */
+enum {
+	REFUSALS_LOGGED = 10,
+	REFUSALS_STEP = 1000,
+	TICKET_LIFE_MS = 3600 * 1000,
+	TICKET_ASK_MS = 600 * 1000,
 };
 
-struct vault_chain {
-	LIST_ENTRY(vault_chain) link;
-	char *name;                 /* owned */
-	X509 *certs[PEM_CHAIN_MAX]; /* owned, leaf first */
-	size_t count;
-	unsigned char spki_hash[SHA256_DIGEST_LENGTH];
-	struct vault_key *key; /* borrowed from the vault */
+struct vault_cert {
+	STAILQ_ENTRY(vault_cert) link;
+	bool is_leaf;
+	size_t len;
+	unsigned char der[];
 };
+STAILQ_HEAD(vault_set, vault_cert); /* as it goes into an answer */
 
 struct keyd {
-	LIST_HEAD(, vault_key) keys;
-	LIST_HEAD(, vault_chain) chains;
+	struct map keys; /* SHA-256 of the SubjectPublicKeyInfo -> EVP_PKEY *, owned */
+	struct map sets; /* name -> struct vault_set *, owned */
+	struct map
+	    maps; /* value of tls_server_sni_maps -> struct map *, owned: host -> struct vault_set * */
 };
 
 struct keyd *
@@ -41,111 +42,135 @@ keyd_new(void)
 {
 	struct keyd *k = x_calloc(1, sizeof *k);
 
-	LIST_INIT(&k->keys);
-	LIST_INIT(&k->chains);
+	map_init(&k->keys);
+	map_init(&k->sets);
+	map_init(&k->maps);
 	return k;
 }
 
 static void
-chain_free(struct vault_chain *c)
+set_free(struct vault_set *set)
 {
-	for (size_t i = 0; i < c->count; i++)
-		X509_free(c->certs[i]);
-	free(c->name);
-	free(c);
+	struct vault_cert *c;
+
+	while ((c = STAILQ_FIRST(set)) != NULL) {
+		STAILQ_REMOVE_HEAD(set, link);
+		free(c);
+	}
+	free(set);
 }
 
 void
 keyd_free(struct keyd *k)
 {
-	struct vault_chain *c;
-	struct vault_key *key;
+	struct map_walk keys = { 0 }, sets = { 0 }, maps = { 0 };
+	struct map_entry *e;
 
 	if (k == NULL)
 		return;
-	while ((c = LIST_FIRST(&k->chains)) != NULL) {
-		LIST_REMOVE(c, link);
-		chain_free(c);
+	while ((e = map_next(&k->keys, &keys)) != NULL)
+		EVP_PKEY_free(e->value);
+	while ((e = map_next(&k->sets, &sets)) != NULL)
+		set_free(e->value);
+	while ((e = map_next(&k->maps, &maps)) != NULL) {
+		map_clear(e->value);
+		free(e->value);
 	}
-	while ((key = LIST_FIRST(&k->keys)) != NULL) {
-		LIST_REMOVE(key, link);
-		EVP_PKEY_free(key->pkey);
-		free(key->name);
-		free(key);
-	}
+	map_clear(&k->keys);
+	map_clear(&k->sets);
+	map_clear(&k->maps);
 	free(k);
 }
 
-int
-keyd_add_key(struct keyd *k, const char *name, int fd, struct err *err)
+static int
+add_cert(struct vault_set *set, X509 *cert, bool is_leaf, struct err *err)
 {
-	EVP_PKEY *pkey = pem_read_key(fd, err);
-	struct vault_key *key;
+	unsigned char *der = NULL;
+	int len = i2d_X509(cert, &der);
+	struct vault_cert *c;
 
-	if (pkey == NULL)
-		return err_prefix(err, "key %s", name);
-	key = x_calloc(1, sizeof *key);
-	key->name = x_strdup(name);
-	key->pkey = pkey;
-	LIST_INSERT_HEAD(&k->keys, key, link);
+	if (len <= 0)
+		return err_set(err, ERR_SYNTAX, "a certificate cannot be encoded");
+	c = x_malloc(sizeof *c + (size_t)len);
+	c->is_leaf = is_leaf;
+	c->len = (size_t)len;
+	memcpy(c->der, der, c->len);
+	OPENSSL_free(der);
+	STAILQ_INSERT_TAIL(set, c, link);
 	return 0;
 }
 
 static int
-hash_leaf(struct vault_chain *c, struct err *err)
+add_key(struct keyd *k, X509 *leaf, EVP_PKEY *key, struct err *err)
 {
-	unsigned char *der = NULL;
-	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->certs[0]), &der);
+	unsigned char hash[KEY_SPKI_HASH];
 
-	if (len <= 0)
+	if (!key_spki_hash(leaf, hash))
 		return err_set(err, ERR_SYNTAX, "certificate without public key");
-	SHA256(der, (size_t)len, c->spki_hash);
-	OPENSSL_free(der);
+	EVP_PKEY_up_ref(key);
+	EVP_PKEY_free(map_put(&k->keys, view_make(hash, sizeof hash), key));
 	return 0;
 }
 
 int
-keyd_add_chain(struct keyd *k, const char *name, int fd, struct err *err)
+keyd_add_set(struct keyd *k, const char *name, const struct cert_set *from, struct err *err)
 {
-	struct vault_chain *c = x_calloc(1, sizeof *c);
-	int count = pem_read_chain(fd, c->certs, err);
+	struct vault_set *set = x_calloc(1, sizeof *set);
+	int r = 0;
 
-	c->name = x_strdup(name);
-	c->count = count > 0 ? (size_t)count : 0;
-	if (count < 0 || hash_leaf(c, err) < 0) {
-		chain_free(c);
-		return err_prefix(err, "certificate %s", name);
+	STAILQ_INIT(set);
+	for (size_t i = 0; i < from->nchains && r == 0; i++) {
+		const struct cert_chain *c = &from->chains[i];
+
+		r = add_key(k, c->certs[0], c->key, err);
+		for (size_t n = 0; n < c->count && r == 0; n++)
+			r = add_cert(set, c->certs[n], n == 0, err);
 	}
-	LIST_INSERT_HEAD(&k->chains, c, link);
-	return 0;
+	if (r < 0)
+		set_free(set);
+	else
+		map_put(&k->sets, view_of(name), set);
+	return r;
 }
 
-size_t
-keyd_match(struct keyd *k, void (*report)(void *arg, const char *text), void *arg)
+bool
+keyd_has_set(const struct keyd *k, const char *name)
 {
-	struct vault_chain *c, *next;
-	size_t usable = 0;
+	return map_get(&k->sets, view_of(name)) != NULL;
+}
 
-	for (c = LIST_FIRST(&k->chains); c != NULL; c = next) {
-		struct vault_key *key;
-		struct err e;
+void
+keyd_add_host(struct keyd *k, const char *maps, const char *host, const char *set)
+{
+	struct map *m = map_get(&k->maps, view_of(maps));
 
-		next = LIST_NEXT(c, link);
-		LIST_FOREACH (key, &k->keys, link)
-			if (EVP_PKEY_eq(X509_get0_pubkey(c->certs[0]), key->pkey) == 1)
-				break;
-		ERR_clear_error();
-		c->key = key;
-		if (key != NULL) {
-			usable++;
-			continue;
-		}
-		err_set(&e, ERR_PERM, "certificate %s: none of the keys belongs to it", c->name);
-		report(arg, e.text);
-		LIST_REMOVE(c, link);
-		chain_free(c);
+	if (m == NULL) {
+		m = x_calloc(1, sizeof *m);
+		map_init(m);
+		map_put(&k->maps, view_of(maps), m);
 	}
-	return usable;
+	if (map_get(m, view_of(host)) == NULL)
+		map_put(m, view_of(host), map_get(&k->sets, view_of(set)));
+}
+
+bool
+keyd_has_maps(const struct keyd *k, const char *maps)
+{
+	return map_get(&k->maps, view_of(maps)) != NULL;
+}
+
+/* The name itself, then ".domain" of every domain above it. */
+static const struct vault_set *
+find_host(const struct keyd *k, const char *maps, const char *host)
+{
+	const struct map *m = map_get(&k->maps, view_of(maps));
+	const struct vault_set *set = NULL;
+
+	while (m != NULL && host != NULL && set == NULL) {
+		set = map_get(m, view_of(host));
+		host = host[0] != '\0' ? strchr(host + 1, '.') : NULL;
+	}
+	return set;
 }
 
 /* ---- signing ---- */
@@ -206,20 +231,35 @@ keyd_sign(struct keyd *k, unsigned shapes, struct view spki_hash, unsigned schem
     unsigned char *sig, size_t *sig_len)
 {
 	unsigned shape = keyd_shape_of(tbs);
-	struct vault_chain *c;
+	EVP_PKEY *key;
 
 	if ((shape & shapes) == 0 || !keyd_shape_allows(shape, scheme))
 		return KEYD_REFUSED;
-	LIST_FOREACH (c, &k->chains, link)
-		if (spki_hash.len == sizeof c->spki_hash &&
-		    memcmp(spki_hash.p, c->spki_hash, spki_hash.len) == 0)
-			break;
-	if (c == NULL || c->key == NULL)
+	key = map_get(&k->keys, spki_hash);
+	if (key == NULL)
 		return KEYD_UNKNOWN;
-	if (!EVP_PKEY_is_a(c->key->pkey, scheme_key_type(scheme)) ||
-	    EVP_PKEY_get_size(c->key->pkey) > KEYD_SIGNATURE_MAX)
+	if (!EVP_PKEY_is_a(key, scheme_key_type(scheme)) ||
+	    EVP_PKEY_get_size(key) > KEYD_SIGNATURE_MAX)
 		return KEYD_REFUSED;
-	return sign_with(c->key->pkey, scheme, tbs, sig, sig_len);
+	return sign_with(key, scheme, tbs, sig, sig_len);
+}
+
+/* ---- tickets ---- */
+
+int64_t
+keyd_tickets_rotate(struct keyd_tickets *t, int64_t now_ms)
+{
+	int64_t age = now_ms - t->born_ms;
+
+	if (t->born_ms != 0 && age < TICKET_LIFE_MS)
+		return TICKET_LIFE_MS - age;
+	t->has_previous = t->born_ms != 0 && age < 2 * TICKET_LIFE_MS;
+	memcpy(t->previous, t->present, sizeof t->previous);
+	if (!t->has_previous)
+		mem_wipe(t->previous, sizeof t->previous);
+	random_bytes(t->present, sizeof t->present);
+	t->born_ms = now_ms;
+	return TICKET_LIFE_MS;
 }
 
 /* ---- messages ---- */
@@ -256,45 +296,65 @@ on_sign(void *arg, struct ipc_conn *conn, struct ipc_in *in)
 	(void)ipc_conn_reply(conn, in->id, &o);
 }
 
-static bool
-put_chain(struct ipc_out *o, const struct vault_chain *c)
+static void
+reply_set(struct ipc_conn *conn, uint32_t id, const struct vault_set *set)
 {
-	for (size_t i = 0; i < c->count; i++) {
-		unsigned char *der = NULL;
-		int len = i2d_X509(c->certs[i], &der);
+	const struct vault_cert *c;
+	struct ipc_out o;
 
-		if (len <= 0)
-			return false;
-		ipc_put_bytes(o, der, (size_t)len);
-		OPENSSL_free(der);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, set == NULL ? KEYD_UNKNOWN : KEYD_OK);
+	if (set != NULL)
+		STAILQ_FOREACH (c, set, link) {
+			ipc_put_u32(&o, c->is_leaf);
+			ipc_put_bytes(&o, c->der, c->len);
+		}
+	if (o.failed) {
+		log_error("a set of certificates does not fit into a message");
+		ipc_out_clear(&o);
+		ipc_reply_init(&o);
+		ipc_put_u32(&o, KEYD_FAILED);
 	}
-	return !o->failed;
+	(void)ipc_conn_reply(conn, id, &o);
 }
 
 static void
 on_chain(void *arg, struct ipc_conn *conn, struct ipc_in *in)
 {
 	struct keyd_caller *caller = arg;
-	const char *name = ipc_get_str(in);
-	struct vault_chain *c;
+
+	reply_set(conn, in->id, map_get(&caller->keyd->sets, view_of(ipc_get_str(in))));
+}
+
+static void
+on_name(void *arg, struct ipc_conn *conn, struct ipc_in *in)
+{
+	struct keyd_caller *caller = arg;
+	const char *maps = ipc_get_str(in), *host = ipc_get_str(in);
+
+	reply_set(conn, in->id, find_host(caller->keyd, maps, host));
+}
+
+static void
+on_tickets(void *arg, struct ipc_conn *conn, struct ipc_in *in)
+{
+	struct keyd_tickets *t = &((struct keyd_caller *)arg)->tickets;
+	int64_t left_ms = keyd_tickets_rotate(t, clock_mono_ms());
 	struct ipc_out o;
 
-	LIST_FOREACH (c, &caller->keyd->chains, link)
-		if (strcmp(c->name, name) == 0)
-			break;
 	ipc_reply_init(&o);
-	ipc_put_u32(&o, c == NULL ? KEYD_UNKNOWN : KEYD_OK);
-	if (c != NULL && !put_chain(&o, c)) {
-		log_error("certificate chain %s does not fit into a message", c->name);
-		ipc_out_clear(&o);
-		ipc_reply_init(&o);
-		ipc_put_u32(&o, KEYD_FAILED);
-	}
+	ipc_put_u32(&o, KEYD_OK);
+	/* not later than that: another keyd than this one may have come meanwhile */
+	ipc_put_u32(&o, (uint32_t)((left_ms < TICKET_ASK_MS ? left_ms : TICKET_ASK_MS) / 1000 + 1));
+	ipc_put_bytes(&o, t->present, sizeof t->present);
+	ipc_put_bytes(&o, t->previous, t->has_previous ? sizeof t->previous : 0);
 	(void)ipc_conn_reply(conn, in->id, &o);
 }
 
 const struct ipc_handler keyd_handlers[] = {
 	{ KEYD_CHAIN, "s", IPC_STATE_ANY, on_chain },
 	{ KEYD_SIGN, "bub", IPC_STATE_ANY, on_sign },
+	{ KEYD_NAME, "ss", IPC_STATE_ANY, on_name },
+	{ KEYD_TICKETS, "", IPC_STATE_ANY, on_tickets },
 	{ 0, NULL, 0, NULL },
 };

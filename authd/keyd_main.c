@@ -1,13 +1,13 @@
 /* keyd: the only process that holds TLS private keys. */
-#include "authd/keyd.h"
+#include "authd/keyd_load.h"
 #include "authd/keyd_shape.h"
-#include "common/base/fd.h"
 #include "common/daemon/daemon.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { SECURE_HEAP = 4 << 20, SECURE_HEAP_MIN = 32, MAX_CONNS = 1000 };
+enum { SECURE_HEAP = 16 << 20, SECURE_HEAP_MIN = 32, MAX_CONNS = 1000 };
 
 static struct sandbox_plan plan = { .calls = 0, .max_files = 2048, .max_memory = 512u << 20 };
 
@@ -63,24 +63,33 @@ report(void *arg, const char *text)
 	log_error("%s", text);
 }
 
-/* Takes every descriptor that master attached under this prefix. */
-static size_t
-load_all(struct daemon *d, struct keyd *k, const char *prefix,
-    int (*add)(struct keyd *k, const char *name, int fd, struct err *err))
+static const struct role_tls *
+attached_role(const char *what)
 {
-	const char *name;
+	char name[32];
+	int role;
+
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(what, "/"), what);
+	role = role_by_name(name);
+	return role < 0 ? NULL : role_tls((enum role)role);
+}
+
+/* Everything that a service attached by master shows and signs with.  Returns how many sets of certificates. */
+static size_t
+load_all(struct daemon *d, struct keyd *k)
+{
+	const char prefix[] = "tls:", *name;
 	size_t at = 0, count = 0;
 
 	while ((name = daemon_next_attachment(d, prefix, &at)) != NULL) {
-		int fd = daemon_attachment(d, name);
+		const struct role_tls *tls = attached_role(name + strlen(prefix));
+		struct conf conf;
 		struct err err;
 
-		if (fd < 0)
-			continue;
-		count++;
-		if (add(k, name + strlen(prefix), fd, &err) < 0)
-			report(NULL, err.text);
-		fd_close(&fd);
+		if (tls == NULL || daemon_attached_conf(d, name, &conf, &err) < 0 ||
+		    keyd_load_service(k, tls, &conf, report, NULL, &count, &err) < 0)
+			log_fatal("%s", tls == NULL ? "attached to no role with TLS" : err.text);
+		conf_clear(&conf);
 	}
 	return count;
 }
@@ -91,23 +100,19 @@ main(int argc, char **argv)
 	struct daemon *d = daemon_start(argc, argv, ROLE_KEYD);
 	struct ipc_conn_ops ops = { keyd_handlers, on_close };
 	struct keyd *k = keyd_new();
-	size_t chains, usable;
+	size_t count;
 
 	daemon_configured(d); /* the keys come from master; estafeta(8) looks at them itself */
 	life.daemon = d;
 	daemon_on_drain(d, on_drain, NULL);
 	if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_MIN) == 0)
 		log_warn("no locked memory for the keys: they may be swapped out");
-	load_all(d, k, "key:", keyd_add_key);
-	chains = load_all(d, k, "cert:", keyd_add_chain);
-	usable = keyd_match(k, report, NULL);
-	if (chains > 0 && usable == 0)
-		log_fatal("none of the certificates can be used");
+	count = load_all(d, k);
 	for (size_t i = 0; i < sizeof callers / sizeof callers[0]; i++) {
 		callers[i].keyd = k;
 		daemon_serve(d, (enum role)role_by_name(callers[i].name), &ops, on_open,
 		    &callers[i], MAX_CONNS);
 	}
-	log_info("%zu of %zu certificates with their keys", usable, chains);
+	log_info("%zu sets of certificates with their keys", count);
 	return daemon_run(d, &plan, NULL, NULL);
 }

@@ -290,7 +290,7 @@ imap_bye(struct login_client *c, const char *text)
 
 const struct login_protocol login_imap_protocol = {
 	.service = "imap",
-	.cert_param = "imap_tls_cert_file",
+	.role = ROLE_IMAPD_LOGIN,
 	.state_size = sizeof(struct imap_state),
 	.input_max = IMAP_LOGIN_COMMAND + 2,
 	.greet = imap_greet,

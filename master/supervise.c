@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -77,55 +76,42 @@ attach(struct process *p, const char *name, int fd)
 	return ipc_conn_send(p->conn, &o);
 }
 
-/* Whoever owns the directory of a certificate must not hold us up with a FIFO. */
 static int
-open_regular(const char *path, struct err *err)
+conf_memfd(const struct conf *c, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
+	struct buf text;
+	int fd = -1;
 
-	if (fd < 0)
-		return err_sys(err, ERR_PERM, "open %s", path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		fd_close(&fd);
-		return err_set(err, ERR_PERM, "%s is not a regular file", path);
-	}
+	buf_init(&text, CONF_BYTES_MAX);
+	if (conf_dump(c, &text) < 0)
+		err_set(err, ERR_LIMIT, "configuration too large");
+	else
+		fd = memfd_sealed("configuration", text.p, text.len, err);
+	buf_clear(&text);
 	return fd;
 }
 
-/* keyd gets each certificate file in use and its key as descriptors: master opens, never reads. */
-static int
-attach_key(struct process *p, const struct conf *conf, const char *cert_param, const char *key_param,
-    struct err *err)
-{
-	const char *cert = conf_str(conf, cert_param), *key = conf_str(conf, key_param);
-	char *cert_name = x_asprintf("cert:%s", cert), *key_name = x_asprintf("key:%s", cert);
-	int cert_fd = -1, key_fd = -1, r = 0;
-
-	if (cert[0] != '\0') {
-		if ((cert_fd = open_regular(cert, err)) < 0 || (key_fd = open_regular(key, err)) < 0)
-			r = -1;
-		else if (attach(p, cert_name, cert_fd) < 0 || attach(p, key_name, key_fd) < 0)
-			r = err_set(err, ERR_TEMP, "keyd does not take its keys");
-	}
-	fd_close(&cert_fd);
-	fd_close(&key_fd);
-	free(cert_name);
-	free(key_name);
-	return r;
-}
-
+/* keyd learns what each service shows: it opens the files itself, before its cage closes, since tables name some of
+ * them, and those are not for us to read. */
 static int
 attach_keys(struct process *p, struct err *err)
 {
 	struct service_state *s;
 
-	LIST_FOREACH(s, &p->service->master->services, link)
-	{
-		const struct role_tls *tls = role_tls(s->role);
+	LIST_FOREACH (s, &p->service->master->services, link) {
+		char *name;
+		int fd, r;
 
-		if (tls != NULL && !s->is_removed && attach_key(p, &s->conf, tls->cert, tls->key, err) < 0)
+		if (role_tls(s->role) == NULL || s->is_removed)
+			continue;
+		if ((fd = conf_memfd(&s->conf, err)) < 0)
 			return -1;
+		name = x_asprintf("tls:%s/%s", role_row(s->role)->name, s->name);
+		r = attach(p, name, fd);
+		fd_close(&fd);
+		free(name);
+		if (r < 0)
+			return err_set(err, ERR_TEMP, "keyd does not take its configuration");
 	}
 	return 0;
 }
@@ -142,21 +128,6 @@ attach_all(struct process *p, int root_fd, struct err *err)
 	if (root_fd >= 0 && attach(p, "root", root_fd) < 0)
 		return err_set(err, ERR_TEMP, "the process does not take its root");
 	return 0;
-}
-
-static int
-conf_memfd(const struct conf *c, struct err *err)
-{
-	struct buf text;
-	int fd = -1;
-
-	buf_init(&text, CONF_BYTES_MAX);
-	if (conf_dump(c, &text) < 0)
-		err_set(err, ERR_LIMIT, "configuration too large");
-	else
-		fd = memfd_sealed("configuration", text.p, text.len, err);
-	buf_clear(&text);
-	return fd;
 }
 
 static int

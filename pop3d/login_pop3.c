@@ -223,7 +223,7 @@ pop3_tag(struct login_client *c)
 
 const struct login_protocol login_pop3_protocol = {
 	.service = "pop3",
-	.cert_param = "pop3_tls_cert_file",
+	.role = ROLE_POP3D_LOGIN,
 	.state_size = sizeof(struct pop3_state),
 	.input_max = 2 * LOGIN_LINE_MAX,
 	.greet = pop3_greet,

@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/net/tls.h"
+#include "smtpd/client_cert.h"
 #include "smtpd/milter.h"
 #include "smtpd/policy.h"
 
@@ -11,10 +12,17 @@
 static void
 log_tls(struct smtpd_session *s)
 {
+	const struct client_cert *cert = s->client.cert;
 	char text[200];
 
+	if (!s->server->conf->tls_is_logged)
+		return;
 	tls_describe(stream_ssl(s->stream), text, sizeof text);
-	log_info("Anonymous TLS connection established from %s: %s", s->client.label, text);
+	log_info("%s TLS connection established from %s: %s",
+	    cert == NULL       ? "Anonymous"
+	    : cert->is_trusted ? "Trusted"
+			       : "Untrusted",
+	    s->client.label, text);
 }
 
 /* From here on the client has this name and no other. */
@@ -64,6 +72,8 @@ smtpd_client_local(struct smtpd_session *s)
 void
 smtpd_client_tls_up(struct smtpd_session *s)
 {
+	s->client.cert =
+	    client_cert_new(stream_ssl(s->stream), s->server->conf->fingerprint_digest);
 	if (s->client.is_named)
 		log_tls(s);
 }
@@ -181,4 +191,6 @@ smtpd_client_clear(struct smtpd_session *s)
 	x_free(&s->client.name);
 	x_free(&s->client.reverse);
 	x_free(&s->client.label);
+	client_cert_free(s->client.cert);
+	s->client.cert = NULL;
 }

@@ -9,7 +9,7 @@ smtpd_check_starttls(struct smtpd_session *s, struct view args)
 	(void)args;
 	if (smtpd_session_has_tls(s))
 		smtpd_reply(s, 554, "5.5.1", "Error: TLS already active");
-	else if (conf->tls_level == SMTPD_TLS_NONE || conf->cert_file[0] == '\0')
+	else if (conf->tls_level == SMTPD_TLS_NONE || !conf->has_certificate)
 		smtpd_reply(s, 502, "5.5.1", "Error: command not implemented");
 	else if (s->server->tls == NULL)
 		smtpd_reply(s, 454, "4.7.0", "TLS not available due to local problem");

@@ -4,6 +4,7 @@
 #include "common/ipc/msg/qmgr.h"
 #include "common/log/log.h"
 #include "common/net/tls.h"
+#include "smtpd/client_cert.h"
 #include "smtpd/content.h"
 #include "smtpd/received.h"
 #include "smtpd/session.h"
@@ -17,6 +18,7 @@ enum {
 	COMMIT_TIMEOUT_MS = 300000,
 	HEADERS_MAX = 65536, /* of those made here */
 	INLINE_MAX = 32768,  /* a longer envelope travels as a memfd */
+	TLS_CLIENT_MAX = 1024,
 };
 
 /* RFC 3848, RFC 6531 3.7.3 */
@@ -41,6 +43,8 @@ put_received(struct smtpd_session *s, int64_t now, struct buf *out)
 	const struct smtpd_config *conf = s->server->conf;
 	const struct smtpd_transaction *tx = s->tx;
 	char literal[ADDR_TEXT], tls[200];
+	struct buf cert;
+	int result;
 	struct received r = {
 		.helo = s->helo,
 		.client_name = s->client.name != NULL ? s->client.name : "unknown",
@@ -54,11 +58,17 @@ put_received(struct smtpd_session *s, int64_t now, struct buf *out)
 		.time = now,
 	};
 
-	if (smtpd_session_has_tls(s)) {
+	buf_init(&cert, TLS_CLIENT_MAX);
+	if (smtpd_session_has_tls(s) && conf->tls_received_header) {
 		tls_describe(stream_ssl(s->stream), tls, sizeof tls);
 		r.tls = tls;
+		client_cert_comment(
+		    s->client.cert, conf->tls.client_cert != TLS_CLIENT_CERT_NONE, &cert);
+		r.tls_client = buf_cstr(&cert);
 	}
-	return received_format(&r, out);
+	result = received_format(&r, out);
+	buf_clear(&cert);
+	return result;
 }
 
 /* "<20261123044843.ID@host>", as Postfix makes them: unique by the queue id. */

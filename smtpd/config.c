@@ -45,9 +45,53 @@ read_tls_level(const struct conf *conf)
 {
 	const char *level = conf_str(conf, "smtpd_tls_security_level");
 
-	if (strcmp(level, "encrypt") == 0)
+	if (strcmp(level, "encrypt") == 0 || conf_bool(conf, "smtpd_enforce_tls"))
 		return SMTPD_TLS_ENCRYPT;
-	return strcmp(level, "may") == 0 ? SMTPD_TLS_MAY : SMTPD_TLS_NONE;
+	return strcmp(level, "may") == 0 || conf_bool(conf, "smtpd_use_tls") ? SMTPD_TLS_MAY
+									     : SMTPD_TLS_NONE;
+}
+
+static enum tls_client_cert
+read_client_cert(const struct conf *conf, bool is_mandatory)
+{
+	if (conf_bool(conf, "smtpd_tls_req_ccert")) {
+		if (is_mandatory)
+			return TLS_CLIENT_CERT_REQUIRE;
+		log_warn("smtpd_tls_req_ccert: clients are only asked, since TLS is not mandatory");
+		return TLS_CLIENT_CERT_ASK;
+	}
+	return conf_bool(conf, "smtpd_tls_ask_ccert") ? TLS_CLIENT_CERT_ASK : TLS_CLIENT_CERT_NONE;
+}
+
+static void
+read_tls(struct smtpd_config *c, const struct conf *conf)
+{
+	const struct role_tls *params = role_tls(ROLE_SMTPD);
+	const char *sets[ROLE_TLS_SETS];
+	bool is_mandatory;
+
+	c->is_wrapper = conf_bool(conf, "smtpd_tls_wrappermode");
+	c->tls_level = read_tls_level(conf);
+	c->tls_auth_only = conf_bool(conf, "smtpd_tls_auth_only");
+	c->has_certificate = role_tls_sets(params, conf, sets) > 0;
+	c->tls_received_header = conf_bool(conf, "smtpd_tls_received_header");
+	c->tls_is_logged = conf_int(conf, "smtpd_tls_loglevel") > 0;
+	c->fingerprint_digest = conf_str(conf, "smtpd_tls_fingerprint_digest");
+	is_mandatory = c->is_wrapper || c->tls_level == SMTPD_TLS_ENCRYPT;
+	c->tls = (struct tls_server_setup){
+		.conf = conf,
+		.params = params,
+		.service = "smtpd",
+		.protocols = is_mandatory ? "smtpd_tls_mandatory_protocols" : "smtpd_tls_protocols",
+		.ciphers = is_mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers",
+		.exclude = { "smtpd_tls_exclude_ciphers",
+		    is_mandatory ? "smtpd_tls_mandatory_exclude_ciphers" : NULL },
+		.ticket_seconds = conf_seconds(conf, "smtpd_tls_session_cache_timeout"),
+		.client_cert = read_client_cert(conf, is_mandatory),
+		.verify_depth = (int)conf_int(conf, "smtpd_tls_ccert_verifydepth"),
+		.ca_file = "smtpd_tls_CAfile",
+		.ca_path = "smtpd_tls_CApath",
+	};
 }
 
 /* What Postfix refuses to run with: nothing between the world and foreign destinations. */
@@ -143,12 +187,9 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->myorigin = conf_str(conf, "myorigin");
 	c->mail_name = conf_str(conf, "mail_name");
 	c->banner = conf_str(conf, "smtpd_banner");
-	c->cert_file = conf_str(conf, "smtpd_tls_cert_file");
 	c->content_filter = conf_str(conf, "content_filter");
 	c->is_submission = conf_bool(conf, "smtpd_submission");
-	c->is_wrapper = conf_bool(conf, "smtpd_tls_wrappermode");
-	c->tls_level = read_tls_level(conf);
-	c->tls_auth_only = conf_bool(conf, "smtpd_tls_auth_only");
+	read_tls(c, conf);
 	c->has_auth = conf_bool(conf, "smtpd_sasl_auth_enable");
 	c->names_login = conf_bool(conf, "smtpd_sasl_authenticated_header");
 	c->mechanisms = conf_str(conf, "smtpd_sasl_mechanisms");
@@ -164,7 +205,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	read_stressed(&c->stressed, conf);
 	if (smtpd_screen_config_read(&c->screen, conf, err) < 0)
 		return -1;
-	if (c->is_wrapper && c->cert_file[0] == '\0')
+	if (c->is_wrapper && !c->has_certificate)
 		return err_set(err, ERR_SYNTAX,
 		    "smtpd_tls_wrappermode: needs a certificate, but smtpd_tls_cert_file is empty");
 	if (smtpd_config_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||

@@ -3,6 +3,8 @@
 #define SMTPD_CONFIG_H
 
 #include "common/config/conf.h"
+#include "common/net/addr.h"
+#include "common/net/tls.h"
 #include "smtpd/bcc.h"
 #include "smtpd/checks.h"
 #include "smtpd/ext_config.h"
@@ -22,9 +24,12 @@ struct smtpd_patience {
 
 struct smtpd_config {
 	const struct conf *conf; /* borrowed for the process's life, as are the strings */
-	const char *myhostname, *myorigin, *mail_name, *banner, *cert_file, *content_filter;
+	const char *myhostname, *myorigin, *mail_name, *banner, *content_filter;
 	bool is_submission, is_wrapper;
 	enum smtpd_tls_level tls_level;
+	struct tls_server_setup tls;
+	bool has_certificate, tls_received_header, tls_is_logged;
+	const char *fingerprint_digest;
 	bool tls_auth_only, has_auth, names_login;
 	const char *mechanisms;
 	uint64_t message_size_limit; /* 0: none */

@@ -48,6 +48,8 @@ received_format(const struct received *r, struct buf *out)
 	buf_printf(out, " [%s])\r\n", r->client_literal);
 	if (r->tls != NULL)
 		buf_printf(out, "\t(using %s)\r\n", r->tls);
+	if (r->tls != NULL && r->tls_client != NULL)
+		buf_printf(out, "\t%s\r\n", r->tls_client);
 	if (r->login != NULL) {
 		buf_append_str(out, "\t(Authenticated sender: ");
 		put_clean(out, r->login);

@@ -9,6 +9,7 @@ struct received {
 	const char *client_name;    /* "unknown" when it has none */
 	const char *client_literal; /* without brackets: "192.0.2.1", "IPv6:2001:db8::1" */
 	const char *tls;            /* tls_describe; NULL: no TLS */
+	const char *tls_client;     /* client_cert_comment; NULL: no line of its own */
 	const char *login;          /* to be named as authenticated sender; NULL: not to be */
 	const char *myhostname, *mail_name;
 	const char *protocol; /* RFC 3848: ESMTPSA ... */

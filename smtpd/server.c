@@ -62,8 +62,7 @@ on_tls_ready(void *arg, struct tls_context *ctx, const struct err *err)
 	v->tls = ctx;
 	v->tls_was_tried = true;
 	if (ctx == NULL) {
-		log_warn("cannot load certificate %s: %s; TLS is not available", v->conf->cert_file,
-		    err->text);
+		log_warn("cannot load the certificates: %s; TLS is not available", err->text);
 		loop_timer_start(&v->tls_retry, TLS_RETRY_MS);
 	}
 	update_full(v);
@@ -74,7 +73,7 @@ on_tls_retry(void *arg)
 {
 	struct smtpd_server *v = arg;
 
-	tls_server_new(v->conf->cert_file, v->conf->conf, on_tls_ready, v);
+	tls_server_new(&v->conf->tls, on_tls_ready, v);
 }
 
 void
@@ -93,7 +92,7 @@ smtpd_server_start(struct smtpd_server *v)
 		v->service = "smtp";
 	v->next_id = 1;
 	v->name_patience_ms = v->conf->name_timeout_ms;
-	v->tls_was_tried = v->conf->cert_file[0] == '\0' ||
+	v->tls_was_tried = !v->conf->has_certificate ||
 			   (v->conf->tls_level == SMTPD_TLS_NONE && !v->conf->is_wrapper);
 	update_full(v);
 	if (!v->tls_was_tried)

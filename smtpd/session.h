@@ -45,6 +45,7 @@ struct smtpd_client {
 	struct peer_lookup *lookup; /* owned */
 	struct loop_timer patience; /* ends the wait for the name */
 	enum restrict_fact name_fact, reverse_fact;
+	struct client_cert *cert; /* owned; NULL: no TLS, or none was shown */
 };
 
 /* Arguments of the command under way, filled by its check function. */
@@ -73,6 +74,7 @@ struct smtpd_session {
 	struct smtpd_server *server; /* borrowed */
 	struct stream *stream;       /* owned */
 	enum smtpd_state state;      /* smtpd_session_set_state */
+	int reply_code;              /* of the last reply */
 	const struct smtpd_command
 	    *row;                /* the command under way, or the last one; NULL: none yet */
 	struct smtpd_args *args; /* owned, for the time of one command */
@@ -87,6 +89,7 @@ struct smtpd_session {
 	struct ipc_call *call;        /* the one question the command waits for */
 	struct loop_timer timer;
 	enum smtpd_timer_use timer_use;
+	enum restrict_fact helo_fact;
 	int64_t deadline_ms; /* TIMER_IDLE: when it runs out */
 	struct smtpd_client client;
 	char *helo;              /* owned; as given, bytes that mislead a reader replaced by '?' */
@@ -94,10 +97,8 @@ struct smtpd_session {
 	struct smtpd_attributes *forwarded; /* owned; of XFORWARD, for one message; NULL: none */
 	char *
 	    counted_as; /* owned; the address that the server has counted it under, NULL: the client's */
-	int reply_code; /* of the last reply */
 	unsigned errors, junk, auth_failures;
 	uint32_t serial; /* of the session in this process */
-	enum restrict_fact helo_fact;
 	bool is_esmtp;
 	bool is_waiting; /* input stays where it is */
 	bool is_running; /* smtpd_session_run is on the stack */

@@ -62,14 +62,15 @@ fit_client_limit(struct smtpd_config *conf)
 
 /* The time zone and TLS's algorithms are loaded while files can be opened. */
 static void
-load_before_the_cage(struct daemon *d, const struct smtpd_config *conf)
+load_before_the_cage(struct daemon *d, struct smtpd_config *conf)
 {
 	struct ipc_edge *keyd = daemon_edge(d, ROLE_KEYD, NULL, NULL);
 	struct err err;
 
 	tzset();
+	conf->tls.service = daemon_service(d);
 	if (tls_init(daemon_loop(d), keyd, &err) < 0 ||
-	    (conf->cert_file[0] != '\0' && tls_server_check(conf->conf, &err) < 0))
+	    (conf->has_certificate && tls_server_prepare(&conf->tls, &err) < 0))
 		log_fatal("%s", err.text);
 }
 

@@ -579,11 +579,30 @@ role_tls(enum role r)
 {
 	/* clang-format off */
 	static const struct role_tls rows[ROLE_COUNT] = {
-		[ROLE_SMTPD]       = { "smtpd_tls_cert_file", "smtpd_tls_key_file" },
-		[ROLE_IMAPD_LOGIN] = { "imap_tls_cert_file",  "imap_tls_key_file" },
-		[ROLE_POP3D_LOGIN] = { "pop3_tls_cert_file",  "pop3_tls_key_file" },
+		[ROLE_SMTPD]       = { "smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_key_file",
+		                       "smtpd_tls_eccert_file", "smtpd_tls_eckey_file", "tls_server_sni_maps" },
+		[ROLE_IMAPD_LOGIN] = { "imap_tls_chain_files", "imap_tls_cert_file", "imap_tls_key_file",
+		                       NULL, NULL, "tls_server_sni_maps" },
+		[ROLE_POP3D_LOGIN] = { "pop3_tls_chain_files", "pop3_tls_cert_file", "pop3_tls_key_file",
+		                       NULL, NULL, "tls_server_sni_maps" },
 	};
 	/* clang-format on */
 
 	return rows[r].cert != NULL ? &rows[r] : NULL;
+}
+
+size_t
+role_tls_sets(const struct role_tls *t, const struct conf *conf, const char *sets[ROLE_TLS_SETS])
+{
+	const char *const params[] = { t->cert, t->eccert };
+	size_t count = 0;
+
+	if (conf_str(conf, t->chains)[0] != '\0') {
+		sets[0] = conf_str(conf, t->chains);
+		return 1;
+	}
+	for (size_t i = 0; i < ROLE_TLS_SETS; i++)
+		if (params[i] != NULL && conf_str(conf, params[i])[0] != '\0')
+			sets[count++] = conf_str(conf, params[i]);
+	return count;
 }

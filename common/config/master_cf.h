@@ -42,11 +42,20 @@ int master_cf_load(struct master_cf *m, const char *path, struct err *err);
  * families of inet_protocols.  Resolves names, so it blocks.  Ends with the first -1 of fn, and returns it. */
 int service_each_address(const struct service *s, const struct conf *conf,
     int (*fn)(void *arg, const struct addrinfo *ai, struct err *err), void *arg, struct err *err);
-/* The parameters that name certificate and key of this role's listeners; NULL: they speak no TLS. */
+/* The parameters that name certificates and keys of this role's listeners; NULL: they speak no TLS. */
 struct role_tls {
-	const char *cert, *key;
+	const char
+	    *chains; /* list of files for all key types; if it is not empty, it alone counts */
+	const char *cert, *key;     /* one pair of files */
+	const char *eccert, *eckey; /* a second pair; NULL: the role has none */
+	const char *names;          /* certificates by the name that the client asks for */
 };
 const struct role_tls *role_tls(enum role r);
+/* What this configuration gives the listeners to show to a client that asks for no name: the values of chains, or of cert
+ * and eccert.  Returns how many; 0: no TLS. */
+enum { ROLE_TLS_SETS = 2 };
+size_t role_tls_sets(
+    const struct role_tls *t, const struct conf *conf, const char *sets[ROLE_TLS_SETS]);
 /* base with the service's -o options laid over it. */
 int service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err);
 /* fn(conf) for each service of role r, with its effective configuration; not for one that conf_check

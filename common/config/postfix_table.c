@@ -54,7 +54,7 @@ static const struct postfix_group groups[] = {
 	    "fast_flush_domains = $relay_domains\n" },
 	{ POSTFIX_MOOT, "TLS sessions, random numbers and keys are looked after without it",
 	    "smtp_tls_session_cache_database smtp_tls_session_cache_timeout smtpd_tls_session_cache_database\n"
-	    "smtpd_tls_session_cache_timeout smtpd_tls_always_issue_session_ids lmtp_tls_session_cache_database\n"
+	    "smtpd_tls_always_issue_session_ids lmtp_tls_session_cache_database\n"
 	    "lmtp_tls_session_cache_timeout tls_daemon_random_bytes tls_random_bytes tls_random_exchange_name\n"
 	    "tls_random_prng_update_period tls_random_reseed_period tls_random_source tls_session_ticket_cipher\n"
 	    "tls_fast_shutdown_enable smtp_tls_connection_reuse smtpd_tls_dh1024_param_file\n"
@@ -76,9 +76,9 @@ static const struct postfix_group groups[] = {
 	    "tlsproxy_tls_security_level tlsproxy_use_tls tlsproxy_watchdog_timeout\n" },
 	{ POSTFIX_MOOT, "only ECDHE with AES or ChaCha20, TLS 1.2 and 1.3, is ever used",
 	    "smtp_tls_ciphers smtp_tls_exclude_ciphers smtp_tls_mandatory_ciphers\n"
-	    "smtp_tls_mandatory_exclude_ciphers smtpd_tls_ciphers smtpd_tls_exclude_ciphers\n"
-	    "smtpd_tls_mandatory_ciphers smtpd_tls_mandatory_exclude_ciphers tls_export_cipherlist\n"
-	    "tls_low_cipherlist tls_medium_cipherlist tls_null_cipherlist tls_disable_workarounds\n" },
+	    "smtp_tls_mandatory_exclude_ciphers\n"
+	    "tls_export_cipherlist\n"
+	    "tls_low_cipherlist tls_null_cipherlist tls_disable_workarounds\n" },
 	{ POSTFIX_MOOT, "at the levels none, may and encrypt no certificate of another server is checked",
 	    "smtp_tls_CApath smtp_tls_block_early_mail_reply smtp_tls_dane_insecure_mx_policy\n"
 	    "smtp_tls_enforce_peername smtp_tls_fingerprint_cert_match smtp_tls_fingerprint_digest\n"
@@ -149,25 +149,14 @@ static const struct postfix_group groups[] = {
 	{ POSTFIX_IGNORED, "TLS 1.2 and 1.3 are used, always",
 	    "smtp_tls_mandatory_protocols = >=TLSv1.2 | >=TLSv1 | !SSLv2, !SSLv3 | !SSLv2 !SSLv3 !TLSv1 | !SSLv2 !SSLv3 !TLSv1 !TLSv1.1\n"
 	    "smtp_tls_protocols = >=TLSv1.2 | >=TLSv1 | !SSLv2, !SSLv3 | !SSLv2 !SSLv3 !TLSv1 | !SSLv2 !SSLv3 !TLSv1 !TLSv1.1\n"
-	    "smtpd_tls_mandatory_protocols = >=TLSv1.2 | >=TLSv1 | !SSLv2, !SSLv3 | !SSLv2 !SSLv3 !TLSv1 | !SSLv2 !SSLv3 !TLSv1 !TLSv1.1\n"
-	    "smtpd_tls_protocols = >=TLSv1.2 | >=TLSv1 | !SSLv2, !SSLv3 | !SSLv2 !SSLv3 !TLSv1 | !SSLv2 !SSLv3 !TLSv1 !TLSv1.1\n"
 	    "tls_ssl_options\n"
 	    "tls_config_file = default\n"
 	    "tls_config_name\n"
 	    "tls_legacy_public_key_fingerprints = no\n" },
 	{ POSTFIX_IGNORED, "each TLS session is logged in one line",
-	    "smtp_tls_loglevel = 0 | 1\n"
-	    "smtpd_tls_loglevel = 0 | 1\n" },
+	    "smtp_tls_loglevel = 0 | 1\n" },
 	{ POSTFIX_IGNORED, "TLS is offered where there is a certificate, and used where it is offered; smtp_tls_security_level and smtpd_tls_security_level say otherwise",
-	    "smtp_use_tls = yes\n"
-	    "smtpd_use_tls = yes\n" },
-	{ POSTFIX_IGNORED, "clients' certificates are not asked for",
-	    "smtpd_tls_ask_ccert = no\n"
-	    "smtpd_tls_ccert_verifydepth = 9\n"
-	    "smtpd_tls_CAfile\n"
-	    "smtpd_tls_CApath\n"
-	    "smtpd_tls_fingerprint_digest = ${{$compatibility_level} <level {3.6} ? {md5} : {sha256}} | sha256 | sha1 | md5\n"
-	    "relay_clientcerts\n" },
+	    "smtp_use_tls = yes\n" },
 	{ POSTFIX_IGNORED, "no client certificate is sent",
 	    "smtp_tls_cert_file\n"
 	    "smtp_tls_chain_files\n"
@@ -177,14 +166,10 @@ static const struct postfix_group groups[] = {
 	    "smtp_tls_eccert_file\n"
 	    "smtp_tls_eckey_file = $smtp_tls_eccert_file\n"
 	    "smtp_tls_servername\n" },
-	{ POSTFIX_IGNORED, "one certificate is used, that of smtpd_tls_cert_file or tls_cert_file",
+	{ POSTFIX_IGNORED, "DSA is gone from TLS: RSA and ECDSA certificates are used",
 	    "smtpd_tls_dcert_file\n"
-	    "smtpd_tls_dkey_file = $smtpd_tls_dcert_file\n"
-	    "smtpd_tls_eccert_file\n"
-	    "smtpd_tls_eckey_file = $smtpd_tls_eccert_file\n"
-	    "tls_server_sni_maps\n" },
+	    "smtpd_tls_dkey_file = $smtpd_tls_dcert_file\n" },
 	{ POSTFIX_IGNORED, "the Received: line is always made in one way",
-	    "smtpd_tls_received_header = no | yes\n"
 	    "smtpd_client_port_logging = no\n" },
 	{ POSTFIX_IGNORED, "mailboxes are the accounts of estafeta user: add each address with it (docs/from-postfix.md)",
 	    "virtual_mailbox_maps\n"
@@ -268,8 +253,6 @@ static const struct postfix_group groups[] = {
 	    "smtpd_milter_maps\n"
 	    "smtpd_noop_commands\n"
 	    "smtpd_sasl_exceptions_networks\n"
-	    "\n"
-	    "\n"
 	    "smtpd_client_connection_limit_exceptions\n"
 	    "smtpd_per_record_deadline\n"
 	    "smtpd_relay_before_recipient_restrictions = ${{$compatibility_level} <level {3.6} ? {no} : {yes}} | yes\n"
@@ -447,11 +430,7 @@ static const struct postfix_group groups[] = {
 	{ POSTFIX_NEEDED, "without it local users may send as anybody",
 	    "local_login_sender_maps = static:*\n" },
 	{ POSTFIX_NEEDED, "without it clients are let in that this forbids",
-	    "smtpd_enforce_tls = no\n"
-	    "smtpd_tls_req_ccert = no\n"
 	    "master_service_disable\n" },
-	{ POSTFIX_NEEDED, "without it there is no certificate; set smtpd_tls_cert_file and smtpd_tls_key_file",
-	    "smtpd_tls_chain_files\n" },
 	{ POSTFIX_NEEDED, "only what mynetworks lists is trusted; set that",
 	    "mynetworks_style = host | ${{$compatibility_level} <level {2} ? {subnet} : {host}}\n" },
 };

@@ -93,19 +93,19 @@ start_failed(const char *name, const char *why)
 }
 
 static int
-load_conf(struct daemon *d, int fd, struct err *err)
+load_conf(struct conf *conf, int fd, struct err *err)
 {
 	uint64_t size;
 	char *text;
 	int r;
 
+	conf_init(conf);
 	if (memfd_check(fd, CONF_BYTES_MAX, &size, err) < 0)
 		return -1;
 	text = x_malloc(size);
 	r = fd_pread_all(fd, text, size, 0, err);
-	conf_init(&d->conf);
 	if (r == 0)
-		r = conf_parse(&d->conf, view_make(text, size), "configuration", err);
+		r = conf_parse(conf, view_make(text, size), "configuration", err);
 	free(text);
 	return r;
 }
@@ -154,7 +154,7 @@ apply_start(struct daemon *d, struct ipc_in *in, struct err *err)
 	log_open(d->loop, log_fd, role_row(d->role)->log_tag);
 	while (ipc_in_more(in))
 		add_listener(d, in);
-	r = load_conf(d, conf_fd, err);
+	r = load_conf(&d->conf, conf_fd, err);
 	fd_close(&conf_fd);
 	return r;
 }
@@ -463,6 +463,16 @@ daemon_attachment(struct daemon *d, const char *name)
 		d->attachments[i].fd = -1;
 	}
 	return fd;
+}
+
+int
+daemon_attached_conf(struct daemon *d, const char *name, struct conf *out, struct err *err)
+{
+	int fd = daemon_attachment(d, name), r;
+
+	r = fd < 0 ? err_set(err, ERR_TEMP, "%s is not attached", name) : load_conf(out, fd, err);
+	fd_close(&fd);
+	return r;
 }
 
 const char *

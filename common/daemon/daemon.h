@@ -81,5 +81,7 @@ void daemon_helper_plan(const struct daemon *d, struct sandbox_plan *plan);
  * The caller owns it.  daemon_next_attachment walks all names with that prefix, starting with *at = 0. */
 int daemon_attachment(struct daemon *d, const char *name);
 const char *daemon_next_attachment(struct daemon *d, const char *prefix, size_t *at);
+/* One that is a configuration, into *out; conf_clear it.  0 or -1. */
+int daemon_attached_conf(struct daemon *d, const char *name, struct conf *out, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@
 #include "common/base/err.h"
 #include "common/config/conf.h"
 #include "common/ipc/conn.h"
+#include "common/ipc/edges.h"
 
 #include <sys/socket.h>
 
@@ -31,10 +32,10 @@ enum login_failure {
 enum { LOGIN_LINE_MAX = 8192 }; /* a SASL response, and the longest command line */
 
 struct login_protocol {
-	const char *service;    /* "imap", "pop3": towards authd and master */
-	const char *cert_param; /* "imap_tls_cert_file" */
-	size_t state_size;      /* of login_state(), zeroed at birth */
-	size_t input_max;       /* bytes of one command at most */
+	const char *service; /* "imap", "pop3": towards authd and master */
+	enum role role;      /* says which parameters name the certificates */
+	size_t state_size;   /* of login_state(), zeroed at birth */
+	size_t input_max;    /* bytes of one command at most */
 	void (*greet)(struct login_client *c);
 	/* The input starts with a command: acts on it.  0 and *used; 1 = more input needed; -1 = cannot go on:
 	 * *err is told to the client by bye. */

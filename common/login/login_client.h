@@ -4,6 +4,7 @@
 
 #include "common/ipc/msg/authd.h"
 #include "common/login/login.h"
+#include "common/net/tls.h"
 #include "common/net/addr.h"
 #include "common/net/stream.h"
 
@@ -66,11 +67,11 @@ struct login_client {
 };
 TAILQ_HEAD(login_client_list, login_client);
 
-struct tls_context;
 struct login_front {
 	struct login_setup setup;
 	const struct login_protocol *protocol;
 	struct tls_context *tls; /* owned; NULL: none configured, or not there yet */
+	struct tls_server_setup tls_setup;
 	struct loop_timer tls_retry, stop;
 	bool has_wrapper_tls, disables_plaintext, is_full, is_draining, is_ready, is_paused;
 	size_t client_limit, address_limit;

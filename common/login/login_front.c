@@ -8,6 +8,7 @@
 
 enum {
 	TLS_RETRY_MS = 500,
+	TICKET_SECONDS = 3600,
 	STOP_MS = 2500, /* more than a session takes, less than master waits */
 };
 
@@ -46,6 +47,12 @@ login_front_new(const struct login_setup *setup, const struct login_protocol *p)
 	f->disables_plaintext = conf_bool(setup->conf, "disable_plaintext_auth");
 	f->client_limit = (size_t)conf_int(setup->conf, "login_client_limit");
 	f->address_limit = (size_t)conf_int(setup->conf, "mail_max_userip_connections");
+	f->tls_setup = (struct tls_server_setup){
+		.conf = setup->conf,
+		.params = role_tls(p->role),
+		.service = p->service,
+		.ticket_seconds = TICKET_SECONDS,
+	};
 	TAILQ_INIT(&f->waiting);
 	TAILQ_INIT(&f->logged_in);
 	map_init(&f->addresses);
@@ -94,15 +101,22 @@ on_tls_ready(void *arg, struct tls_context *ctx, const struct err *err)
 	front_ready(f);
 }
 
+static bool
+has_certificate(const struct login_front *f)
+{
+	const char *sets[ROLE_TLS_SETS];
+
+	return role_tls_sets(f->tls_setup.params, f->setup.conf, sets) > 0;
+}
+
 void
 login_front_start(void *arg)
 {
 	struct login_front *f = arg;
-	const char *cert = conf_str(f->setup.conf, f->protocol->cert_param);
 
 	front_update_accept(f);
-	if (cert[0] != '\0')
-		tls_server_new(cert, f->setup.conf, on_tls_ready, f);
+	if (has_certificate(f))
+		tls_server_new(&f->tls_setup, on_tls_ready, f);
 	else
 		front_ready(f);
 }
@@ -309,17 +323,17 @@ login_front_of_daemon(struct daemon *d, const struct login_protocol *p)
 		.on_idle = daemon_idle,
 		.arg = d,
 	};
-	const char *cert = conf_str(setup.conf, p->cert_param);
-	struct login_front *f;
+	struct login_front *f = login_front_new(&setup, p);
 	struct err err;
 
 	if (tls_init(setup.loop, daemon_edge(d, ROLE_KEYD, NULL, NULL), &err) < 0)
 		log_fatal("%s", err.text);
-	if (cert[0] == '\0' && conf_bool(setup.conf, "tls_wrappermode"))
-		log_fatal("tls_wrappermode: needs a certificate, but %s is empty", p->cert_param);
-	if (cert[0] != '\0' && tls_server_check(setup.conf, &err) < 0)
+	if (!has_certificate(f) && f->has_wrapper_tls)
+		log_fatal("tls_wrappermode: needs a certificate, but %s is empty",
+		    f->tls_setup.params->cert);
+	f->tls_setup.service = daemon_service(d);
+	if (has_certificate(f) && tls_server_prepare(&f->tls_setup, &err) < 0)
 		log_fatal("%s", err.text);
-	f = login_front_new(&setup, p);
 	daemon_accept(d, login_front_accept, f);
 	daemon_on_drain(d, daemon_drain, f);
 	return f;

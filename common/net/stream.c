@@ -431,6 +431,7 @@ stream_handshake(struct stream *s)
 	if (n == 1) {
 		/* nothing signs after the handshake (no renegotiation): no more jobs for each read */
 		SSL_clear_mode(s->ssl, SSL_MODE_ASYNC);
+		tls_handshake_ended();
 		stream_set_phase(s, PHASE_OPEN);
 		return true;
 	}
@@ -439,6 +440,7 @@ stream_handshake(struct stream *s)
 	case SSL_ERROR_WANT_WRITE:
 		break;
 	case SSL_ERROR_WANT_ASYNC:
+	case SSL_ERROR_WANT_X509_LOOKUP:
 		s->is_parked = true;
 		break;
 	case SSL_ERROR_WANT_ASYNC_JOB:

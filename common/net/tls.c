@@ -3,32 +3,32 @@
 #include "common/ipc/msg/keyd.h"
 #include "common/log/log.h"
 #include "common/net/key_provider.h"
-#include "common/net/tls_ticket.h"
+#include "common/net/tls_local.h"
 
 #include <openssl/async.h>
 #include <openssl/err.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
 	SIGN_TIMEOUT_MS = 10000,
-	CHAIN_TIMEOUT_MS = 30000,
-	CHAIN_MAX_CERTS = 16,
 	JOBS_MAX =
-	    512, /* handshakes under way in one process; each has a stack of 32 KB; more wait */
-};
-
-struct tls_context {
-	SSL_CTX *ssl_ctx; /* owned; each SSL made from it holds a reference */
+	    128, /* handshakes at keyd in one process: each has a stack of 32 KB, kept; more wait */
+	TRIM_AFTER_MS = 2000,
+	TRIM_HANDSHAKES = 64, /* fewer leave no holes worth the work */
 };
 
 static struct {
+	struct loop *loop;
 	struct ipc_edge *keyd;
 	void (*wake)(void *arg); /* between tls_async_enter and _leave */
 	void *wake_arg;
 	bool is_aborting;
 	bool has_jobs;
+	struct loop_timer trim;
+	unsigned handshakes; /* ended since the last trim */
 } tls;
 
 /* ---- signatures by keyd ---- */
@@ -106,6 +106,41 @@ tls_async_leave(void)
 	tls.wake_arg = NULL;
 }
 
+static void
+on_trim(void *arg)
+{
+	(void)arg;
+	if (tls.handshakes >= TRIM_HANDSHAKES)
+		malloc_trim(0);
+	tls.handshakes = 0;
+}
+
+void
+tls_handshake_ended(void)
+{
+	if (tls.loop != NULL && tls.handshakes++ == 0)
+		loop_timer_start(&tls.trim, TRIM_AFTER_MS);
+}
+
+void
+tls_waker(void (**wake)(void *arg), void **arg)
+{
+	*wake = tls.wake;
+	*arg = tls.wake_arg;
+}
+
+struct loop *
+tls_loop(void)
+{
+	return tls.loop;
+}
+
+struct ipc_edge *
+tls_keyd(void)
+{
+	return tls.keyd;
+}
+
 void
 tls_async_abort(SSL *ssl)
 {
@@ -124,7 +159,9 @@ tls_async_abort(SSL *ssl)
 int
 tls_init(struct loop *l, struct ipc_edge *keyd, struct err *err)
 {
-	(void)l;
+	tls.loop = l;
+	tls.handshakes = 0;
+	loop_timer_init(&tls.trim, l, on_trim, NULL);
 	tls.keyd = keyd;
 	/* OpenSSL writes to the socket by write(2), which has no MSG_NOSIGNAL */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
@@ -142,8 +179,8 @@ tls_init(struct loop *l, struct ipc_edge *keyd, struct err *err)
 
 /* ---- contexts ---- */
 
-static int
-openssl_err(struct err *err, const char *what)
+int
+tls_openssl_err(struct err *err, const char *what)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 
@@ -181,16 +218,16 @@ context_set_curves(SSL_CTX *c, const struct conf *conf, struct err *err)
 	text = buf_cstr(&list);
 	ok = text != NULL && SSL_CTX_set1_groups_list(c, text) == 1;
 	buf_clear(&list);
-	return ok ? 0 : openssl_err(err, "tls_eecdh_auto_curves");
+	return ok ? 0 : tls_openssl_err(err, "tls_eecdh_auto_curves");
 }
 
-static SSL_CTX *
-context_make(const SSL_METHOD *method, const struct conf *conf, struct err *err)
+SSL_CTX *
+tls_context_make(const SSL_METHOD *method, const struct conf *conf, struct err *err)
 {
 	SSL_CTX *c = SSL_CTX_new(method);
 
 	if (c == NULL) {
-		openssl_err(err, "no context");
+		tls_openssl_err(err, "no context");
 		return NULL;
 	}
 	SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -199,7 +236,7 @@ context_make(const SSL_METHOD *method, const struct conf *conf, struct err *err)
 	    c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	if ((SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 &&
-		openssl_err(err, "TLS 1.2") < 0) ||
+		tls_openssl_err(err, "TLS 1.2") < 0) ||
 	    context_set_curves(c, conf, err) < 0) {
 		SSL_CTX_free(c);
 		return NULL;
@@ -207,8 +244,8 @@ context_make(const SSL_METHOD *method, const struct conf *conf, struct err *err)
 	return c;
 }
 
-static struct tls_context *
-context_wrap(SSL_CTX *c)
+struct tls_context *
+tls_context_wrap(SSL_CTX *c)
 {
 	struct tls_context *ctx = x_calloc(1, sizeof *ctx);
 
@@ -216,156 +253,20 @@ context_wrap(SSL_CTX *c)
 	return ctx;
 }
 
-/* What keyd does not do is never negotiated, whatever the list says: RSA key exchange would need it to
- * decrypt, and finite-field parameters are not a shape that it knows. */
-static int
-server_set_ciphers(SSL_CTX *c, const struct conf *conf, struct err *err)
-{
-	char list[1024];
-	int n = snprintf(list, sizeof list, "%s:!kRSA:!kDHE:!kPSK:!kSRP:!aNULL:!eNULL",
-	    conf_str(conf, "tls_high_cipherlist"));
-
-	if (n < 0 || (size_t)n >= sizeof list || SSL_CTX_set_cipher_list(c, list) != 1)
-		return openssl_err(err, "tls_high_cipherlist");
-	if (conf_bool(conf, "tls_preempt_cipherlist"))
-		SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	return 0;
-}
-
-static int
-server_set_key(SSL_CTX *c, X509 *leaf, struct err *err)
-{
-	EVP_PKEY *key = key_provider_key(leaf, err);
-	int r = 0;
-
-	if (key == NULL)
-		return -1;
-	ERR_clear_error();
-	if (SSL_CTX_use_certificate(c, leaf) != 1)
-		r = openssl_err(err, "certificate refused");
-	else if (SSL_CTX_use_PrivateKey(c, key) != 1 || SSL_CTX_check_private_key(c) != 1)
-		r = openssl_err(err, "key refused");
-	EVP_PKEY_free(key);
-	return r;
-}
-
-/* The chain as keyd sent it: leaf first. */
-static int
-server_set_chain(SSL_CTX *c, struct ipc_in *in, struct err *err)
-{
-	unsigned count = 0;
-	int r = 0;
-
-	while (ipc_in_more(in) && r == 0) {
-		struct view der = ipc_get_bytes(in);
-		const unsigned char *p = (const unsigned char *)der.p;
-		X509 *cert = count < CHAIN_MAX_CERTS ? d2i_X509(NULL, &p, (long)der.len) : NULL;
-
-		if (cert == NULL)
-			r = openssl_err(err, "malformed certificate");
-		else if (count++ == 0)
-			r = server_set_key(c, cert, err);
-		else if (SSL_CTX_add1_chain_cert(c, cert) != 1)
-			r = openssl_err(err, "certificate chain refused");
-		X509_free(cert);
-	}
-	if (r == 0 && count == 0)
-		r = err_set(err, ERR_PERM, "tls: keyd has no certificate");
-	return r;
-}
-
-int
-tls_server_check(const struct conf *conf, struct err *err)
-{
-	SSL_CTX *c = context_make(TLS_server_method(), conf, err);
-	int r = c != NULL ? server_set_ciphers(c, conf, err) : -1;
-
-	SSL_CTX_free(c);
-	return r;
-}
-
-static struct tls_context *
-server_make(struct ipc_in *in, const struct conf *conf, struct err *err)
-{
-	static const unsigned char id[] = "estafeta";
-	SSL_CTX *c = context_make(TLS_server_method(), conf, err);
-
-	if (c == NULL)
-		return NULL;
-	SSL_CTX_set_mode(c, SSL_MODE_ASYNC);
-	SSL_CTX_set_num_tickets(c, 1);
-	if (server_set_ciphers(c, conf, err) < 0 || server_set_chain(c, in, err) < 0) {
-		SSL_CTX_free(c);
-		return NULL;
-	}
-	if (SSL_CTX_set_session_id_context(c, id, sizeof id - 1) != 1 || !tls_ticket_enable(c)) {
-		openssl_err(err, "session tickets");
-		SSL_CTX_free(c);
-		return NULL;
-	}
-	return context_wrap(c);
-}
-
-struct server_request {
-	char *cert_file;         /* owned */
-	const struct conf *conf; /* borrowed: the process's */
-	void (*ready)(void *arg, struct tls_context *ctx, const struct err *err);
-	void *arg;
-};
-
-static void
-on_chain(void *arg, struct ipc_in *in)
-{
-	struct server_request *r = arg;
-	struct tls_context *ctx = NULL;
-	struct err err = { 0 };
-	uint32_t status;
-
-	if (in == NULL)
-		err_set(&err, ERR_TEMP, "tls: keyd does not answer");
-	else if ((status = ipc_get_u32(in)) == KEYD_UNKNOWN)
-		err_set(&err, ERR_PERM, "tls: keyd has no usable certificate %s", r->cert_file);
-	else if (status != KEYD_OK)
-		err_set(&err, ERR_TEMP, "tls: keyd refuses the certificate %s", r->cert_file);
-	else
-		ctx = server_make(in, r->conf, &err);
-	r->ready(r->arg, ctx, ctx == NULL ? &err : NULL);
-	free(r->cert_file);
-	free(r);
-}
-
-void
-tls_server_new(const char *cert_file, const struct conf *conf,
-    void (*ready)(void *arg, struct tls_context *ctx, const struct err *err), void *arg)
-{
-	struct server_request *r = x_calloc(1, sizeof *r);
-	struct ipc_out o;
-
-	if (tls.keyd == NULL)
-		bug("tls_server_new without tls_init or without keyd");
-	r->cert_file = x_strdup(cert_file);
-	r->conf = conf;
-	r->ready = ready;
-	r->arg = arg;
-	ipc_out_init(&o, KEYD_CHAIN);
-	ipc_put_str(&o, cert_file);
-	(void)ipc_edge_ask(tls.keyd, &o, "u(b)", CHAIN_TIMEOUT_MS, on_chain, r);
-}
-
 struct tls_context *
 tls_client_new(const struct conf *conf, struct err *err)
 {
-	SSL_CTX *c = context_make(TLS_client_method(), conf, err);
+	SSL_CTX *c = tls_context_make(TLS_client_method(), conf, err);
 	const char *ca_file = conf_str(conf, "smtp_tls_CAfile");
 
 	if (c == NULL)
 		return NULL;
 	SSL_CTX_set_verify(c, SSL_VERIFY_NONE, NULL);
 	if (ca_file[0] != '\0' && SSL_CTX_load_verify_locations(c, ca_file, NULL) != 1) {
-		openssl_err(err, ca_file);
+		tls_openssl_err(err, ca_file);
 		log_warn("smtp_tls_CAfile: %s", err->text);
 	}
-	return context_wrap(c);
+	return tls_context_wrap(c);
 }
 
 void
@@ -373,7 +274,11 @@ tls_context_free(struct tls_context *ctx)
 {
 	if (ctx == NULL)
 		return;
+	if (ctx->new_keys.fn != NULL)
+		loop_timer_stop(&ctx->new_keys);
+	ipc_call_cancel(ctx->key_request);
 	SSL_CTX_free(ctx->ssl_ctx);
+	tls_names_free(ctx->names);
 	free(ctx);
 }
 

@@ -32,7 +32,7 @@ NAMED = {
         "note: ": [
             "command_directory", "daemon_directory", "mail_owner", "setgid_group", "sendmail_path", "newaliases_path",
             "mailq_path", "html_directory", "manpage_directory", "debug_peer_level", "debugger_command", "alias_database",
-            "smtpd_tls_session_cache_database", "smtpd_tls_session_cache_timeout", "smtp_tls_session_cache_database",
+            "smtpd_tls_session_cache_database", "smtp_tls_session_cache_database",
             "tls_random_source", "smtpd_sasl_type", "smtpd_sasl_path", "biff", "readme_directory"],
     },
     "hosting": {
@@ -40,14 +40,14 @@ NAMED = {
              "relay_recipient_maps", "transport_maps", "smtp_tls_policy_maps"],
         "warning: ": PIPES + [
             "virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps", "dovecot_destination_recipient_limit",
-            "smtpd_tls_mandatory_protocols", "tls_ssl_options", "policyd-spf_time_limit",
+            "tls_ssl_options", "policyd-spf_time_limit",
             "unverified_recipient_reject_code", "address_verify_map", "smtp-amavis_destination_concurrency_limit",
             "receive_override_options", "bounce_template_file", "notify_classes",
             "smtp", "submission-cleanup", "smtp-amavis", "policyd-spf", "dovecot",
             "127.0.0.1:10025: local_recipient_maps", "127.0.0.1:10025: receive_override_options"],
         "note: ": [
             "biff", "readme_directory", "alias_database", "enable_long_queue_ids", "default_process_limit", "in_flow_delay",
-            "proxy_read_maps", "smtpd_sasl_type", "smtpd_sasl_path", "smtpd_tls_ciphers", "smtpd_tls_dh1024_param_file",
+            "proxy_read_maps", "smtpd_sasl_type", "smtpd_sasl_path", "smtpd_tls_dh1024_param_file",
             "smtpd_tls_eecdh_grade", "smtpd_tls_session_cache_database", "smtp_tls_note_starttls_offer",
             "submission: cleanup_service_name"],
     },

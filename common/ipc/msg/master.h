@@ -6,7 +6,8 @@
 enum {
 	/* Before START, any number of times: descriptors by name.  sig "sh": name, descriptor.
 	 * names: "root" (the directory to become the root, where a path could be swapped), "log:FILE" (to log),
-	 * "key:CERTFILE" and "cert:CERTFILE" (to keyd, for every tls_cert_file in use) */
+	 * "tls:ROLE/SERVICE" (to keyd: the effective configuration of each service with TLS listeners, as a sealed
+	 * memfd; keyd opens the files it names before its cage closes, for some are named in tables) */
 	MASTER_ATTACH = 1,
 	/* sig MASTER_START_SIG.  Sent once. */
 	MASTER_START = 2,

@@ -117,6 +117,7 @@ on_keyd_chain(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	(void)arg;
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, KEYD_OK);
+	ipc_put_u32(&o, 1);
 	ipc_put_bytes(&o, certificate.p, certificate.len);
 	ipc_conn_reply(c, in->id, &o);
 }
@@ -143,8 +144,24 @@ on_keyd_sign(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_conn_reply(c, in->id, &o);
 }
 
+static void
+on_keyd_tickets(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	static const char secret[KEYD_TICKET_KEY] = "0123456789abcdef";
+	struct ipc_out o;
+
+	(void)arg;
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, KEYD_OK);
+	ipc_put_u32(&o, 600);
+	ipc_put_bytes(&o, secret, sizeof secret);
+	ipc_put_bytes(&o, secret, 0);
+	ipc_conn_reply(c, in->id, &o);
+}
+
 static const struct ipc_handler keyd_rows[] = { { KEYD_CHAIN, "s", IPC_STATE_ANY, on_keyd_chain },
-	{ KEYD_SIGN, "bub", IPC_STATE_ANY, on_keyd_sign }, { 0, NULL, 0, NULL } };
+	{ KEYD_SIGN, "bub", IPC_STATE_ANY, on_keyd_sign },
+	{ KEYD_TICKETS, "", IPC_STATE_ANY, on_keyd_tickets }, { 0, NULL, 0, NULL } };
 
 /* --- authd ----------------------------------------------------------------------------------------- */
 

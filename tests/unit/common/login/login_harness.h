@@ -226,6 +226,7 @@ keyd_on_chain(void *arg, struct ipc_conn *c, struct ipc_in *in)
 
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, KEYD_OK);
+	ipc_put_u32(&o, 1);
 	ipc_put_bytes(&o, der, (size_t)len);
 	OPENSSL_free(der);
 	ipc_conn_reply(c, in->id, &o);
@@ -263,9 +264,25 @@ static const struct ipc_handler master_rows[] = {
 	{ MASTER_HANDOVER, "sbuhh", IPC_STATE_ANY, master_on_handover },
 	{ 0, NULL, 0, NULL },
 };
+static void
+keyd_on_tickets(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	static const char key[KEYD_TICKET_KEY] = "0123456789abcdef";
+	struct ipc_out o;
+
+	(void)arg;
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, KEYD_OK);
+	ipc_put_u32(&o, 600);
+	ipc_put_bytes(&o, key, sizeof key);
+	ipc_put_bytes(&o, key, 0);
+	ipc_conn_reply(c, in->id, &o);
+}
+
 static const struct ipc_handler keyd_rows[] = {
 	{ KEYD_CHAIN, "s", IPC_STATE_ANY, keyd_on_chain },
 	{ KEYD_SIGN, "bub", IPC_STATE_ANY, keyd_on_sign },
+	{ KEYD_TICKETS, "", IPC_STATE_ANY, keyd_on_tickets },
 	{ 0, NULL, 0, NULL },
 };
 

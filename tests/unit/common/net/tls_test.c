@@ -128,9 +128,26 @@ on_chain(void *arg, struct ipc_conn *c, struct ipc_in *in)
 
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, is_known ? KEYD_OK : KEYD_UNKNOWN);
-	if (is_known)
+	if (is_known) {
+		ipc_put_u32(&o, 1);
 		ipc_put_bytes(&o, der, (size_t)len);
+	}
 	OPENSSL_free(der);
+	ipc_conn_reply(c, in->id, &o);
+}
+
+static void
+on_tickets(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	static const char key[KEYD_TICKET_KEY] = "0123456789abcdef";
+	struct ipc_out o;
+
+	(void)arg;
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, KEYD_OK);
+	ipc_put_u32(&o, 600);
+	ipc_put_bytes(&o, key, sizeof key);
+	ipc_put_bytes(&o, key, 0);
 	ipc_conn_reply(c, in->id, &o);
 }
 
@@ -145,6 +162,7 @@ on_front_gone(void *arg, struct ipc_conn *c, const struct err *why)
 static const struct ipc_handler keyd_rows[] = {
 	{ KEYD_CHAIN, "s", IPC_STATE_ANY, on_chain },
 	{ KEYD_SIGN, "bub", IPC_STATE_ANY, on_sign },
+	{ KEYD_TICKETS, "", IPC_STATE_ANY, on_tickets },
 	{ 0, NULL, 0, NULL },
 };
 
@@ -171,6 +189,7 @@ cert_new(EVP_PKEY *key)
 struct fixture {
 	struct loop *loop;
 	struct conf conf;
+	struct tls_server_setup setup;
 	struct fake_keyd keyd;
 	struct ipc_edge *edge;
 	struct tls_context *server, *client;
@@ -224,6 +243,20 @@ key_make(const char *kind)
 	return EVP_EC_gen(kind);
 }
 
+static struct tls_server_setup
+server_setup(struct conf *conf, const char *cert)
+{
+	struct err e;
+
+	assert_int_equal(conf_set(conf, "tls_cert_file", cert, "test", 1, &e), 0);
+	return (struct tls_server_setup){
+		.conf = conf,
+		.params = role_tls(ROLE_SMTPD),
+		.service = "test",
+		.ticket_seconds = 3600,
+	};
+}
+
 static void
 fixture_init(struct fixture *f, const char *kind)
 {
@@ -241,7 +274,9 @@ fixture_init(struct fixture *f, const char *kind)
 	f->keyd.key = key_make(kind);
 	f->keyd.cert = cert_new(f->keyd.key);
 	f->keyd.conn = ipc_conn_new(f->loop, fds[1], &ops, &f->keyd);
-	tls_server_new("/cert.pem", &f->conf, on_server_ready, f);
+	f->setup = server_setup(&f->conf, "/cert.pem");
+	assert_int_equal(tls_server_prepare(&f->setup, &e), 0);
+	tls_server_new(&f->setup, on_server_ready, f);
 	RUN_UNTIL(f, f->ready == 1);
 	if (f->server == NULL)
 		fail_msg("%s", f->err.text);
@@ -544,7 +579,8 @@ unknown_certificate_is_told(void **state)
 	(void)state;
 	fixture_init(&f, "P-256");
 	tls_context_free(f.server);
-	tls_server_new("/other.pem", &f.conf, on_server_ready, &f);
+	f.setup = server_setup(&f.conf, "/other.pem");
+	tls_server_new(&f.setup, on_server_ready, &f);
 	RUN_UNTIL(&f, f.ready == 2);
 	assert_null(f.server);
 	assert_int_equal(f.err.kind, ERR_PERM);
@@ -671,6 +707,43 @@ tickets_resume(void **state)
 	fixture_clear(&f);
 }
 
+static void
+protocols_are_read_as_postfix_does(void **state)
+{
+	/* clang-format off */
+	static const struct { const char *text; int min, max; } cases[] = {
+		{ "",                          TLS1_2_VERSION, TLS1_3_VERSION },
+		{ ">=TLSv1.2",                 TLS1_2_VERSION, TLS1_3_VERSION },
+		{ ">=TLSv1",                   TLS1_2_VERSION, TLS1_3_VERSION },
+		{ "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1", TLS1_2_VERSION, TLS1_3_VERSION },
+		{ "!SSLv2 !SSLv3",             TLS1_2_VERSION, TLS1_3_VERSION },
+		{ "TLSv1.2",                   TLS1_2_VERSION, TLS1_2_VERSION },
+		{ "TLSv1, TLSv1.2",            TLS1_2_VERSION, TLS1_2_VERSION },
+		{ "TLSv1.2:TLSv1.3",           TLS1_2_VERSION, TLS1_3_VERSION },
+		{ ">=TLSv1.3",                 TLS1_3_VERSION, TLS1_3_VERSION },
+		{ "!tlsv1.2",                  TLS1_3_VERSION, TLS1_3_VERSION },
+		{ ">=TLSv1, <=TLSv1.2",        TLS1_2_VERSION, TLS1_2_VERSION },
+		{ "TLSv1",                     0, 0 },
+		{ "<=TLSv1.1",                 0, 0 },
+		{ "!TLSv1.2, !TLSv1.3",        0, 0 },
+		{ "TLSv1.4",                   0, 0 },
+		{ "> TLSv1.2",                 0, 0 },
+	};
+	/* clang-format on */
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int min = 0, max = 0;
+		struct err e;
+		int r = tls_protocols_parse(cases[i].text, &min, &max, &e);
+
+		if (r != (cases[i].min != 0 ? 0 : -1))
+			fail_msg("\"%s\"", cases[i].text);
+		if (r == 0 && (min != cases[i].min || max != cases[i].max))
+			fail_msg("\"%s\": %x %x", cases[i].text, min, max);
+	}
+}
+
 int
 main(void)
 {
@@ -692,6 +765,7 @@ main(void)
 		cmocka_unit_test(input_before_tls_is_dropped),
 		cmocka_unit_test(large_transfer_with_back_pressure),
 		cmocka_unit_test(tickets_resume),
+		cmocka_unit_test(protocols_are_read_as_postfix_does),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
