@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "smtpd/anvil_client.h"
+#include "smtpd/client_cert.h"
 #include "smtpd/client_name.h"
 #include "smtpd/dnsbl.h"
 #include "smtpd/host_lookup.h"
@@ -140,6 +141,11 @@ fill_ctx(struct smtpd_session *s, enum smtpd_stage stage, struct restrict_ctx *c
 	c->is_authenticated = s->login != NULL;
 	c->login = s->login;
 	c->has_tls = smtpd_session_has_tls(s);
+	if (s->client.cert != NULL) {
+		c->cert_fingerprint = s->client.cert->fingerprint;
+		c->cert_key_fingerprint = s->client.cert->key_fingerprint;
+		c->cert_is_trusted = s->client.cert->is_trusted;
+	}
 	c->has_pipelined = s->has_pipelined;
 	c->nrcpts = tx != NULL ? tx->naccepted : 0;
 	c->on_warn = on_warn;

@@ -1,4 +1,5 @@
 #include "smtpd/policy_request.h"
+#include "smtpd/client_cert.h"
 #include "smtpd/cmd_data.h"
 #include "smtpd/policy_service.h"
 #include "smtpd/session.h"
@@ -59,11 +60,12 @@ smtpd_policy_request(struct smtpd_session *s, const struct restrict_ctx *c, cons
     struct buf *out)
 {
 	const struct smtpd_transaction *tx = s->tx;
+	const struct client_cert *cert = s->client.cert;
 	uint64_t size = tx == NULL ? 0 : s->state == ST_CONTENT ? smtpd_content_size(s) : tx->announced_size;
 
 	policy_put(out, "request", "smtpd_access_policy");
 	policy_put(out, "protocol_state", protocol_state(s));
-	policy_put(out, "protocol_name", s->is_esmtp ? "ESMTP" : "SMTP");
+	policy_put(out, "protocol_name", smtpd_session_protocol(s));
 	put_client(s, c, out);
 	policy_put(out, "sender", c->sender);
 	policy_put(out, "recipient", c->recipient != NULL ? c->recipient : tx != NULL ? tx->only_rcpt : NULL);
@@ -72,14 +74,14 @@ smtpd_policy_request(struct smtpd_session *s, const struct restrict_ctx *c, cons
 	put_instance(s, out);
 	put_number(out, "size", size);
 	policy_put(out, "etrn_domain", "");
-	policy_put(out, "stress", "");
+	policy_put(out, "stress", s->server->is_stressed ? "yes" : "");
 	policy_put(out, "sasl_method", s->mechanism);
 	policy_put(out, "sasl_username", s->login);
 	policy_put(out, "sasl_sender", "");
-	policy_put(out, "ccert_subject", "");
-	policy_put(out, "ccert_issuer", "");
-	policy_put(out, "ccert_fingerprint", "");
-	policy_put(out, "ccert_pubkey_fingerprint", "");
+	policy_put(out, "ccert_subject", cert != NULL ? cert->subject_cn : "");
+	policy_put(out, "ccert_issuer", cert != NULL ? cert->issuer_cn : "");
+	policy_put(out, "ccert_fingerprint", cert != NULL ? cert->fingerprint : "");
+	policy_put(out, "ccert_pubkey_fingerprint", cert != NULL ? cert->key_fingerprint : "");
 	put_tls(s, out);
 	policy_put(out, "policy_context", context);
 	buf_append_byte(out, '\n');

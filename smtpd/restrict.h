@@ -83,7 +83,7 @@ struct restrict_env {
 	bool parents_without_dot;    /* parent_domain_matches_subdomains names smtpd_access_maps */
 	int rbl_threshold;
 	const char *rbl_reply;       /* default_rbl_reply */
-	struct smtpd_tables *rbl_reply_maps, *login_maps; /* owned; NULL: none */
+	struct smtpd_tables *rbl_reply_maps, *login_maps, *clientcerts; /* owned; NULL: none */
 	struct restrict_class *classes; /* owned */
 	size_t nclasses;
 	struct policy_service **services; /* owned, each place once */
@@ -155,6 +155,8 @@ struct restrict_ctx {
 	const char *client_name, *client_ip; /* "unknown" when it has no verified name */
 	const char *reverse_name;            /* not verified */
 	const char *helo, *sender, *recipient, *login;
+	const char *cert_fingerprint, *cert_key_fingerprint; /* of the client; NULL: it has shown none */
+	bool cert_is_trusted;
 	bool in_mynetworks, is_authenticated, has_tls, has_pipelined;
 	size_t nrcpts; /* recipients accepted so far */
 	bool rcpt_is_local;

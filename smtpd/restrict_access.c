@@ -94,6 +94,13 @@ add_mail_keys(struct restrict_ctx *c, const char *address)
 }
 
 static void
+add_cert_keys(struct restrict_ctx *c)
+{
+	add_key(c, c->cert_fingerprint, strlen(c->cert_fingerprint), false);
+	add_key(c, c->cert_key_fingerprint, strlen(c->cert_key_fingerprint), false);
+}
+
+static void
 add_subject_keys(struct restrict_ctx *c, enum restrict_subject subject, const char *text)
 {
 	switch (subject) {
@@ -109,6 +116,9 @@ add_subject_keys(struct restrict_ctx *c, enum restrict_subject subject, const ch
 		break;
 	case SUBJECT_RECIPIENT:
 		add_mail_keys(c, text);
+		break;
+	case SUBJECT_CCERT:
+		add_cert_keys(c);
 		break;
 	case SUBJECT_SASL:
 		add_key(c, text, strlen(text), false);
@@ -206,6 +216,22 @@ check_access(struct restrict_ctx *c)
 	if (text == NULL || (text[0] == '\0' && subject != SUBJECT_SENDER))
 		return RESULT_DUNNO;
 	return it->what->hosts == HOSTS_NONE ? check_itself(c, it, text) : check_hosts(c, it, text);
+}
+
+/* --- relay_clientcerts -------------------------------------------------------------------------------- */
+
+enum restrict_result
+permit_tls_clientcerts(struct restrict_ctx *c)
+{
+	if (c->cert_fingerprint == NULL || c->env->clientcerts == NULL)
+		return RESULT_DUNNO;
+	if (c->is_answered)
+		return c->answer.result == LOOKUP_TEMP    ? restrict_temporary(c, c->cert_fingerprint)
+		       : c->answer.result == LOOKUP_FOUND ? RESULT_OK
+							  : RESULT_DUNNO;
+	c->question.nkeys = 0;
+	add_cert_keys(c);
+	return ask_table(c, c->env->clientcerts);
 }
 
 /* --- smtpd_sender_login_maps ---------------------------------------------------------------------- */

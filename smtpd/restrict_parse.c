@@ -262,7 +262,8 @@ restrict_env_init(struct restrict_env *e, const struct conf *conf, struct err *e
 	while (conf_next(&rest, &word))
 		e->parents_without_dot |= view_eq_str(word, "smtpd_access_maps");
 	if (open_tables(conf, "rbl_reply_maps", &e->rbl_reply_maps, err) < 0 ||
-	    open_tables(conf, "smtpd_sender_login_maps", &e->login_maps, err) < 0)
+	    open_tables(conf, "smtpd_sender_login_maps", &e->login_maps, err) < 0 ||
+	    open_tables(conf, "relay_clientcerts", &e->clientcerts, err) < 0)
 		return -1;
 	return read_classes(e, err);
 }
@@ -278,8 +279,9 @@ restrict_env_clear(struct restrict_env *e)
 		policy_service_free(e->services[i]);
 	smtpd_tables_close(e->rbl_reply_maps);
 	smtpd_tables_close(e->login_maps);
+	smtpd_tables_close(e->clientcerts);
 	x_free(&e->classes);
 	x_free(&e->services);
 	e->nclasses = e->nservices = 0;
-	e->rbl_reply_maps = e->login_maps = NULL;
+	e->rbl_reply_maps = e->login_maps = e->clientcerts = NULL;
 }

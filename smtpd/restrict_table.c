@@ -72,6 +72,12 @@ permit_sasl_authenticated(struct restrict_ctx *c)
 }
 
 static enum restrict_result
+permit_tls_all_clientcerts(struct restrict_ctx *c)
+{
+	return c->cert_is_trusted ? RESULT_OK : RESULT_DUNNO;
+}
+
+static enum restrict_result
 permit_auth_destination(struct restrict_ctx *c)
 {
 	if (is_empty(c->recipient))
@@ -351,6 +357,8 @@ restrict_class_name(enum restrict_subject subject)
 		return "Sender address";
 	case SUBJECT_SASL:
 		return "SASL login name";
+	case SUBJECT_CCERT:
+		return "Client certificate";
 	default:
 		return "Recipient address";
 	}
@@ -370,6 +378,8 @@ restrict_subject_text(struct restrict_ctx *c, enum restrict_subject subject)
 		return c->sender;
 	case SUBJECT_SASL:
 		return c->login;
+	case SUBJECT_CCERT:
+		return c->cert_fingerprint;
 	default:
 		return c->recipient;
 	}

@@ -14,7 +14,7 @@ enum restrict_result {
 
 enum restrict_argument { ARGUMENT_NONE, ARGUMENT_TABLE, ARGUMENT_SITE, ARGUMENT_SERVICE, ARGUMENT_SECONDS };
 enum restrict_subject { SUBJECT_NONE, SUBJECT_CLIENT, SUBJECT_REVERSE_CLIENT, SUBJECT_HELO, SUBJECT_SENDER,
-	SUBJECT_RECIPIENT, SUBJECT_SASL };
+	SUBJECT_RECIPIENT, SUBJECT_SASL, SUBJECT_CCERT };
 
 struct restriction {
 	const char *name;
@@ -58,6 +58,7 @@ enum restrict_result restrict_act_list(struct restrict_ctx *c, const char *value
 
 /* restrict_access.c */
 enum restrict_result check_access(struct restrict_ctx *c);
+enum restrict_result permit_tls_clientcerts(struct restrict_ctx *c);
 enum restrict_result reject_sender_login_mismatch(struct restrict_ctx *c);
 enum restrict_result reject_authenticated_sender_login_mismatch(struct restrict_ctx *c);
 enum restrict_result reject_known_sender_login_mismatch(struct restrict_ctx *c);

@@ -14,6 +14,8 @@
 	ROW(defer_if_reject, defer_if_reject, "Turns a later refusal into one for now.") \
 	ROW(permit_mynetworks, permit_mynetworks, "Permits clients in mynetworks.") \
 	ROW(permit_sasl_authenticated, permit_sasl_authenticated, "Permits clients that have logged in.") \
+	ROW(permit_tls_clientcerts, permit_tls_clientcerts, "Permits clients whose certificate's fingerprint, or that of its key, is in relay_clientcerts.") \
+	ROW(permit_tls_all_clientcerts, permit_tls_all_clientcerts, "Permits clients with a certificate that smtpd_tls_CAfile or smtpd_tls_CApath vouches for.") \
 	ROW(permit_auth_destination, permit_auth_destination, "Permits recipients in our own domains.") \
 	ROW(reject_unauth_destination, reject_unauth_destination, "Refuses recipients that are not in our own domains: what keeps us from being an open relay.") \
 	ROW(defer_unauth_destination, defer_unauth_destination, "The same, for now (454).") \
@@ -51,6 +53,7 @@
 	ARG(check_sender_access, check_access, TABLE, SENDER, NONE, "Looks for the sender, its domain, parent domains and user@.") \
 	ARG(check_recipient_access, check_access, TABLE, RECIPIENT, NONE, "Looks for the recipient, its domain, parent domains and user@.") \
 	ARG(check_sasl_access, check_access, TABLE, SASL, NONE, "Looks for the login name.") \
+	ARG(check_ccert_access, check_access, TABLE, CCERT, NONE, "Looks for the fingerprint of the client's certificate, and of its key.") \
 	ARG(check_client_a_access, check_access, TABLE, CLIENT, A, "Looks for the addresses of the client's name.") \
 	ARG(check_client_mx_access, check_access, TABLE, CLIENT, MX, "Looks for the mail exchangers of the client's name.") \
 	ARG(check_client_ns_access, check_access, TABLE, CLIENT, NS, "Looks for the name servers of the client's name.") \

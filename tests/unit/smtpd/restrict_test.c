@@ -15,7 +15,7 @@ struct restrict_case {
 	enum restrict_list_id list;
 	const char *names;
 	const char *helo, *sender, *recipient;
-	enum { NETWORK = 1, LOGIN = 2, TLS = 4, PIPELINED = 8, LOCAL = 16 } flags;
+	enum { NETWORK = 1, LOGIN = 2, TLS = 4, PIPELINED = 8, LOCAL = 16, CERT = 32 } flags;
 	enum restrict_fact_id id;
 	enum restrict_fact fact;
 	int code; /* 0: permitted */
@@ -105,7 +105,8 @@ set_up(void **state)
 				   "strict = reject_non_fqdn_sender, check_recipient_access inline:{a=b}\n"
 				   "endless = endless\n"
 				   "recipient_delimiter = +\n"
-				   "smtpd_sender_login_maps = inline:{a=b}\n";
+				   "smtpd_sender_login_maps = inline:{a=b}\n"
+				   "relay_clientcerts = inline:{a=b}\n";
 	struct err err;
 
 	(void)state;
@@ -151,6 +152,9 @@ fill(struct restrict_ctx *c, const struct restrict_case *t, const struct restric
 	c->has_tls = t->flags & TLS;
 	c->has_pipelined = t->flags & PIPELINED;
 	c->nrcpts = 2;
+	c->cert_fingerprint = t->flags & CERT ? "AB:CD" : NULL;
+	c->cert_key_fingerprint = t->flags & CERT ? "EF:01" : NULL;
+	c->cert_is_trusted = t->flags & CERT;
 }
 
 static void
@@ -392,6 +396,14 @@ static const struct asking_case askings[] = {
 	{ "reject_unauthenticated_sender_login_mismatch", "a@b.c", "d@e.f", LOGIN, "", { NULL }, 0, NULL, NULL, NULL },
 	{ "reject_authenticated_sender_login_mismatch", "a@b.c", "d@e.f", 0, "", { NULL }, 0, NULL, NULL, NULL },
 	{ "reject_sender_login_mismatch", "a@b.c", "d@e.f", LOGIN, "table:a@b.c,(@b.c)", { "?" }, 451, "4.3.0", "<a@b.c>: Temporary lookup failure", NULL },
+	/* client certificates */
+	{ "permit_tls_clientcerts, reject", "a@b.c", "d@e.f", CERT, "table:AB:CD,EF:01", { "x" }, 0, NULL, NULL, NULL },
+	{ "permit_tls_clientcerts, reject", "a@b.c", "d@e.f", CERT, "table:AB:CD,EF:01", { "-" }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
+	{ "permit_tls_clientcerts, reject", "a@b.c", "d@e.f", CERT, "table:AB:CD,EF:01", { "?" }, 451, "4.3.0", "<AB:CD>: Temporary lookup failure", NULL },
+	{ "permit_tls_clientcerts, reject", "a@b.c", "d@e.f", 0, "", { NULL }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
+	{ "permit_tls_all_clientcerts, reject", "a@b.c", "d@e.f", CERT, "", { NULL }, 0, NULL, NULL, NULL },
+	{ "permit_tls_all_clientcerts, reject", "a@b.c", "d@e.f", 0, "", { NULL }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
+	{ "check_ccert_access hash:/x", "a@b.c", "d@e.f", CERT, "table:AB:CD,EF:01", { "REJECT" }, 554, "5.7.1", "<AB:CD>: Client certificate rejected: Access denied", NULL },
 	/* without effect, but taken */
 	{ "permit_mx_backup, permit", "a@b.c", "d@e.f", 0, "", { NULL }, 0, NULL, NULL, NULL },
 };
