@@ -150,4 +150,9 @@ clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all unit valgrind lint fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
+# 19,000 slow clients in one smtpd, 30,000 over two, 5,000 with TLS; needs 20,000 descriptors a process
+slow: all
+	@for n in "19000 1" "30000 2"; do set -- $$n; SLOW_CLIENTS=$$1 SLOW_PROCESSES=$$2 SLOW_TLS_CLIENTS=5000 FLAVOUR=$(FLAVOUR) \
+		python3 -m pytest -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
+
+.PHONY: all unit valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
