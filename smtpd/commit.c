@@ -58,6 +58,12 @@ put_received(struct smtpd_session *s, int64_t now, struct buf *out)
 		.time = now,
 	};
 
+	if (conf->hides_clients && s->login != NULL) {
+		/* where our users write from is nobody's business */
+		r.helo = conf->myhostname;
+		r.client_name = "localhost";
+		r.client_literal = "127.0.0.1";
+	}
 	buf_init(&cert, TLS_CLIENT_MAX);
 	if (smtpd_session_has_tls(s) && conf->tls_received_header) {
 		tls_describe(stream_ssl(s->stream), tls, sizeof tls);
@@ -109,6 +115,8 @@ put_missing(struct smtpd_session *s, int64_t now, struct buf *out)
 		mail_date_format(now, out);
 		buf_append_str(out, "\r\n");
 	}
+	if (!has_field(c, "From", c->headers.has_from) && s->tx->sender.text[0] != '\0')
+		buf_printf(out, "From: %s\r\n", s->tx->sender.text);
 }
 
 /* What the content begins with may not become part of our last field. */

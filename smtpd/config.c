@@ -192,6 +192,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	read_tls(c, conf);
 	c->has_auth = conf_bool(conf, "smtpd_sasl_auth_enable");
 	c->names_login = conf_bool(conf, "smtpd_sasl_authenticated_header");
+	c->hides_clients = conf_bool(conf, "smtpd_sasl_hide_client");
 	c->mechanisms = conf_str(conf, "smtpd_sasl_mechanisms");
 	c->requires_helo = conf_bool(conf, "smtpd_helo_required");
 	c->delays_reject = conf_bool(conf, "smtpd_delay_reject");

@@ -30,7 +30,7 @@ struct smtpd_config {
 	struct tls_server_setup tls;
 	bool has_certificate, tls_received_header, tls_is_logged;
 	const char *fingerprint_digest;
-	bool tls_auth_only, has_auth, names_login;
+	bool tls_auth_only, has_auth, names_login, hides_clients;
 	const char *mechanisms;
 	uint64_t message_size_limit; /* 0: none */
 	size_t recipient_limit, recipient_overshoot_limit;

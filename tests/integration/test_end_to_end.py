@@ -81,3 +81,19 @@ def test_wrong_password_is_refused_everywhere(mail):
     p.user("bob@example.test")
     with pytest.raises(poplib.error_proto):
         p.pass_("wrong")
+
+
+def test_submission_gets_what_is_missing_and_hides_the_client(make_instance):
+    """RFC 6409 8: Message-ID, Date, and From as Postfix adds it; smtpd_sasl_hide_client."""
+    i = make_instance(main_cf="smtpd_sasl_hide_client = yes\n")
+    i.add_users("alice@example.test", "bob@example.test")
+    i.start()
+    with smtplib.SMTP(i.ip, i.port("submission"), local_hostname="secret.place") as s:
+        s.starttls(context=i.tls())
+        s.login("alice@example.test", "secret")
+        s.sendmail("alice@example.test", "bob@example.test", "Subject: bare\r\n\r\ntext\r\n")
+    (m,) = wait_until(lambda: i.messages("bob@example.test"))
+    text = m.decode()
+    assert "\nFrom: alice@example.test\n" in text and "\nDate: " in text and "\nMessage-Id: <" in text
+    received = text[text.index("Received: "):text.index("\nMessage-Id")]
+    assert "secret.place" not in received and "from mail.example.test (localhost [127.0.0.1])" in received

@@ -17,7 +17,7 @@ COUNT = int(os.environ.get("SLOW_CLIENTS", "1500"))
 PROCESSES = int(os.environ.get("SLOW_PROCESSES", "1"))
 TLS_COUNT = int(os.environ.get("SLOW_TLS_CLIENTS", "400"))
 
-MAIN_CF = "smtpd_client_connection_count_limit = 0\nsmtpd_client_limit = 19000\nsmtpd_peername_lookup = no\n"
+MAIN_CF = "smtpd_client_connection_count_limit = 0\nsmtpd_client_limit = 19100\nsmtpd_peername_lookup = no\n"
 MASTER_CF = "{ip}:%s inet n - y - %d smtpd%s\n"
 
 
