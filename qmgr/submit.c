@@ -186,6 +186,18 @@ begins_with_field(struct view message)
 	return name > 0 && name < first.len && first.p[name] == ':';
 }
 
+/* What Unix programs print (progress bars) has CRs that end no line: blanks, as Postfix makes of them
+ * (cleanup_replace_stray_cr_lf), since no server may be sent one (RFC 5321 2.3.8). */
+static void
+blank_stray_crs(struct buf *raw)
+{
+	char *p = raw->p, *end = raw->p + raw->len;
+
+	for (; raw->len > 0 && (p = memchr(p, '\r', (size_t)(end - p))) != NULL; p++)
+		if (p + 1 == end || p[1] != '\n')
+			*p = ' ';
+}
+
 static int
 make_content(struct submission *x, struct err *err)
 {
@@ -204,6 +216,7 @@ make_content(struct submission *x, struct err *err)
 	if (fd_pread_all(x->content_fd, raw.p, x->content_len, 0, err) < 0)
 		goto out;
 	raw.len = x->content_len;
+	blank_stray_crs(&raw);
 	scan = view_make(raw.p, raw.len < HEADERS_SCAN ? raw.len : HEADERS_SCAN);
 	if (memchr(raw.p, '\0', raw.len) != NULL) {
 		err_set(err, ERR_PERM, "the message has NUL bytes");

@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/ipc/msg/authd.h"
 #include "common/log/log.h"
+#include "smtpd/extensions.h"
 #include "smtpd/session.h"
 
 #include <stdlib.h>
@@ -70,7 +71,7 @@ is_permitted(struct smtpd_session *s)
 {
 	const struct smtpd_config *conf = s->server->conf;
 
-	if (!conf->has_auth)
+	if (!conf->has_auth || smtpd_discards(s, EXT_AUTH))
 		smtpd_reply(s, 503, "5.5.1", "Error: authentication not enabled");
 	else if (s->login != NULL) /* RFC 4954 4 */
 		smtpd_reply(s, 503, "5.5.1", "Error: already authenticated");

@@ -16,6 +16,7 @@ smtpd_check_bdat(struct smtpd_session *s, struct view args)
 	struct view count = { 0 }, rest = args;
 	struct smtpd_chunk k = { 0 };
 
+	s->chunk = k;
 	if (view_token(&rest, " \t", &count) && view_u64(count, INT64_MAX, &k.size)) {
 		k.left = k.size;
 		k.is_last = view_case_eq_str(view_trim(rest), "LAST");

@@ -9,13 +9,26 @@
 
 enum { ENVID_MAX = 100 /* RFC 3461 5.4 */ };
 
+/* RFC 1870 3: up to 20 digits, which may say more than 64 bits hold: that is too much for anybody. */
+static bool
+size_parse(struct view value, uint64_t *size)
+{
+	if (value.len == 0 || value.len > 20)
+		return false;
+	for (size_t i = 0; i < value.len; i++)
+		if (!ascii_is_digit(value.p[i]))
+			return false;
+	if (!view_u64(value, UINT64_MAX, size))
+		*size = UINT64_MAX;
+	return true;
+}
+
 static bool
 param_size(struct smtpd_session *s, struct view value)
 {
 	uint64_t limit = s->server->conf->message_size_limit;
 
-	/* RFC 1870 3: up to 20 digits */
-	if (value.p == NULL || value.len > 20 || !view_u64(value, UINT64_MAX, &s->args->size)) {
+	if (!size_parse(value, &s->args->size)) {
 		smtpd_reply(s, 501, "5.5.4", "Bad message size syntax");
 		return false;
 	}
@@ -43,7 +56,7 @@ param_body(struct smtpd_session *s, struct view value)
 static bool
 param_auth(struct smtpd_session *s, struct view value)
 {
-	if (!s->server->conf->has_auth)
+	if (!s->server->conf->has_auth || smtpd_discards(s, EXT_AUTH))
 		return smtpd_param_unsupported(s, VIEW_LIT("AUTH"));
 	if (view_eq_str(value, "<>") || xtext_is_valid(value))
 		return true;

@@ -85,6 +85,7 @@ rcpt_found(struct smtpd_session *s)
 		smtpd_reply(s, 452, "4.5.3", "Error: %s", err.text);
 		return CMD_DONE;
 	}
+	s->tx->naccepted++;
 	smtpd_session_set_state(s, ST_RCPT);
 	smtpd_transaction_begin(s);
 	smtpd_reply(s, 250, "2.1.5", "Ok");

@@ -1,4 +1,5 @@
 #include "common/log/log.h"
+#include "smtpd/extensions.h"
 #include "smtpd/session.h"
 
 bool
@@ -9,7 +10,8 @@ smtpd_check_starttls(struct smtpd_session *s, struct view args)
 	(void)args;
 	if (smtpd_session_has_tls(s))
 		smtpd_reply(s, 554, "5.5.1", "Error: TLS already active");
-	else if (conf->tls_level == SMTPD_TLS_NONE || !conf->has_certificate)
+	else if (conf->tls_level == SMTPD_TLS_NONE || !conf->has_certificate ||
+		 smtpd_discards(s, EXT_STARTTLS))
 		smtpd_reply(s, 502, "5.5.1", "Error: command not implemented");
 	else if (s->server->tls == NULL)
 		smtpd_reply(s, 454, "4.7.0", "TLS not available due to local problem");

@@ -128,12 +128,17 @@ smtpd_extensions_parse(const char *words)
 }
 
 bool
+smtpd_discards(const struct smtpd_session *s, enum smtpd_extension e)
+{
+	return (s->server->conf->ext.discarded >> e & 1) != 0;
+}
+
+bool
 smtpd_offers(const struct smtpd_session *s, enum smtpd_extension e)
 {
 	const struct extension *x = &extensions[e];
 
-	return (s->server->conf->ext.discarded >> e & 1) == 0 &&
-	       (x->is_there == NULL || x->is_there(s));
+	return !smtpd_discards(s, e) && (x->is_there == NULL || x->is_there(s));
 }
 
 void

@@ -32,6 +32,8 @@ enum smtpd_extension {
  * logged and otherwise ignored, as by Postfix: "etrn" is in many a main.cf. */
 unsigned smtpd_extensions_parse(const char *words);
 
+/* Named in smtpd_discard_ehlo_keywords. */
+bool smtpd_discards(const struct smtpd_session *s, enum smtpd_extension e);
 /* Here and now, to this client. */
 bool smtpd_offers(const struct smtpd_session *s, enum smtpd_extension e);
 

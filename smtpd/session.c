@@ -39,14 +39,18 @@ smtpd_session_set_state(struct smtpd_session *s, enum smtpd_state state)
 	s->state = state;
 }
 
-/* RFC 2033 4.2: what is said of the content is said once for each recipient that was accepted.  All of them are in the
- * same durable message, so that they share their fate. */
+/* RFC 2033 4.2, 4.3: what is said of the content, to a refused BDAT LAST too, is said once for each recipient that was
+ * accepted.  All of them are in the same durable message, so that they share their fate.  Where there is none,
+ * once: 4.3 wants no answer then, and a client that waits for one would wait for ever. */
 static size_t
 copies(const struct smtpd_session *s, int code)
 {
-	bool is_final = s->state == ST_CONTENT && code != 354 && code != 421;
+	bool is_last_chunk = s->row != NULL && s->row->cmd == smtpd_cmd_bdat && s->chunk.is_last;
+	bool is_final = (s->state == ST_CONTENT || is_last_chunk) && code != 354 && code != 421;
 
-	return s->server->conf->ext.is_lmtp && is_final && s->tx != NULL ? s->tx->naccepted : 1;
+	if (!s->server->conf->ext.is_lmtp || !is_final || s->tx == NULL || s->tx->naccepted == 0)
+		return 1;
+	return s->tx->naccepted;
 }
 
 void

@@ -99,6 +99,7 @@ smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char
 	struct recipient given = { .orig = arena_strdup(&tx->arena, orig),
 		.orcpt = orcpt != NULL ? arena_strdup(&tx->arena, orcpt) : "",
 		.notify = notify };
+	bool is_first = tx->nrcpts == 0;
 
 	if (given.orig == NULL || given.orcpt == NULL)
 		return err_set(err, ERR_LIMIT, "too many recipients");
@@ -112,8 +113,7 @@ smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char
 	}
 	if (tx->found.count == 0)
 		return err_set(err, ERR_LIMIT, "nobody takes mail for this address");
-	tx->only_rcpt = tx->naccepted == 0 ? given.orig : NULL;
-	tx->naccepted++;
+	tx->only_rcpt = is_first ? given.orig : NULL;
 	return 0;
 }
 
@@ -137,7 +137,7 @@ smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx)
 {
 	map_clear(&tx->seen);
 	map_init(&tx->seen);
-	tx->nrcpts = tx->naccepted = 0;
+	tx->nrcpts = 0;
 	tx->only_rcpt = NULL;
 }
 

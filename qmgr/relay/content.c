@@ -13,7 +13,7 @@ relay_filter_init(struct relay_filter *f, size_t line_max)
 	*f = (struct relay_filter){ .line_max = line_max == 1 ? 2 : line_max };
 }
 
-/* Bytes without CR and LF. */
+/* Bytes without CR, LF and NUL. */
 static void
 filter_text(struct relay_filter *f, const char *p, size_t len, struct buf *out)
 {
@@ -41,7 +41,7 @@ text_length(const char *p, size_t len)
 {
 	size_t n = 0;
 
-	while (n < len && p[n] != '\r' && p[n] != '\n')
+	while (n < len && p[n] != '\r' && p[n] != '\n' && p[n] != '\0')
 		n++;
 	return n;
 }
@@ -62,6 +62,8 @@ relay_filter_feed(
 		}
 		if (f->has_cr)
 			return err_set(err, ERR_SYNTAX, "bare carriage return in the message");
+		if (p[at] == '\0')
+			return err_set(err, ERR_SYNTAX, "NUL byte in the message");
 		if (p[at] == '\r') {
 			f->has_cr = true;
 			at++;

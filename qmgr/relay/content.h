@@ -15,7 +15,7 @@ struct relay_filter {
 };
 /* line_max below 2 would leave no room behind the blank of a broken line: taken as 2. */
 void relay_filter_init(struct relay_filter *f, size_t line_max);
-/* Appends to *out.  A bare LF becomes CR LF; a bare CR is an error (ERR_SYNTAX).  Longer lines are broken by CR LF and
+/* Appends to *out.  A bare LF becomes CR LF; a bare CR or NUL is an error (ERR_SYNTAX).  Longer lines are broken by CR LF and
  * a blank, as Postfix does.  At most 5 bytes come out for one that went in. */
 int relay_filter_feed(
     struct relay_filter *f, const char *p, size_t len, struct buf *out, struct err *err);

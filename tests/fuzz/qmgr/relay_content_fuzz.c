@@ -24,6 +24,8 @@ check(const struct buf *out, size_t line_max)
 	size_t column = 0;
 
 	for (size_t i = 0; i < out->len; i++) {
+		if (out->p[i] == '\0')
+			abort();
 		if (out->p[i] == '\r' && (i + 1 == out->len || out->p[i + 1] != '\n'))
 			abort();
 		if (out->p[i] != '\n') {

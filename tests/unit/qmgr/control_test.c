@@ -388,6 +388,12 @@ test_submit(void **state)
 	fix_forget_jobs(f);
 	submit(f, "root", "just some text\n", "bob", 3);
 	assert_non_null(strstr(fix_next_job(f)->text, "\r\n\r\njust some text\r\n"));
+	fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	fix_run(f, fix_is_empty);
+	/* RFC 5321 2.3.8: a CR that ends no line goes no further */
+	fix_forget_jobs(f);
+	submit(f, "root", "Subject: 1%\r2%\n\nx\r.\ry\r\r\nz\r\nend\r", "bob", 3);
+	assert_non_null(strstr(fix_next_job(f)->text, "Subject: 1% 2%\r\n\r\nx . y \r\nz\r\nend "));
 }
 
 static void

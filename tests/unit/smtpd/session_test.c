@@ -65,7 +65,7 @@ static const struct session_case cases[] = {
 	{ "RFC 5321 C source route", "", STRANGER, HELLO "> MAIL FROM:<@x.y,@z:a@b.c>\n< 250\n> RCPT TO:<@relay.example:bob@example.test>\n< 250\n", { 0 } },
 	{ "RFC 1870 6.1 SIZE too large", "message_size_limit = 1000\n", STRANGER, HELLO "> MAIL FROM:<a@b.c> SIZE=1001\n< 552 5.3.4\n> MAIL FROM:<a@b.c> SIZE=1000\n< 250\n", { 0 } },
 	{ "RFC 1870 4 SIZE syntax", "", STRANGER, HELLO "> MAIL FROM:<a@b.c> SIZE=x\n< 501 5.5.4\n> MAIL FROM:<a@b.c> SIZE\n< 501\n"
-	    "> MAIL FROM:<a@b.c> SIZE=99999999999999999999\n< 501\n> MAIL FROM:<a@b.c> SIZE=18446744073709551615\n< 552\n> MAIL FROM:<a@b.c> SIZE=-1\n< 501\n", { 0 } },
+	    "> MAIL FROM:<a@b.c> SIZE=99999999999999999999\n< 552\n> MAIL FROM:<a@b.c> SIZE=18446744073709551615\n< 552\n> MAIL FROM:<a@b.c> SIZE=-1\n< 501\n", { 0 } },
 	{ "RFC 6152 3 BODY", "", STRANGER, HELLO "> MAIL FROM:<a@b.c> BODY=8BITMIME\n< 250\n> RSET\n< 250\n> MAIL FROM:<a@b.c> BODY=7bit SIZE=5\n< 250\n> RSET\n< 250\n"
 	    "> MAIL FROM:<a@b.c> BODY=BINARYMIME\n< 501 5.5.4\n", { 0 } },
 	{ "RFC 5321 4.1.1.11 unknown parameter", "", STRANGER, HELLO "> MAIL FROM:<a@b.c> FOO=1\n< 555 5.5.4 Unsupported option: FOO\n> MAIL FROM:<a@b.c> AUTH=<>\n< 555\n> MAIL FROM:<a@b.c> =\n< 501 5.5.4\n", { 0 } },

@@ -72,14 +72,15 @@ test_cases_cut_at_every_byte(void **state)
 	}
 }
 
-/* A receiver that ends at CR LF . CR LF only must come to the end exactly at our end, and must have seen neither a
- * bare CR nor a bare LF: all inputs of length 6 over the bytes that matter. */
+/* A receiver that ends at CR LF . CR LF only must come to the end exactly at our end, and must have seen no bare CR,
+ * no bare LF and no NUL: all inputs of length 6 over the bytes that matter. */
 static void
 check_output(const struct buf *out)
 {
 	size_t column = 0;
 
 	for (size_t i = 0; i < out->len; i++) {
+		assert_int_not_equal(out->p[i], '\0');
 		if (out->p[i] == '\r')
 			assert_true(i + 1 < out->len && out->p[i + 1] == '\n');
 		if (out->p[i] == '\n') {
