@@ -61,6 +61,7 @@ checks_config_read(struct checks_config *c, const struct conf *conf, struct err 
 {
 	c->body_limit = (uint64_t)conf_size(conf, "body_checks_size_limit");
 	c->nesting = (unsigned)conf_int(conf, "mime_nesting_limit");
+	c->is_strict = conf_bool(conf, "strict_mime_nesting");
 	c->field_max = (size_t)conf_size(conf, "header_size_limit");
 	if (open_checks(conf, "header_checks", &c->header, err) < 0 ||
 	    open_checks(conf, "mime_header_checks", &c->mime, err) < 0 ||
@@ -484,7 +485,7 @@ checked(struct smtpd_session *s, int result)
 	struct smtpd_checks *k = s->tx->checks;
 	gate_then *then = k->then;
 
-	if (result == GO_ON && k->lines.is_too_deep) {
+	if (result == GO_ON && k->lines.is_too_deep && s->server->conf->checks.is_strict) {
 		log_check(k, "reject", "mime-error", view_of("nesting exceeds safety limit"), view_make("", 0));
 		smtpd_reply(s, 554, "5.6.0", "Error: MIME nesting exceeds safety limit");
 		result = REFUSED;
@@ -532,7 +533,8 @@ smtpd_checks_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *th
 	int r;
 
 	if (stage != STAGE_END_OF_DATA ||
-	    (!conf->checks.is_wanted && !s->tx->content->headers.is_compound))
+	    (!conf->checks.is_wanted &&
+		!(conf->checks.is_strict && s->tx->content->headers.is_compound)))
 		return then(s, true);
 	k = s->tx->checks = x_calloc(1, sizeof *k);
 	k->s = s;

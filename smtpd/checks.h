@@ -16,7 +16,7 @@ struct checks_config {
 	uint64_t body_limit;                                /* bytes of a part's text that body_checks looks at */
 	unsigned nesting;
 	size_t field_max;
-	bool is_wanted;
+	bool is_wanted, is_strict;
 };
 /* -1: ERR_SYNTAX and the like, naming the parameter. */
 int checks_config_read(struct checks_config *c, const struct conf *conf, struct err *err);

@@ -116,7 +116,7 @@ take_octets(struct smtpd_session *s)
 	size_t used = s->chunk.left < in.len ? (size_t)s->chunk.left : in.len;
 
 	if (s->chunk.is_answered || s->chunk.refusal.code != 0) {
-		smtpd_session_touch(s);
+		smtpd_session_progress(s, used);
 		stream_consume(s->stream, used);
 	} else {
 		smtpd_content_take(s, s->chunk.left, &used);

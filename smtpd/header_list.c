@@ -221,7 +221,8 @@ size_t
 header_list_find(const struct header_list *l, struct view name, size_t nth)
 {
 	for (size_t i = 0; i < l->count; i++)
-		if (view_case_eq(bare_name(l->fields[i].name), name) && --nth == 0)
+		if (l->fields[i].name.len >= name.len &&
+		    view_case_eq(bare_name(l->fields[i].name), name) && --nth == 0)
 			return i;
 	return l->count;
 }

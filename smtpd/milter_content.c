@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { RCPT_CHANGES_MAX = 10000 };
+enum { RCPT_CHANGES_MAX = 10000, HEADER_CHANGES_MAX = 10000 }; /* of one milter, to one message */
 
 static struct smtpd_content *
 content_of(const struct milter_session *a)
@@ -44,7 +44,7 @@ milter_replay_clear(struct milter_session *a)
 	for (size_t i = 0; i < a->nrcpts; i++)
 		free(a->rcpts[i].address);
 	x_free(&a->rcpts);
-	a->nrcpts = a->next_rcpt = 0;
+	a->nrcpts = a->next_rcpt = a->nheader_changes = 0;
 	a->is_resolving = false;
 }
 
@@ -237,6 +237,8 @@ change_headers(struct milter *m, const struct milter_reply *r, struct err *err)
 	struct buf value;
 	int result;
 
+	if (m->all->nheader_changes++ == HEADER_CHANGES_MAX)
+		return err_set(err, ERR_LIMIT, "too many changes of headers");
 	result = with_space(m, r->b, &value, err);
 	if (result < 0)
 		;

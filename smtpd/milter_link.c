@@ -1,3 +1,4 @@
+#include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/ipc/msg/dialer.h"
@@ -13,6 +14,7 @@ enum {
 	/* a header field of the largest size goes out whole */
 	OUTPUT_MAX = OUTPUT_FULL + HEADER_LIST_MAX_BYTES + 4096,
 	QUIT_MS = 1000,
+	TURN_MS = 10, /* for what has come in, before others have their turn */
 };
 
 void
@@ -181,22 +183,43 @@ take_packet(struct milter *m, const struct milter_packet *p, size_t used)
 	return take_reply(m, &r, used);
 }
 
+/* Changes of a message with very many headers take their time. */
 static void
-on_input(void *arg, struct stream *stream)
+take_input(struct milter *m)
 {
-	struct milter *m = arg;
+	int64_t until = clock_mono_ms() + TURN_MS;
 	struct milter_packet p = { 0 };
 	bool goes_on = true;
 	size_t used = 0;
 	struct err err;
 
 	while (goes_on) {
-		int r = milter_packet_read(stream_input(stream), &p, &used, &err);
+		int r = milter_packet_read(stream_input(m->stream), &p, &used, &err);
 
 		if (r < 0)
 			milter_link_fail(m, &err);
 		goes_on = r == 0 && take_packet(m, &p, used);
+		if (goes_on && clock_mono_ms() >= until) {
+			loop_timer_soon(&m->turn);
+			return;
+		}
 	}
+}
+
+static void
+on_turn(void *arg)
+{
+	take_input(arg);
+}
+
+static void
+on_input(void *arg, struct stream *stream)
+{
+	struct milter *m = arg;
+
+	(void)stream;
+	if (!loop_timer_running(&m->turn))
+		take_input(m);
 }
 
 static void
@@ -222,6 +245,8 @@ cut(struct milter *m)
 
 	m->is_busy = false;
 	m->has_message = false;
+	if (m->stream != NULL)
+		loop_timer_stop(&m->turn);
 	stream_free(m->stream);
 	m->stream = NULL;
 	if (was_busy)
@@ -249,6 +274,7 @@ greet(struct milter *m, int fd)
 	static const struct stream_ops ops = { on_input, on_drained, NULL, on_close };
 	struct buf out;
 
+	loop_timer_init(&m->turn, m->all->session->server->loop, on_turn, m);
 	m->stream = stream_new(m->all->session->server->loop, fd, &limits, &ops, m);
 	buf_init(&out, 100);
 	milter_put_optneg(&out, m->conf->version);
@@ -305,6 +331,7 @@ milter_link_close(struct milter *m)
 		x_free(&m->macros[i]);
 	if (m->stream == NULL)
 		return;
+	loop_timer_stop(&m->turn);
 	buf_init(&out, 100);
 	milter_put(&out, MILTER_QUIT, "", 0);
 	milter_link_send(m, &out);

@@ -20,6 +20,7 @@ struct milter {
 	uint32_t actions, protocol;
 	char *macros
 	    [MILTER_MACRO_STAGES]; /* owned; lists that the milter has chosen; NULL: as configured */
+	struct loop_timer turn;    /* more of what it has sent is looked at */
 	bool is_busy;              /* the gate waits for it */
 	bool is_satisfied;         /* with the connection: nothing more is asked */
 	bool has_message;          /* it has seen MAIL, and no end yet */
@@ -56,6 +57,7 @@ struct milter_session {
 	bool has_new_body, new_body_saw_cr;
 	struct milter_rcpt *rcpts; /* owned */
 	size_t nrcpts, next_rcpt;
+	size_t nheader_changes;
 	bool is_resolving;
 };
 

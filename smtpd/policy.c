@@ -395,7 +395,6 @@ fetch(struct smtpd_session *s)
 	case ASK_GREYLIST: /* was asked by is_settled */
 		break;
 	case ASK_SLEEP:
-		loop_timer_init(&p->sleep, s->server->loop, on_sleep, s);
 		loop_timer_start(&p->sleep, (int64_t)q->seconds * 1000);
 		break;
 	}
@@ -469,9 +468,19 @@ smtpd_policy_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *th
 		return then(s, true);
 	s->policy = x_calloc(1, sizeof *s->policy);
 	s->policy->then = then;
+	loop_timer_init(&s->policy->sleep, s->server->loop, on_sleep, s);
 	fill_ctx(s, stage, &s->policy->ctx);
 	restrict_start(&s->policy->ctx, lists);
 	return policy_step(s);
+}
+
+void
+smtpd_policy_sender_found(struct smtpd_session *s, enum restrict_fact fact)
+{
+	s->policy->ctx.facts[FACT_SENDER_USER] = fact;
+	if (s->tx != NULL)
+		s->tx->sender_user = fact;
+	smtpd_policy_continue(s);
 }
 
 bool

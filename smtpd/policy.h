@@ -4,6 +4,7 @@
 #define SMTPD_POLICY_H
 
 #include "smtpd/gates.h"
+#include "smtpd/restrict.h"
 
 /* Evaluates the lists of this stage. */
 smtpd_gate smtpd_policy_gate;
@@ -12,5 +13,7 @@ void smtpd_policy_free(struct smtpd_session *s);
 /* For client_name.c: the name is known now. */
 bool smtpd_policy_needs_name(const struct smtpd_session *s);
 void smtpd_policy_continue(struct smtpd_session *s);
+/* For rcpt_lookup.c: whether the sender is somebody here (FACT_SENDER_USER). */
+void smtpd_policy_sender_found(struct smtpd_session *s, enum restrict_fact fact);
 
 #endif

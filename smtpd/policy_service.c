@@ -241,7 +241,8 @@ static void
 link_release(struct policy_link *l)
 {
 	struct policy_service *p = l->service;
-	bool is_old = clock_mono_ms() - l->born_ms >= p->max_ttl_ms ||
+	/* what is left over would be taken for the answer to somebody else's question */
+	bool is_old = stream_input(l->stream).len > 0 || clock_mono_ms() - l->born_ms >= p->max_ttl_ms ||
 		      (p->request_limit > 0 && l->asked >= p->request_limit);
 
 	l->call = NULL;

@@ -281,7 +281,9 @@ count_connection(struct smtpd_session *s)
 	call = anvil_connect(s->server, client, on_connected, s);
 	if (call == NULL)
 		return false;
-	memcpy(rate_of(s)->connected, client, sizeof client);
+	if (rate_of(s)->connected[0] != '\0')
+		anvil_disconnect(s->server, s->rate->connected); /* whom XCLIENT has replaced */
+	memcpy(s->rate->connected, client, sizeof client);
 	s->rate->call = call;
 	return true;
 }

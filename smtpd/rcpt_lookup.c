@@ -92,19 +92,25 @@ on_resolved(void *arg, struct ipc_in *in)
 	f->done(s);
 }
 
+static void
+resolve(struct smtpd_session *s, const char *address, void (*cb)(void *arg, struct ipc_in *in))
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, AUTHD_RESOLVE);
+	ipc_put_str(&o, address);
+	ipc_put_u32(&o, 0);
+	s->call =
+	    ipc_edge_ask(s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, cb, s);
+}
+
 void
 smtpd_address_lookup(
     struct smtpd_session *s, const char *address, void (*done)(struct smtpd_session *s))
 {
-	struct ipc_out o;
-
 	s->tx->found.address = address;
 	s->tx->found.done = done;
-	ipc_out_init(&o, AUTHD_RESOLVE);
-	ipc_put_str(&o, address);
-	ipc_put_u32(&o, 0);
-	s->call = ipc_edge_ask(
-	    s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, on_resolved, s);
+	resolve(s, address, on_resolved);
 }
 
 void
@@ -113,22 +119,25 @@ smtpd_rcpt_lookup(struct smtpd_session *s, const char *address)
 	smtpd_address_lookup(s, address, smtpd_policy_continue);
 }
 
-/* What is found of the sender is not the recipient's: it is kept apart. */
+/* What is found of the sender is not the recipient's, and before MAIL is answered there is no transaction. */
 static void
-on_sender(struct smtpd_session *s)
+on_sender(void *arg, struct ipc_in *in)
 {
-	struct smtpd_transaction *tx = s->tx;
+	struct smtpd_session *s = arg;
+	enum restrict_fact fact = FACT_TEMP;
 
-	tx->sender_user = tx->found.fact == FACT_NO && !tx->found.is_local ? FACT_YES : tx->found.fact;
-	if (tx->sender_user == FACT_FULL)
-		tx->sender_user = FACT_YES;
-	tx->found = tx->found_before;
-	smtpd_policy_continue(s);
+	s->call = NULL;
+	if (in != NULL) {
+		fact = fact_of_status(ipc_get_u32(in));
+		/* whose address it is elsewhere is not for us to say; and a full mailbox may send */
+		if (fact == FACT_FULL || (fact == FACT_NO && ipc_get_u32(in) == 0))
+			fact = FACT_YES;
+	}
+	smtpd_policy_sender_found(s, fact);
 }
 
 void
 smtpd_sender_lookup(struct smtpd_session *s, const char *address)
 {
-	s->tx->found_before = s->tx->found;
-	smtpd_address_lookup(s, address, on_sender);
+	resolve(s, address, on_sender);
 }

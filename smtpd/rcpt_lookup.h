@@ -8,7 +8,7 @@ struct smtpd_session;
 void smtpd_address_lookup(struct smtpd_session *s, const char *address, void (*done)(struct smtpd_session *s));
 /* Of RCPT TO: fills s->tx->found; smtpd_policy_continue follows. */
 void smtpd_rcpt_lookup(struct smtpd_session *s, const char *address);
-/* Is the sender one of ours, and unknown?  Fills FACT_SENDER_USER; smtpd_policy_continue follows. */
+/* Is the sender one of ours, and unknown?  smtpd_policy_sender_found follows; no transaction is needed. */
 void smtpd_sender_lookup(struct smtpd_session *s, const char *address);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ARENA_MAX = 256 << 10 }; /* keys and answers of one run */
+enum { ARENA_MAX = 1 << 20 }; /* keys and answers of one run */
 
 /* --- the words ------------------------------------------------------------------------------------ */
 
@@ -318,6 +318,11 @@ restrict_answer(struct restrict_ctx *c, const struct restrict_answer *a)
 		.value = keep(c, a->value), .address = keep(c, a->address), .hosts = hosts };
 	for (size_t i = 0; hosts != NULL && i < a->nhosts; i++)
 		hosts[c->answer.nhosts++] = keep(c, a->hosts[i]);
+	/* no room for it: an answer that is lost must not look like none */
+	if (a->value != NULL && strcmp(c->answer.value, a->value) != 0) {
+		c->answer.result = LOOKUP_TEMP;
+		c->answer.value = "451 4.3.5 Server configuration error";
+	}
 	c->is_answered = true;
 	c->step++;
 }

@@ -183,6 +183,8 @@ struct restrict_ctx {
 	bool is_answered; /* the question asked last */
 	struct restrict_answer answer;
 	const char *kept[2]; /* an item's notes between two questions */
+	struct restrict_answer hosts; /* behind a domain, and how many of them the table was asked for */
+	size_t host_at;
 	int rbl_score;
 	bool is_warning; /* the restriction being looked at only warns */
 	bool defer_if_permit, defer_if_reject;

@@ -6,25 +6,44 @@
 
 /* --- keys (access(5)) ----------------------------------------------------------------------------- */
 
+/* Parents of a name; with it and what else a mail address gives, fewer than LOOKUP_KEYS_MAX. */
+enum { PARENTS_MAX = 30 };
+
+/* The text lives as long as the question. */
 static void
 add_key(struct restrict_ctx *c, const char *text, size_t len, bool is_partial)
 {
 	struct restrict_question *q = &c->question;
-	const char *copy = q->nkeys < LOOKUP_KEYS_MAX ? arena_strndup(&c->arena, text, len) : NULL;
 
-	if (copy != NULL && len > 0)
-		q->keys[q->nkeys++] = (struct lookup_key){ view_make(copy, len), is_partial };
+	if (q->nkeys < LOOKUP_KEYS_MAX && len > 0)
+		q->keys[q->nkeys++] = (struct lookup_key){ view_make(text, len), is_partial };
 }
 
-/* The name, then its parent domains. */
+static size_t
+count_dots(const char *name)
+{
+	size_t n = 0;
+
+	while ((name = strchr(name, '.')) != NULL) {
+		name++;
+		n++;
+	}
+	return n;
+}
+
+/* The name, then its parent domains.  Of a name with more labels than anybody writes into a table, the parents next to
+ * it are left out, not those next to the root: labels in front are free for everyone. */
 static void
 add_domain_keys(struct restrict_ctx *c, const char *name, bool is_partial)
 {
+	size_t left = count_dots(name);
+
 	add_key(c, name, strlen(name), is_partial);
-	while ((name = strchr(name, '.')) != NULL) {
+	for (; (name = strchr(name, '.')) != NULL; left--) {
 		const char *key = c->env->parents_without_dot ? name + 1 : name;
 
-		add_key(c, key, strlen(key), true);
+		if (left <= PARENTS_MAX)
+			add_key(c, key, strlen(key), true);
 		name++;
 	}
 }
@@ -161,20 +180,24 @@ check_itself(struct restrict_ctx *c, const struct restrict_item *it, const char 
 	return ask_table(c, it->tables);
 }
 
+/* As many of the hosts as one question has room for. */
 static void
-add_host_keys(struct restrict_ctx *c, const struct restrict_answer *hosts)
+add_host_keys(struct restrict_ctx *c)
 {
 	struct sockaddr_storage a;
 
 	c->question.nkeys = 0;
-	for (size_t i = 0; i < hosts->nhosts; i++)
-		if (addr_parse(view_of(hosts->hosts[i]), &a))
-			add_address_keys(c, hosts->hosts[i]);
+	while (c->host_at < c->hosts.nhosts && c->question.nkeys + PARENTS_MAX < LOOKUP_KEYS_MAX) {
+		const char *host = c->hosts.hosts[c->host_at++];
+
+		if (addr_parse(view_of(host), &a))
+			add_address_keys(c, host);
 		else
-			add_domain_keys(c, hosts->hosts[i], false);
+			add_domain_keys(c, host, false);
+	}
 }
 
-/* About the hosts behind its domain: first who they are, then the table. */
+/* About the hosts behind its domain: first who they are, then the table, until it knows one of them. */
 static enum restrict_result
 check_hosts(struct restrict_ctx *c, const struct restrict_item *it, const char *text)
 {
@@ -191,9 +214,13 @@ check_hosts(struct restrict_ctx *c, const struct restrict_item *it, const char *
 		return RESULT_NEED;
 	}
 	if (c->step == 1) {
-		if (c->answer.nhosts == 0)
+		c->hosts = c->answer;
+		c->host_at = 0;
+	}
+	if (c->step == 1 || c->answer.result == LOOKUP_NONE) {
+		if (c->host_at == c->hosts.nhosts)
 			return RESULT_DUNNO;
-		add_host_keys(c, &c->answer);
+		add_host_keys(c);
 		return ask_table(c, it->tables);
 	}
 	r = act_on_answer(c, it, text);

@@ -53,6 +53,15 @@ copies(const struct smtpd_session *s, int code)
 	return s->tx->naccepted;
 }
 
+/* Tables, policy servers and name servers have a say in the text: what would end the line is not theirs to say. */
+static void
+make_one_line(char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < ' ' || *text == 127)
+			*text = '?';
+}
+
 void
 smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt, ...)
 {
@@ -64,6 +73,7 @@ smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	make_one_line(text);
 	s->reply_code = code;
 	for (size_t n = copies(s, code); n > 0; n--)
 		stream_printf(

@@ -46,7 +46,6 @@ struct smtpd_transaction {
 	int64_t arrival_ms;
 	enum restrict_fact sender_domain, sender_user;
 	struct smtpd_found found; /* of the RCPT under way */
-	struct smtpd_found found_before; /* while the sender is looked up */
 	struct recipient *rcpts;  /* owned; final addresses, each once */
 	size_t nrcpts, cap;
 	struct map seen;          /* final address -> its recipient */

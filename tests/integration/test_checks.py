@@ -12,6 +12,7 @@ mime_header_checks = pcre:$config_directory/mime
 nested_header_checks = pcre:$config_directory/nested
 body_checks = regexp:$config_directory/body
 mime_nesting_limit = 5
+strict_mime_nesting = yes
 always_bcc = archive@example.test
 sender_bcc_maps = inline:{ { boss@b.test = carol@example.test } }
 recipient_bcc_maps = texthash:$config_directory/bcc

@@ -85,7 +85,8 @@ def send_all(mail, ledger):
 def test_power_cut_loses_nothing(make_instance, disks, moment, file_systems):
     queue_disk = disks("queue")
     mail_disk = disks("mail") if file_systems == 2 else queue_disk
-    mail = make_instance(main_cf="queue_directory = %s/q\nvirtual_mailbox_base = %s/m\nqueue_minfree = 1m\n" % (
+    mail = make_instance(main_cf="minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\n"
+                         "queue_directory = %s/q\nvirtual_mailbox_base = %s/m\nqueue_minfree = 1m\n" % (
         queue_disk.path, mail_disk.path))
     mail.maildir = lambda address: mail_disk.path / "m" / "example.test" / address.split("@")[0] / "Maildir"
     mail.add_user("bob@example.test")

@@ -145,6 +145,7 @@ test_sending_limits(void **state)
 #define SUBMISSION                                                                                 \
 	"smtpd_sasl_auth_enable = yes\nsmtpd_tls_cert_file = /c\nsmtpd_tls_security_level = may\n"
 #define LOGGED_IN HELLO "> STARTTLS\n< 220\nT\n> EHLO x\n< 250\n" LOGIN
+#define TO_AND_FRO "> XCLIENT ADDR=" OTHER "\n< 220\n> XCLIENT ADDR=" STRANGER "\n< 220\n"
 	/* clang-format off */
 	static const struct abuse_case cases[] = {
 		{ "messages of a login", SUBMISSION "smtpd_login_message_rate_limit = 2\n",
@@ -161,6 +162,8 @@ test_sending_limits(void **state)
 		  "> MAIL FROM:<other@sender.example>\n< 250\n> RSET\n< 250\n> MAIL FROM:<>\n< 250\n> RSET\n< 250\n> MAIL FROM:<>\n< 250\n"
 		  /* a stranger's sender address may be forged */
 		  "C " STRANGER "\n" HELLO SEND SEND },
+		{ "a client that XCLIENT has replaced is connected no more", "smtpd_client_connection_count_limit = 2\nsmtpd_authorized_xclient_hosts = " STRANGER " " OTHER "\n",
+		  "C " STRANGER "\n" HELLO TO_AND_FRO TO_AND_FRO TO_AND_FRO "C " OTHER "\n< 220\n" },
 		{ "recipients of a sender", "smtpd_sender_recipient_rate_limit = 1\n",
 		  "C " TRUSTED "\n" HELLO MAIL "< 250\n" RCPT "< 250\n" RCPT "< 450 4.7.1\n" },
 	};

@@ -1,6 +1,6 @@
 /* The milter gate: every stage against milters that answer by script.  A case's milters are lines
  *   command replies		"R r", "E hX-A\0 b\0|c": replies between bars, each a letter and its data (escapes as in
- *				scripts), sent when that command comes; "-": no reply; "X": closes; "*N": N bytes of garbage
+ *				scripts), sent when that command comes; "-": no reply; "X": closes; "Y": 10,001 changes of headers; "*N": N bytes of garbage
  *   O version actions protocol	hexadecimal; its answer to option negotiation
  *   =				the next milter
  * A command without a line gets "c".  Scripts know two lines more than session_world.h:
@@ -59,6 +59,12 @@ send_replies(struct fake_milter *f, const char *text)
 		buf_init(&bytes, 4 << 20);
 		if (copy[0] == 'X') {
 			fake_close(f);
+		} else if (copy[0] == 'Y') {
+			/* "abc" removed again and again: as much as a socket takes at once, the fake does not wait */
+			for (int n = 0; n <= 10000; n++)
+				buf_append(&bytes, "\0\0\0\12m\0\0\0\1abc\0", 14);
+			fcntl(f->fd, F_SETFL, 0);
+			(void)send(f->fd, bytes.p, bytes.len, MSG_NOSIGNAL);
 		} else if (copy[0] == '*') {
 			for (long n = strtol(copy + 1, NULL, 10); n > 0; n--)
 				buf_append_byte(&bytes, 'z');
@@ -280,6 +286,9 @@ static const struct milter_case cases[] = {
 	{ "the first rejects", TWO, "M r\n=\nM X", HELLO "> MAIL FROM:<a@b.example>\n< 550\n" },
 	{ "sender changed", ONE, "E e<new@sender.example>\\0|c", UP_TO_RCPT TEXT "< 250\nN 1\nF new@sender.example\n" },
 	{ "recipients changed", ONE, "E +<alice@example.test>\\0|-<bob@example.test>\\0|2<list@example.test>\\0NOTIFY=NEVER\\0|c", UP_TO_RCPT TEXT "< 250\nR alice@example.test bob@example.test\nL ESMTP parameters are ignored\n" },
+	{ "RFC 2033 4.2 replies count RCPT, not what milters add", ONE "\nsmtpd_lmtp = yes", "E +<alice@example.test>\\0|c", "C 192.0.2.1\n< 220\n> LHLO c.example\n< 250\n> MAIL FROM:<a@sender.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n"
+	    TEXT "< 250 2.0.0 Ok: queued\n> VRFY x\n< 252\nR bob@example.test alice@example.test\n" },
+	{ "more changes of headers than anybody needs", ONE, "E Y|c", UP_TO_RCPT TEXT "< 451 4.7.1\nL too many changes of headers\nN 0\n" },
 	{ "all recipients removed", ONE, "E -<bob@example.test>\\0|c", UP_TO_RCPT TEXT "< 250\nN 0\n" },
 	{ "a recipient that is not there", ONE, "E +<nobody@example.test>\\0|c", UP_TO_RCPT TEXT "< 451\nN 0\nL recipient <nobody@example.test> cannot be added: unknown\n" },
 	{ "down", "smtpd_milters = inet:down:1", "", "C 192.0.2.1\n< 220\nL connect to Milter service inet:down:1: connect: Connection refused\n> EHLO x\n< 451 4.7.1 Service unavailable - try again later\n" },

@@ -308,6 +308,20 @@ test_closed_connection_is_no_try(void **state)
 	policy_service_free(p);
 }
 
+/* A second answer that nobody has asked for is not the next client's. */
+static void
+test_answers_do_not_leak(void **state)
+{
+	static const char *const answers[] = { "action=OK\n\naction=OK\n\n", "action=REJECT\n\n" };
+	struct world *w = *state;
+	struct policy_service *p = service(w, "", answers);
+
+	assert_string_equal(ask(w, p), "OK");
+	assert_string_equal(ask(w, p), "REJECT");
+	assert_int_equal(w->dialed, 2);
+	policy_service_free(p);
+}
+
 static void
 test_request_limit(void **state)
 {
@@ -373,6 +387,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_connection_is_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_closed_connection_is_no_try, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_request_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_answers_do_not_leak, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_default_action, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
 	};

@@ -367,6 +367,7 @@ static const struct asking_case askings[] = {
 	/* hosts: whoever runs them opens nothing */
 	{ "check_sender_mx_access hash:/x, reject", "a@b.example", "d@e.f", 0, "mx:b.example table:mx.b.example,(b.example),(example),192.0.2.9,(192.0.2),(192.0),(192)", { "mx.b.example 192.0.2.9", "OK" }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
 	{ "check_sender_mx_access hash:/x", "a@b.example", "d@e.f", 0, "mx:b.example table:mx.b.example,(b.example),(example),192.0.2.9,(192.0.2),(192.0),(192)", { "mx.b.example 192.0.2.9", "REJECT" }, 554, "5.7.1", "<a@b.example>: Sender address rejected: Access denied", NULL },
+	{ "check_sender_mx_access hash:/x, permit", "a@b.example", "d@e.f", 0, "mx:b.example table:a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b),a.b,(b) table:a.b,(b),192.0.2.9,(192.0.2),(192.0),(192)", { "a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b a.b 192.0.2.9", "-", "REJECT" }, 554, "5.7.1", "<a@b.example>: Sender address rejected: Access denied", NULL },
 	{ "check_helo_ns_access hash:/x", "a@b.example", "d@e.f", 0, "ns:h.i", { "-" }, 0, NULL, NULL, NULL },
 	{ "check_sender_a_access hash:/x", "a@[192.0.2.9]", "d@e.f", 0, "", { NULL }, 0, NULL, NULL, NULL },
 	/* DNS lists (RFC 5782) */
