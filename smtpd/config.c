@@ -201,6 +201,9 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->is_strict = conf_bool(conf, "strict_rfc821_envelopes");
 	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
 	read_limits(c, conf);
+	if (c->content_filter[0] != '\0' && strchr(c->content_filter, ':') == NULL)
+		return err_set(err, ERR_SYNTAX, "content_filter: \"%s\" is not TRANSPORT:NEXTHOP, as smtp:[127.0.0.1]:10024",
+		    c->content_filter);
 	read_patience(&c->patience, conf);
 	smtpd_rate_config_read(&c->rate, conf);
 	read_stressed(&c->stressed, conf);

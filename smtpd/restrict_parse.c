@@ -118,6 +118,21 @@ find_class(const struct restrict_env *env, const char *name)
 	return NULL;
 }
 
+static int
+take_ignored(const struct restrict_env *env, const char *name, const char *why, struct err *err)
+{
+	struct view rest = view_of(conf_str(env->conf, "allow_ignored_parameters")), word;
+	bool is_allowed = !view_starts(view_of(name), "reject_");
+
+	while (!is_allowed && conf_next(&rest, &word))
+		is_allowed = view_eq_str(word, name);
+	if (!is_allowed)
+		return err_set(err, ERR_SYNTAX,
+		    "%s: not honoured: %s; to run without it, name it in allow_ignored_parameters", name, why);
+	log_warn("restriction %s has no effect: %s", name, why);
+	return 1;
+}
+
 /* 0 and the item, 1: a name without effect. */
 static int
 parse_item(struct restrict_item *it, enum restrict_list_id id, struct view word, struct view *rest,
@@ -136,8 +151,7 @@ parse_item(struct restrict_item *it, enum restrict_list_id id, struct view word,
 		it->what = restriction_find(bare_table_restriction(id));
 		r = parse_table(it, word, err);
 	} else if (ignored != NULL) {
-		log_warn("restriction %s has no effect: %s", name, ignored);
-		r = 1;
+		r = take_ignored(env, name, ignored, err);
 	} else {
 		r = set_unknown(name, err);
 	}

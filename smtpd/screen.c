@@ -33,6 +33,7 @@ struct smtpd_screen {
 	unsigned todo, failed; /* bit masks of enum anvil_screen_test */
 	int64_t until[ANVIL_SCREEN_TESTS];
 	bool is_greeting; /* the client has to be silent */
+	bool is_told;     /* PASS NEW was logged: one line a client */
 	struct probe *probes;
 	size_t nprobes, npending;
 	int score;
@@ -271,8 +272,10 @@ finish(struct smtpd_session *s)
 		tested = w->todo;
 	if (!is_complete)
 		tested &= ~BIT(ANVIL_SCREEN_DNSBL);
-	if (tested != 0 && w->failed == 0)
+	if (tested != 0 && w->failed == 0) {
 		screen_log(s, "PASS NEW", "");
+		w->is_told = true;
+	}
 	remember(s, tested & ~w->failed);
 	if (w->todo == 0 && !w->has_verdict)
 		smtpd_screen_free(s);
@@ -554,7 +557,7 @@ rcpt_gate(struct smtpd_session *s, gate_then *then)
 	unsigned passed = w->todo & ~w->failed & ~(unsigned)BEFORE_GREETING;
 
 	if (!w->has_verdict) {
-		if (passed != 0 && w->failed == 0)
+		if (passed != 0 && w->failed == 0 && !w->is_told)
 			screen_log(s, "PASS NEW", "");
 		remember(s, passed);
 		smtpd_screen_free(s);

@@ -53,7 +53,7 @@ fit_client_limit(struct smtpd_config *conf)
 		    (files.rlim_max > 2 * SPARE_FILES ? files.rlim_max - SPARE_FILES
 						      : files.rlim_max / 2) /
 		    each;
-		log_warn("smtpd_client_limit is reduced to %zu by the limit on open files",
+		log_warn("smtpd_client_limit is reduced to %zu by the limit on open files (ulimit -n, LimitNOFILE=)",
 		    conf->client_limit);
 		want = files.rlim_max;
 	}

@@ -1,6 +1,7 @@
 #include "common/config/conf.h"
 #include "common/config/nearest.h"
 #include "common/config/postfix.h"
+#include "common/config/restrictions.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/proto/idn.h"
@@ -953,6 +954,20 @@ check_unknown(struct conf *c, struct report *r)
 	free(list);
 }
 
+/* A restriction that Postfix has and we do not, and that is missed. */
+static bool
+is_ignored_restriction(const char *name)
+{
+#define ROW(restriction, why) #restriction,
+	static const char *const names[] = { RESTRICTIONS_IGNORED(ROW) };
+#undef ROW
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 /* A misspelt name there would leave the fault that it was to end. */
 static void
 check_allowed(struct conf *c, struct report *r)
@@ -964,7 +979,7 @@ check_allowed(struct conf *c, struct report *r)
 		char *name = x_strndup(word.p, word.len);
 		char *text = x_asprintf("%s: \"%s\" is no parameter", param, name);
 
-		if (conf_param_find(name) == NULL && !postfix_knows(c, name))
+		if (conf_param_find(name) == NULL && !postfix_knows(c, name) && !is_ignored_restriction(name))
 			report_fault(r, setting_of(c, param), param, text);
 		free(text);
 		free(name);

@@ -172,7 +172,7 @@ static const struct conf_param params[] = {
 	ENUM("unknown_helo_hostname_tempfail_action", "$reject_tempfail_action", "defer_if_permit|defer", "smtpd", "The same of reject_unknown_helo_hostname."),
 	RAW("default_rbl_reply", "$rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}", "smtpd", "Reply of reject_rbl_client and reject_rhsbl, with these names: rbl_class rbl_code rbl_domain rbl_reason rbl_txt rbl_what client client_address client_name helo_name recipient sender."),
 	TABLES("rbl_reply_maps", "", "smtpd authd", "The same by DNS list: its domain to a reply."),
-	STR("content_filter", "", "smtpd", "Where all mail goes first, transport:nexthop: a filter that gives it back over SMTP. The listener it comes back to needs -o content_filter=."),
+	STR("content_filter", "", "smtpd", "Where all mail goes first, transport:nexthop: a filter that gives it back over SMTP. Whatever the transport is called, the one SMTP client, relay, goes to the nexthop; lmtp and pipe are not there. The listener it comes back to needs -o content_filter=."),
 	INT("smtpd_rbl_threshold", "1", 1, COUNT_MAX, "smtpd", "Sum of the weights (domain=filter*weight, 1 when not given) of the lists that name a client or domain at which reject_rbl_client and reject_rhsbl refuse it."),
 	TABLES("smtpd_lookup_tables", "", "authd", "The tables that authd looks things up in for smtpd: set by master from the restrictions and tables of all smtpd services, not in main.cf."),
 

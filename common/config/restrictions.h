@@ -81,7 +81,8 @@
 	ARG(check_policy_service, check_policy_service, SERVICE, NONE, NONE, "Asks a policy server: inet:host:port, unix:path, or { that, timeout=10s, default_action=DUNNO, ... }.") \
 	ARG(sleep, sleep_for, SECONDS, NONE, NONE, "Waits so many seconds.")
 
-/* Names that Postfix has and that have no effect here: a configuration with them is taken, and they are named. */
+/* Names that Postfix has and that have no effect here.  Without a permit_ nobody gets in who should not: it is named.  Without a
+ * reject_ somebody might: it is a fault unless allow_ignored_parameters names it. */
 #define RESTRICTIONS_IGNORED(ROW) \
 	ROW(permit_mx_backup, "secondary MX for strangers' domains: list the domains in relay_domains") \
 	ROW(permit_naked_ip_address, "gone from Postfix too") \

@@ -1,13 +1,17 @@
 #include "smtpd/anvil/anvil.h"
 #include "common/base/clock.h"
+#include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/event/work.h"
 #include "common/log/log.h"
 #include "smtpd/anvil/counters.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
 	HELD_MAX = 100000,   /* connections of one smtpd process */
@@ -16,6 +20,7 @@ enum {
 	CARE_MS = 5000,      /* between syncs of the store, and steps of the sweep */
 	SWEEP_RECORDS = 500, /* a step */
 	UNIT_MAX = 86400,
+	COUNTS_BYTES = 64 << 20,
 };
 
 struct anvil {
@@ -482,9 +487,60 @@ anvil_new(struct loop *l, const struct anvil_conf *conf, const char *directory)
 	return a;
 }
 
+/* --- counts over a reload ---------------------------------------------------------------------------------- */
+
+/* Sending limits count hours: a reload must not begin them anew.  A crash does, as in Postfix. */
+static const char counts_file[] = "/counts", counts_fresh[] = "/counts.new";
+
+static void
+load_counts(struct anvil *a)
+{
+	struct buf text;
+	struct err err;
+
+	buf_init(&text, COUNTS_BYTES);
+	if (file_read(counts_file, &text, &err) == 0)
+		counters_load(&a->counters, buf_view(&text), clock_mono_ms(), clock_wall_ms());
+	else if (err.kind != ERR_GONE)
+		log_warn("%s", err.text);
+	buf_clear(&text);
+	/* what it says is true once */
+	if (unlink(counts_file) < 0 && errno != ENOENT)
+		log_warn("unlink %s: %s", counts_file, strerror(errno));
+}
+
+static int
+write_counts(struct view text, struct err *err)
+{
+	int fd = open(counts_fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), r;
+
+	if (fd < 0)
+		return err_sys(err, ERR_TEMP, "create %s", counts_fresh);
+	r = fd_write_all(fd, text.p, text.len, err);
+	if (close(fd) < 0 && r == 0)
+		r = err_sys(err, ERR_TEMP, "close %s", counts_fresh);
+	if (r == 0 && rename(counts_fresh, counts_file) < 0)
+		r = err_sys(err, ERR_TEMP, "rename %s", counts_fresh);
+	return r;
+}
+
+void
+anvil_hand_over(struct anvil *a)
+{
+	struct buf text;
+	struct err err;
+
+	buf_init(&text, COUNTS_BYTES);
+	counters_save(&a->counters, ANVIL_LOGIN_MESSAGE, clock_mono_ms(), clock_wall_ms(), &text);
+	if (text.len > 0 && write_counts(buf_view(&text), &err) < 0)
+		log_warn("sending limits begin anew: %s", err.text);
+	buf_clear(&text);
+}
+
 void
 anvil_start(struct anvil *a)
 {
+	load_counts(a);
 	a->pool = work_pool_new(a->loop, 1);
 	loop_timer_start(&a->expire, EXPIRE_MS);
 	loop_timer_soon(&a->care); /* opens the store, recovers it if need be */

@@ -18,6 +18,8 @@ struct anvil;
 struct anvil *anvil_new(struct loop *l, const struct anvil_conf *conf, const char *directory);
 /* Starts the thread: once the cage is closed. */
 void anvil_start(struct anvil *a);
+/* This one ends and another follows: leaves it the counts of the sending limits. */
+void anvil_hand_over(struct anvil *a);
 /* Answers what is still asked, syncs what was written, logs the statistics.  The loop runs no more. */
 void anvil_free(struct anvil *a);
 

@@ -4,10 +4,18 @@
 
 #include <time.h>
 
+struct anvil_process {
+	struct daemon *daemon;
+	struct anvil *anvil;
+};
+
 static void
 on_drain(void *arg)
 {
-	daemon_exit(arg, 0);
+	struct anvil_process *p = arg;
+
+	anvil_hand_over(p->anvil);
+	daemon_exit(p->daemon, 0);
 }
 
 static void
@@ -29,18 +37,18 @@ main(int argc, char **argv)
 		.max_file_size = 4ULL << 30, /* a flood of strangers does not fill the disk */
 	};
 	struct anvil_conf conf;
-	struct anvil *anvil;
+	struct anvil_process p = { .daemon = d };
 	int status;
 
 	anvil_conf_read(&conf, daemon_conf(d));
 	daemon_configured(d);
 	tzset();
 	/* not "/": Berkeley DB 5.3 cuts "log." off "/log.", and lists the directory "" */
-	anvil = anvil_new(daemon_loop(d), &conf, "/.");
-	daemon_serve(d, ROLE_SMTPD, &anvil_caller_ops, anvil_caller_open, anvil, 0);
-	daemon_on_drain(d, on_drain, d);
-	status = daemon_run(d, &plan, start, anvil);
-	anvil_free(anvil);
+	p.anvil = anvil_new(daemon_loop(d), &conf, "/.");
+	daemon_serve(d, ROLE_SMTPD, &anvil_caller_ops, anvil_caller_open, p.anvil, 0);
+	daemon_on_drain(d, on_drain, &p);
+	status = daemon_run(d, &plan, start, p.anvil);
+	anvil_free(p.anvil);
 	log_flush();
 	return status;
 }

@@ -153,3 +153,70 @@ counters_expire(struct counters *c, int64_t now_ms)
 	}
 	return left;
 }
+
+static void
+save_table(const struct counter_table *t, unsigned number, int64_t now_ms, int64_t wall_ms, struct buf *out)
+{
+	const struct counter *one;
+
+	TAILQ_FOREACH (one, &t->idle, link) {
+		int64_t age = now_ms - one->unit_start_ms;
+
+		if (one->count > 0 && age < one->unit_ms)
+			buf_printf(out, "%u %u %lld %lld %s\n", number, one->count,
+			    (long long)(wall_ms - age), (long long)one->unit_ms, one->key);
+	}
+}
+
+void
+counters_save(const struct counters *c, unsigned first, int64_t now_ms, int64_t wall_ms, struct buf *out)
+{
+	for (unsigned i = first; i < ANVIL_EVENTS; i++)
+		save_table(&c->tables[i], i, now_ms, wall_ms, out);
+}
+
+static bool
+take_number(struct view *line, uint64_t max, uint64_t *out)
+{
+	struct view word;
+
+	return view_cut(*line, ' ', &word, line) && view_u64(word, max, out);
+}
+
+static void
+load_line(struct counters *c, struct view line, int64_t now_ms, int64_t wall_ms)
+{
+	uint64_t table, count, start, unit;
+	struct counter *one;
+	char *key;
+	int64_t age;
+
+	if (!take_number(&line, ANVIL_EVENTS - 1, &table) || !take_number(&line, UINT32_MAX, &count) ||
+	    !take_number(&line, INT64_MAX / 2, &start) || !take_number(&line, INT64_MAX / 2, &unit) ||
+	    line.len == 0)
+		return;
+	age = wall_ms - (int64_t)start;
+	if (age < 0) /* the clock was put back */
+		age = 0;
+	if (age >= (int64_t)unit)
+		return;
+	key = x_strndup(line.p, line.len);
+	one = counter_get(c, &c->tables[table], key);
+	free(key);
+	if (one == NULL)
+		return;
+	one->count = (uint32_t)count;
+	one->unit_start_ms = one->last_ms = now_ms - age;
+	one->unit_ms = (int64_t)unit;
+}
+
+void
+counters_load(struct counters *c, struct view text, int64_t now_ms, int64_t wall_ms)
+{
+	struct view line;
+
+	while (text.len > 0) {
+		view_cut(text, '\n', &line, &text);
+		load_line(c, line, now_ms, wall_ms);
+	}
+}

@@ -7,6 +7,7 @@
 #ifndef SMTPD_ANVIL_COUNTERS_H
 #define SMTPD_ANVIL_COUNTERS_H
 
+#include "common/base/buf.h"
 #include "common/base/map.h"
 #include "common/ipc/msg/anvil.h"
 
@@ -49,5 +50,9 @@ struct counter *counters_connect(struct counters *c, const char *key, int64_t un
 void counters_disconnect(struct counters *c, struct counter *one);
 /* Drops what has been idle for its time unit; returns the number of keys left. */
 size_t counters_expire(struct counters *c, int64_t now_ms);
+/* What a successor has to know: the counts of the tables from `first` on whose time unit lasts, one a line, "table count
+ * start(wall ms) unit(ms) key".  load takes such lines in; lines that are none are passed over. */
+void counters_save(const struct counters *c, unsigned first, int64_t now_ms, int64_t wall_ms, struct buf *out);
+void counters_load(struct counters *c, struct view text, int64_t now_ms, int64_t wall_ms);
 
 #endif

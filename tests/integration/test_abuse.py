@@ -91,6 +91,13 @@ def test_a_login_may_send_so_much_and_no_more(limited):
             else:
                 assert code == 450 and b"4.7.1 Error: alice@example.test has sent too much: at most 2 messages" in text
     limited.wait_log("for login <alice@example.test>")
+    # an hour is an hour: a reload begins nothing anew
+    limited.estafeta("reload")
+    with client(limited, "127.66.2.9", "submission") as s:
+        s.starttls(context=limited.tls())
+        s.login("alice@example.test", "secret")
+        s.ehlo_or_helo_if_needed()
+        assert s.mail("alice@example.test")[0] == 450
 
 
 def test_anvil_dies_and_comes_back(limited):

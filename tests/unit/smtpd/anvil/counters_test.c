@@ -82,12 +82,43 @@ test_flood(void **state)
 	counters_clear(&c);
 }
 
+/* A reload: hours go on where they were, what is over is forgotten, and nonsense is passed over. */
+static void
+test_hand_over(void **state)
+{
+	struct counters a, b;
+	struct buf text;
+
+	(void)state;
+	counters_init(&a, 10);
+	counters_add(&a, ANVIL_LOGIN_MESSAGE, "anna@example.test", 3600000, 4, 1000);
+	counters_add(&a, ANVIL_SENDER_RCPT, "\"a b\"@example.test", 3600000, 7, 2000);
+	counters_add(&a, ANVIL_LOGIN_RCPT, "over", 1000, 9, 1000);
+	counters_add(&a, ANVIL_MESSAGE, "192.0.2.1", 3600000, 5, 1000);
+	buf_init(&text, 10000);
+	counters_save(&a, ANVIL_LOGIN_MESSAGE, 601000, 1700000600000, &text);
+	counters_clear(&a);
+	buf_append_str(&text, "99 1 1 1 x\n4 x\n\n4 1 1700000600000 3600000 \n");
+	counters_init(&b, 10);
+	counters_load(&b, buf_view(&text), 50, 1700000660000);
+	assert_int_equal(counters_add(&b, ANVIL_LOGIN_MESSAGE, "anna@example.test", 3600000, 1, 60), 5);
+	assert_int_equal(counters_add(&b, ANVIL_SENDER_RCPT, "\"a b\"@example.test", 3600000, 1, 60), 8);
+	assert_int_equal(counters_add(&b, ANVIL_LOGIN_RCPT, "over", 1000, 1, 60), 1);
+	assert_int_equal(counters_add(&b, ANVIL_MESSAGE, "192.0.2.1", 3600000, 1, 60), 1);
+	/* 600 + 60 seconds of the hour are over */
+	assert_int_equal(counters_add(&b, ANVIL_LOGIN_MESSAGE, "anna@example.test", 3600000, 1, 2939000), 6);
+	assert_int_equal(counters_add(&b, ANVIL_LOGIN_MESSAGE, "anna@example.test", 3600000, 1, 2941000), 1);
+	counters_clear(&b);
+	buf_clear(&text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_hand_over),
 		cmocka_unit_test(test_flood),
 	};
 
