@@ -172,8 +172,9 @@ refuse(struct smtpd_server *v, int fd, const char *ip)
 	static const struct stream_ops ops = { on_refused_input, NULL, NULL, on_refused_close };
 	struct stream *stream;
 
-	log_warn("Connection concurrency limit exceeded: %zu from unknown[%s] for service smtp",
-	    v->conf->per_client_limit, ip);
+	/* as anvil counts: this one is one too many */
+	log_warn("Connection concurrency limit exceeded: %zu from unknown[%s] for service %s",
+	    v->conf->per_client_limit + 1, ip, v->service);
 	if (v->conf->is_wrapper) {
 		close(fd);
 		return;
