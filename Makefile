@@ -150,9 +150,11 @@ clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-# 19,000 slow clients in one smtpd, 30,000 over two, 5,000 with TLS; needs 20,000 descriptors a process
+# 19,000 slow clients in one smtpd, 30,000 over two, 5,000 with TLS; needs 20,000 descriptors a process.  Then messages of a
+# million header lines, parameters, parts, and 100,000 handshakes.
 slow: all
 	@for n in "19000 1" "30000 2"; do set -- $$n; SLOW_CLIENTS=$$1 SLOW_PROCESSES=$$2 SLOW_TLS_CLIENTS=5000 FLAVOUR=$(FLAVOUR) \
 		python3 -m pytest -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
+	TEST_SCALE=10 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_hostile_smtp.py -k "case_35_many or 13_to_19"
 
 .PHONY: all unit valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean

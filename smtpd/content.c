@@ -109,13 +109,13 @@ smtpd_content_fail(struct smtpd_content *c, const struct err *why)
 
 /* The bytes of pending from `before` on are new; only within the header section they are looked at. */
 static void
-leave_out_return_path(struct smtpd_content *c, size_t before, bool is_end)
+leave_out_fields(struct smtpd_content *c, size_t before, bool is_end)
 {
 	struct buf *out = &c->body.pending, kept;
 	uint64_t dropped = c->drop.dropped;
 	struct err err;
 
-	buf_init(&kept, out->len - before + HEADER_DROP_NAME);
+	buf_init(&kept, out->len - before + HEADER_DROP_HELD);
 	header_drop_feed(&c->drop, view_make(out->p + before, out->len - before), &kept);
 	if (is_end)
 		header_drop_end(&c->drop, &kept);
@@ -147,8 +147,8 @@ smtpd_content_feed(struct smtpd_content *c, struct view in, size_t *used)
 			return 1; /* nothing is taken: the caller's next turn may have memory */
 	}
 	r = data_stream_feed(&c->data, view_make(in.p, len), used, out);
-	if (c->drops_return_path && !c->drop.is_over && !smtpd_content_is_spoilt(c)) {
-		leave_out_return_path(c, before, r == 0);
+	if (header_drop_is_wanted(&c->drop) && !smtpd_content_is_spoilt(c)) {
+		leave_out_fields(c, before, r == 0);
 		before = before < out->len ? before : out->len;
 	}
 	if (!c->headers.is_over)
@@ -168,8 +168,8 @@ void
 smtpd_content_end(struct smtpd_content *c)
 {
 	data_stream_end(&c->data);
-	if (c->drops_return_path && !smtpd_content_is_spoilt(c))
-		leave_out_return_path(c, c->body.pending.len, true);
+	if (header_drop_is_wanted(&c->drop) && !smtpd_content_is_spoilt(c))
+		leave_out_fields(c, c->body.pending.len, true);
 	header_scan_finish(&c->headers);
 }
 

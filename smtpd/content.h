@@ -12,11 +12,10 @@ struct smtpd_content {
 	struct data_stream data;
 	struct header_scan headers;
 	struct body body;
-	bool drops_return_path; /* set before the first feed: a message of our own users */
-	struct header_drop drop;
-	uint64_t limit;  /* bytes, 0 = none */
-	bool is_too_big; /* nothing is stored any more, the end is still looked for */
-	bool has_failed; /* the same, and why says what */
+	struct header_drop drop; /* what it leaves out is set before the first feed */
+	uint64_t limit;          /* bytes, 0 = none */
+	bool is_too_big;         /* nothing is stored any more, the end is still looked for */
+	bool has_failed;         /* the same, and why says what */
 	struct err why;
 
 	/* Once somebody wanted to see or change the headers: smtpd_content_headers. */

@@ -4,6 +4,20 @@
 
 #include <stdlib.h>
 
+/* A name that is no domain is compared as it stands. */
+static int
+read_authserv_id(struct smtpd_ext_config *c, const struct conf *conf, struct err *err)
+{
+	const char *id = conf_str(conf, "authserv_id");
+
+	if (strlen(id) >= sizeof c->authserv_id)
+		return err_set(err, ERR_SYNTAX, "authserv_id: longer than a domain name");
+	if (!idn_to_ascii(view_of(id), c->authserv_id))
+		memcpy(c->authserv_id, id, strlen(id) + 1);
+	return smtpd_config_networks(
+	    &c->authserv_trusted_hosts, conf, "authserv_trusted_hosts", err);
+}
+
 int
 smtpd_ext_config_read(struct smtpd_ext_config *c, const struct conf *conf, struct err *err)
 {
@@ -14,6 +28,8 @@ smtpd_ext_config_read(struct smtpd_ext_config *c, const struct conf *conf, struc
 	c->is_lmtp = conf_bool(conf, "smtpd_lmtp");
 	c->has_utf8 = conf_bool(conf, "smtputf8_enable");
 	c->normalizes_bare_lf = strcmp(conf_str(conf, "smtpd_forbid_bare_newline"), "reject") != 0;
+	if (read_authserv_id(c, conf, err) < 0)
+		return -1;
 	if (smtpd_config_networks(&c->xclient_hosts, conf, "smtpd_authorized_xclient_hosts", err) <
 		0 ||
 	    smtpd_config_networks(
@@ -29,4 +45,5 @@ smtpd_ext_config_clear(struct smtpd_ext_config *c)
 	x_free(&c->xclient_hosts.items);
 	x_free(&c->xforward_hosts.items);
 	x_free(&c->bare_lf_exclusions.items);
+	x_free(&c->authserv_trusted_hosts.items);
 }

@@ -4,6 +4,7 @@
 
 #include "common/config/conf.h"
 #include "common/net/addr.h"
+#include "common/proto/idn.h"
 
 struct net_list {
 	struct net_prefix *items; /* owned */
@@ -24,6 +25,8 @@ struct smtpd_ext_config {
 	bool has_utf8;                      /* smtputf8_enable */
 	bool normalizes_bare_lf;            /* for everyone */
 	struct net_list bare_lf_exclusions; /* and else for these */
+	char authserv_id[IDN_DOMAIN_MAX];   /* as header_drop.h compares it */
+	struct net_list authserv_trusted_hosts;
 };
 
 struct smtpd_config;

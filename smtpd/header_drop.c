@@ -1,61 +1,171 @@
 #include "smtpd/header_drop.h"
+#include "common/mime/lexer.h"
+#include "common/proto/idn.h"
 
 enum drop_state {
-	DROP_LINE_START, /* also while bytes are held */
-	DROP_KEEP,       /* within a line that stays */
-	DROP_FIELD,      /* within the field */
-	DROP_FIELD_END,  /* behind a line of the field: white space goes on with it */
+	DROP_LINE_START,  /* also while a name, or the white space behind it, is held */
+	DROP_KEEP,        /* within a line that stays */
+	DROP_RESULTS,     /* within the lines of Authentication-Results:, held */
+	DROP_RESULTS_END, /* behind a line of it: white space goes on with it */
+	DROP_FIELD,       /* within a field that is left out */
+	DROP_FIELD_END,
 };
 
-static const char name[HEADER_DROP_NAME + 1] = "return-path:";
+static const char return_path[] = "return-path", results[] = "authentication-results";
 
-void
-header_drop_end(struct header_drop *d, struct buf *out)
+static void
+let_pass(struct header_drop *d, struct buf *out)
 {
 	buf_append(out, d->held, d->nheld);
 	d->nheld = 0;
 }
 
 static void
-line_start_byte(struct header_drop *d, char c, struct buf *out)
+leave_out(struct header_drop *d)
 {
-	bool is_empty_line = d->nheld == 0 && c == '\r';
-
-	if (!is_empty_line && ascii_lower((unsigned char)c) == name[d->nheld]) {
-		d->held[d->nheld++] = c;
-		if (d->nheld < HEADER_DROP_NAME)
-			return;
-		d->dropped += d->nheld;
-		d->nheld = 0;
-		d->state = DROP_FIELD;
-		return;
-	}
-	/* the line does not begin as the field does: what was held is text */
-	header_drop_end(d, out);
-	d->state = DROP_KEEP;
-	d->is_over = is_empty_line;
-	buf_append_byte(out, c);
+	d->dropped += d->nheld;
+	d->nheld = 0;
 }
 
-static void
+/* RFC 8601 2.2: [CFWS] authserv-id [CFWS version]; the id is a token, a quoted string, or a domain with U-labels.
+ * False: there is none, or not all of it is there. */
+static bool
+read_authserv_id(struct view field, bool is_whole, struct buf *id)
+{
+	struct lexer lx = { memchr(field.p, ':', field.len), field.p + field.len };
+
+	lx.p++;
+	lexer_skip_cfws(&lx, NULL);
+	if (lexer_at(&lx, '"'))
+		lexer_quoted_string(&lx, id);
+	else
+		lexer_atom(&lx, "();=/,\"", id);
+	if (id->len > 1 && id->p[id->len - 1] == '.')
+		id->len--;
+	return id->len > 0 && (is_whole || lx.p < lx.end);
+}
+
+static bool
+bears_our_name(const struct header_drop *d, bool is_whole)
+{
+	char domain[IDN_DOMAIN_MAX];
+	bool is_ours = true;
+	struct buf id;
+
+	buf_init(&id, HEADER_DROP_HELD);
+	if (read_authserv_id(view_make(d->held, d->nheld), is_whole, &id))
+		is_ours = idn_to_ascii(buf_view(&id), domain)
+			      ? strcmp(domain, d->authserv_id) == 0
+			      : view_case_eq_str(buf_view(&id), d->authserv_id);
+	buf_clear(&id);
+	return is_ours;
+}
+
+/* All of the field that there is, or that there is room for, is held. */
+static enum drop_state
+judge_results(struct header_drop *d, bool is_whole, struct buf *out)
+{
+	if (bears_our_name(d, is_whole)) {
+		leave_out(d);
+		return DROP_FIELD;
+	}
+	let_pass(d, out);
+	return DROP_KEEP;
+}
+
+static enum drop_state
+name_is_complete(struct header_drop *d)
+{
+	if (d->name == results)
+		return DROP_RESULTS;
+	leave_out(d);
+	return DROP_FIELD;
+}
+
+static const char *
+wanted_name(const struct header_drop *d, char first)
+{
+	if (first == return_path[0] && d->drops_return_path)
+		return return_path;
+	if (first == results[0] && d->authserv_id != NULL && *d->authserv_id != '\0')
+		return results;
+	return NULL;
+}
+
+/* Is the byte the next one of the name, or white space before its colon (RFC 5322 4.5.8), or the colon? */
+static bool
+goes_on_with_name(const struct header_drop *d, char c)
+{
+	size_t len = strlen(d->name);
+
+	if (d->nheld < len)
+		return ascii_lower((unsigned char)c) == d->name[d->nheld];
+	return c == ':' || ((c == ' ' || c == '\t') && d->nheld < HEADER_DROP_HELD - 1);
+}
+
+static enum drop_state
+line_start_byte(struct header_drop *d, char c, struct buf *out)
+{
+	if (d->nheld == 0)
+		d->name = wanted_name(d, ascii_lower((unsigned char)c));
+	if (d->name != NULL && goes_on_with_name(d, c)) {
+		d->held[d->nheld++] = c;
+		return c == ':' ? name_is_complete(d) : DROP_LINE_START;
+	}
+	/* the line does not begin as one of the fields does: what was held is text */
+	d->is_over = d->nheld == 0 && c == '\r';
+	let_pass(d, out);
+	buf_append_byte(out, c);
+	return c == '\n' ? DROP_LINE_START : DROP_KEEP;
+}
+
+static enum drop_state
+results_byte(struct header_drop *d, char c, struct buf *out)
+{
+	d->held[d->nheld++] = c;
+	if (d->nheld == HEADER_DROP_HELD) {
+		enum drop_state next = judge_results(d, false, out);
+
+		return c != '\n' ? next : next == DROP_KEEP ? DROP_LINE_START : DROP_FIELD_END;
+	}
+	return c == '\n' ? DROP_RESULTS_END : DROP_RESULTS;
+}
+
+static enum drop_state
 drop_byte(struct header_drop *d, char c, struct buf *out)
 {
-	if (d->state == DROP_FIELD_END && !ascii_is_space(c))
+	if (d->state == DROP_RESULTS_END && !ascii_is_space(c)) {
+		judge_results(d, true, out);
 		d->state = DROP_LINE_START;
+	} else if (d->state == DROP_FIELD_END && !ascii_is_space(c)) {
+		d->state = DROP_LINE_START;
+	}
 	switch (d->state) {
 	case DROP_LINE_START:
-		line_start_byte(d, c, out);
-		break;
+		return line_start_byte(d, c, out);
 	case DROP_KEEP:
 		buf_append_byte(out, c);
-		break;
+		return c == '\n' ? DROP_LINE_START : DROP_KEEP;
+	case DROP_RESULTS:
+	case DROP_RESULTS_END:
+		return results_byte(d, c, out);
 	default:
 		d->dropped++;
-		d->state = c == '\n' ? DROP_FIELD_END : DROP_FIELD;
-		return;
+		return c == '\n' ? DROP_FIELD_END : DROP_FIELD;
 	}
-	if (c == '\n')
+}
+
+/* Most lines are none of ours: the rest of one goes at once. */
+static size_t
+keep_rest_of_line(struct header_drop *d, struct view in, struct buf *out)
+{
+	const char *lf = memchr(in.p, '\n', in.len);
+	size_t n = lf == NULL ? in.len : (size_t)(lf - in.p) + 1;
+
+	buf_append(out, in.p, n);
+	if (lf != NULL)
 		d->state = DROP_LINE_START;
+	return n;
 }
 
 void
@@ -63,7 +173,20 @@ header_drop_feed(struct header_drop *d, struct view in, struct buf *out)
 {
 	size_t i = 0;
 
-	while (i < in.len && !d->is_over)
-		drop_byte(d, in.p[i++], out);
+	while (i < in.len && !d->is_over) {
+		if (d->state == DROP_KEEP)
+			i += keep_rest_of_line(d, view_make(in.p + i, in.len - i), out);
+		else
+			d->state = (int)drop_byte(d, in.p[i++], out);
+	}
 	buf_append(out, in.p + i, in.len - i);
+}
+
+void
+header_drop_end(struct header_drop *d, struct buf *out)
+{
+	if (d->state == DROP_RESULTS || d->state == DROP_RESULTS_END)
+		judge_results(d, true, out);
+	else
+		let_pass(d, out);
 }

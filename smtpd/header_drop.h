@@ -1,24 +1,39 @@
-/* header_drop.h - leaves Return-Path: out of a message as it passes by: what our own users hand in has none yet (RFC 5321 4.4:
- * a message-originating system should not send one).  Pure and incremental: the same result however the input is cut.
- * Input is what data_stream gives: lines end in CRLF. */
+/* header_drop.h - leaves header fields out of a message as it passes by:
+ * - Return-Path: of what our own users hand in, which has none yet (RFC 5321 4.4: a message-originating system should not
+ *   send one);
+ * - Authentication-Results: of strangers that bear our name, or none that could be read (RFC 8601 section 5).
+ * Pure and incremental: the same result however the input is cut.  Input is what data_stream gives: lines end in CRLF. */
 #ifndef SMTPD_HEADER_DROP_H
 #define SMTPD_HEADER_DROP_H
 
 #include "common/base/buf.h"
 
-enum { HEADER_DROP_NAME = 12 /* "Return-Path:" */ };
+/* So much of a field is held back until it is known whose it is; if that is not enough, it is left out. */
+enum { HEADER_DROP_HELD = 512 };
 
 struct header_drop {
-	int state;    /* private */
-	bool is_over; /* the header section has ended: everything passes */
-	size_t nheld; /* bytes of a line that may still turn out to be the field's name */
-	char held[HEADER_DROP_NAME];
+	bool drops_return_path;
+	const char *
+	    authserv_id; /* borrowed; A-labels in lower case; NULL or "": Authentication-Results: may pass */
+	/* private */
+	int state;
+	const char *name; /* of the field that the line may begin */
+	bool is_over;     /* the header section has ended: everything passes */
+	size_t nheld;
+	char held[HEADER_DROP_HELD];
 	uint64_t dropped; /* bytes left out so far */
 };
 
-/* Appends at most in.len + HEADER_DROP_NAME bytes. */
+/* Is there anything to do? */
+static inline bool
+header_drop_is_wanted(const struct header_drop *d)
+{
+	return !d->is_over &&
+	       (d->drops_return_path || (d->authserv_id != NULL && *d->authserv_id != '\0'));
+}
+/* Appends at most in.len + HEADER_DROP_HELD bytes. */
 void header_drop_feed(struct header_drop *d, struct view in, struct buf *out);
-/* The content has ended: what is held was text. */
+/* The content has ended: what is held is judged as it stands. */
 void header_drop_end(struct header_drop *d, struct buf *out);
 
 #endif

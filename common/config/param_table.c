@@ -184,6 +184,8 @@ static const struct conf_param params[] = {
 	TIME("smtpd_upstream_proxy_timeout", "5s", 1, "smtpd", "Time for that header."),
 	BOOL("smtpd_lmtp", "no", "smtpd", "The listener speaks LMTP (RFC 2033): LHLO, and behind the content one reply for each recipient. A client on a listener of type unix counts as one of mynetworks."),
 	BOOL("smtputf8_enable", "yes", "smtpd", "SMTPUTF8 is offered (RFC 6531): addresses and headers beyond ASCII."),
+	STR("authserv_id", "$myhostname", "smtpd", "Our name in Authentication-Results: (RFC 8601). Such a field that bears it, or no readable name, is left out of what strangers send; empty: never."),
+	LIST("authserv_trusted_hosts", "127.0.0.0/8 [::1]/128", "smtpd", "Addresses and networks of our own servers and filters: what they say in Authentication-Results: under our name is kept."),
 	ENUM("smtpd_forbid_bare_newline", "reject", "reject|normalize|yes|no", "smtpd", "A message with a bare LF: refused, or (normalize, yes, and no as well, since anything else is unsafe) its bare LFs become CRLF; none ever ends a message. A bare CR or NUL is always refused."),
 	LIST("smtpd_forbid_bare_newline_exclusions", "", "smtpd", "Clients whose bare LFs become CRLF whatever smtpd_forbid_bare_newline says. (Postfix: $mynetworks. Here nobody's message is changed unasked.)"),
 

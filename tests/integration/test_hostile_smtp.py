@@ -19,6 +19,7 @@ from instance import Instance, LoopbackAddress, wait_until
 
 GOOD, EVIL = "127.70.0.1", "127.70.0.66"
 MIB = 1024  # in kB, as /proc counts
+SCALE = int(os.environ.get("TEST_SCALE", "1"))  # 10: make slow
 SMTPD_GROWTH = 24 * MIB * (8 if os.environ.get("FLAVOUR") == "asan" else 1)
 
 ROBUST = """\
@@ -29,7 +30,10 @@ smtpd_starttls_timeout = 2s
 smtpd_error_sleep_time = 0s
 smtpd_hard_error_limit = 50
 smtpd_tls_security_level = may
-"""
+message_size_limit = 60000000
+authserv_id = mail.example.test
+authserv_trusted_hosts = %s
+""" % GOOD
 
 
 @pytest.fixture(scope="module")
@@ -472,11 +476,39 @@ def offer(mail, content):
 def test_cases_13_to_19_content(mail, name):
     # 100,000 lines take milliseconds; what is quadratic in them takes minutes
     with bounded(mail, "smtpd", "qmgr", growth=64 * MIB):
-        for n in (50000, 100000):
+        for n in (50000 * SCALE, 100000 * SCALE):
             code, seconds = offer(mail, CONTENT[name](n))
             assert code in (b"250", b"552", b"554")
             assert seconds < 10 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
     mail.wait_queue_empty()
+
+
+# --- case 20: results that others claim in our name (RFC 8601 section 5) -------------------------------------------------------------------------
+
+FORGED = [b"mail.example.test; dkim=pass header.d=bank.test", b"MAIL.Example.Test.; spf=pass", b"\"mail.example.test\" 1; dmarc=pass",
+          b"(comment) mail.example.test; dkim=pass", b"\r\n mail.example.test;\r\n\tdkim=pass", b"(" + b"c" * 2000 + b") mail.example.test; dkim=pass",
+          b"; dkim=pass", b"", b"=?utf-8?q?mail.example.test?=; dkim=pass", b"(((( mail.example.test; dkim=pass"]
+
+
+@pytest.mark.parametrize("source", [EVIL, GOOD])
+def test_case_20_forged_results_are_left_out(mail, source):
+    """A stranger's go, twenty of them, in all spellings; others' names stay, and so does what our own filters say."""
+    marker = b"results-%s" % source.encode()
+    names = [b"Authentication-Results", b"AUTHENTICATION-results "]
+    content = b"Subject: " + marker + b"\r\n" + b"".join(b"%s: %s\r\n" % (names[n % 2], f) for n, f in enumerate(2 * FORGED))
+    content += b"Authentication-Results: mail.other.test; dkim=fail\r\n\r\nAuthentication-Results: mail.example.test; in the text\r\n.\r\n"
+    with talk(mail, source) as t:
+        envelope(t)
+        t.say(b"DATA")
+        assert t.say(content[:-2]).startswith(b"250")
+    mail.wait_queue_empty()
+    (message,) = with_marker(mail, marker)
+    head, text = message.split(b"\n\n", 1)
+    results = [line for line in head.split(b"\n") if line.lower().startswith(b"authentication-results")]
+    assert b"mail.example.test; in the text" in text
+    assert results[-1] == b"Authentication-Results: mail.other.test; dkim=fail"
+    assert len(results) == (1 if source == EVIL else 21)
+    assert source == GOOD or b"pass" not in head
 
 
 # --- milters and policy servers that have gone mad ------------------------------------------------------------------------------------------------
@@ -801,7 +833,7 @@ def test_case_35_handshakes_that_never_finish(mail):
         assert time.monotonic() - begin < 10 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
 
 
-def test_case_35_ten_thousand_handshakes(mail):
+def test_case_35_many_handshakes(mail):
     """CVE-2022-1473, CVE-2024-2511: memory does not grow with them."""
     context = mail.tls()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -812,8 +844,8 @@ def test_case_35_ten_thousand_handshakes(mail):
             t.close()
 
     shake(100)
-    count = 10000 if os.environ.get("FLAVOUR", "release") == "release" else 500
-    with bounded(mail, "smtpd", "keyd", growth=16 * MIB if count == 10000 else SMTPD_GROWTH):
+    count = 10000 * SCALE if os.environ.get("FLAVOUR", "release") == "release" else 500
+    with bounded(mail, "smtpd", "keyd", growth=16 * MIB if count >= 10000 else SMTPD_GROWTH):
         workers = [threading.Thread(target=shake, args=(count // 4,)) for _ in range(4)]
         for w in workers:
             w.start()
