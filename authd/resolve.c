@@ -2,6 +2,7 @@
 
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "common/proto/address.h"
 #include "common/proto/idn.h"
 
 #include <stdarg.h>
@@ -61,18 +62,10 @@ resolution_clear(struct resolution *r)
 	*r = (struct resolution){ 0 };
 }
 
-static const char *
-domain_of(const char *address)
-{
-	const char *at = strrchr(address, '@');
-
-	return at == NULL ? "" : at + 1;
-}
-
 static bool
 is_ours(const struct resolve_conf *c, const char *address)
 {
-	struct view domain = view_of(domain_of(address));
+	struct view domain = view_of(address_domain(address));
 
 	return map_get(&c->mailbox_domains, domain) != NULL ||
 	       map_get(&c->local_domains, domain) != NULL;
@@ -82,7 +75,7 @@ is_ours(const struct resolve_conf *c, const char *address)
 static bool
 is_of_this_machine(const struct resolve_conf *c, const char *address)
 {
-	struct view domain = view_of(domain_of(address));
+	struct view domain = view_of(address_domain(address));
 
 	return view_case_eq_str(domain, c->origin) || map_get(&c->local_domains, domain) != NULL;
 }
@@ -129,19 +122,6 @@ normalize(struct arena *a, const struct resolve_conf *c, struct view text, struc
 	return out;
 }
 
-/* Bytes of the local part before its extension; the whole when it has none. */
-static size_t
-base_length(const struct resolve_conf *c, const char *address)
-{
-	size_t local = strlen(address) - strlen(domain_of(address)) - 1;
-	size_t base = 1;
-
-	/* a delimiter in first place separates nothing */
-	while (base < local && strchr(c->delimiter, address[base]) == NULL)
-		base++;
-	return base < local && base > 0 ? base : local;
-}
-
 /* --- aliases ---------------------------------------------------------------------------------- */
 
 /* Tables of patterns see whole addresses only. */
@@ -167,15 +147,16 @@ ask(struct walk *w, const char *key, int len, bool is_partial, struct err *err)
 static int
 find_alias(struct walk *w, const char *address, struct view *extension, struct err *err)
 {
-	const char *domain = domain_of(address);
-	size_t local = (size_t)(domain - address) - 1, base = base_length(w->conf, address);
+	size_t local = address_local_length(address);
+	size_t base = address_base_length(address, w->conf->delimiter);
 	char short_form[USER_ADDRESS_MAX + 1];
 	int r, n;
 
 	*extension = (struct view){ NULL, 0 };
 	r = ask(w, address, (int)strlen(address), false, err);
 	if (r == 1 && base < local) {
-		n = snprintf(short_form, sizeof short_form, "%.*s@%s", (int)base, address, domain);
+		n = snprintf(
+		    short_form, sizeof short_form, "%.*s%s", (int)base, address, address + local);
 		r = ask(w, short_form, n, true, err);
 		if (r == 0)
 			*extension = view_make(address + base, local - base);
@@ -201,7 +182,7 @@ target_address(
 {
 	struct arena *a = &w->out->arena;
 	const char *at = memrchr(word.p, '@', word.len);
-	size_t local = (size_t)(domain_of(from) - from) - 1;
+	size_t local = address_local_length(from);
 	char *text = NULL;
 
 	if (word.p[0] == '@')
@@ -226,18 +207,18 @@ int
 resolve_mailbox(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
     char account[USER_ADDRESS_MAX + 1], struct user_record *out, struct err *err)
 {
-	const char *domain = domain_of(address);
-	size_t local = strlen(address) - strlen(domain) - 1, base;
+	size_t local = address_local_length(address);
+	size_t base = address_base_length(address, c->delimiter);
 	int r;
 
-	if (domain[0] == '\0' || strlen(address) > USER_ADDRESS_MAX)
+	if (address_domain(address)[0] == '\0' || strlen(address) > USER_ADDRESS_MAX)
 		return 1;
 	snprintf(account, USER_ADDRESS_MAX + 1, "%s", address);
 	ascii_lower_str(account);
 	r = s->user(s->arg, account, out, err);
-	base = base_length(c, address);
 	if (r == 1 && base < local) {
-		snprintf(account, USER_ADDRESS_MAX + 1, "%.*s@%s", (int)base, address, domain);
+		snprintf(
+		    account, USER_ADDRESS_MAX + 1, "%.*s%s", (int)base, address, address + local);
 		ascii_lower_str(account);
 		r = s->user(s->arg, account, out, err);
 	}

@@ -19,6 +19,24 @@ static const struct {
 };
 /* clang-format on */
 
+const char *
+action_word(enum action_kind kind)
+{
+	size_t i = 0;
+
+	while (i < sizeof words / sizeof words[0] && words[i].kind != kind)
+		i++;
+	return i < sizeof words / sizeof words[0] ? words[i].word : "";
+}
+
+const char *
+action_log_word(enum action_kind kind, char out[ACTION_WORD_MAX])
+{
+	snprintf(out, ACTION_WORD_MAX, "%s", action_word(kind));
+	ascii_lower_str(out);
+	return out;
+}
+
 static bool
 is_number(struct view v)
 {

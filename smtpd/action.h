@@ -11,6 +11,7 @@ enum action_kind {
 	ACTION_DEFER,
 	ACTION_DEFER_IF_PERMIT,
 	ACTION_DEFER_IF_REJECT,
+	/* what happens to a message that is not refused */
 	ACTION_HOLD,
 	ACTION_DISCARD,
 	ACTION_REDIRECT,
@@ -30,5 +31,10 @@ struct action {
 };
 
 void action_parse(struct view value, struct action *out);
+
+enum { ACTION_WORD_MAX = 20 };
+/* Its word in tables, "HOLD", and in the log, "hold". */
+const char *action_word(enum action_kind kind);
+const char *action_log_word(enum action_kind kind, char out[ACTION_WORD_MAX]);
 
 #endif

@@ -1,13 +1,11 @@
 #include "smtpd/bcc.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
-#include "common/proto/address.h"
 #include "smtpd/lookup.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
 #include "smtpd/verdicts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct smtpd_bcc {
@@ -16,24 +14,14 @@ struct smtpd_bcc {
 	struct smtpd_lookup *lookup; /* owned */
 };
 
-static int
-open_maps(const struct conf *conf, const char *name, struct smtpd_tables **out, struct err *err)
-{
-	const char *specs = conf_str(conf, name);
-
-	if (specs[0] == '\0' || smtpd_tables_open(specs, out, err) == 0)
-		return 0;
-	return err_prefix(err, "%s", name);
-}
-
 int
 bcc_config_read(struct bcc_config *c, const struct conf *conf, struct err *err)
 {
 	c->always = conf_str(conf, "always_bcc");
 	c->delimiter = conf_str(conf, "recipient_delimiter");
-	if (open_maps(conf, "sender_bcc_maps", &c->senders, err) < 0)
+	if (smtpd_tables_open_of(conf, "sender_bcc_maps", &c->senders, err) < 0)
 		return -1;
-	return open_maps(conf, "recipient_bcc_maps", &c->recipients, err);
+	return smtpd_tables_open_of(conf, "recipient_bcc_maps", &c->recipients, err);
 }
 
 void
@@ -58,18 +46,11 @@ static size_t
 make_keys(const struct bcc_config *c, const char *address, char stripped[ADDRESS_MAX + 1],
     struct lookup_key keys[3])
 {
-	const char *at = strrchr(address, '@');
-	size_t len = at != NULL ? (size_t)(at - address) : strlen(address), base = 1, n = 0;
+	const char *domain = address + address_local_length(address);
+	size_t n = lookup_address_keys(address, c->delimiter, stripped, keys);
 
-	keys[n++] = (struct lookup_key){ .text = view_of(address) };
-	while (base < len && strchr(c->delimiter, address[base]) == NULL)
-		base++;
-	if (base < len) {
-		snprintf(stripped, ADDRESS_MAX + 1, "%.*s%s", (int)base, address, address + len);
-		keys[n++] = (struct lookup_key){ view_of(stripped), true };
-	}
-	if (at != NULL)
-		keys[n++] = (struct lookup_key){ view_of(at), true };
+	if (domain[0] != '\0')
+		keys[n++] = (struct lookup_key){ view_of(domain), true };
 	return n;
 }
 

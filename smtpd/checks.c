@@ -44,16 +44,9 @@ struct smtpd_checks {
 static int
 open_checks(const struct conf *conf, const char *name, struct smtpd_tables **out, struct err *err)
 {
-	const char *specs = conf_str(conf, name);
-
-	if (specs[0] == '\0')
-		return 0;
-	if (smtpd_tables_open(specs, out, err) < 0)
-		return err_prefix(err, "%s", name);
-	if (smtpd_tables_are_resident(*out))
-		return 0;
-	return err_set(err, ERR_SYNTAX, "%s: %s is not a table in memory: use pcre:, regexp: or texthash:",
-	    name, specs);
+	if (smtpd_tables_open_of(conf, name, out, err) < 0)
+		return -1;
+	return smtpd_tables_need_memory(*out, err) < 0 ? err_prefix(err, "%s", name) : 0;
 }
 
 int
@@ -91,12 +84,14 @@ check_action_parse(struct view value, struct view *argument)
 		const char *word;
 		enum check_action action;
 	} words[] = {
-		{ "REJECT", CHECK_REJECT }, { "IGNORE", CHECK_IGNORE }, { "STRIP", CHECK_STRIP },
-		{ "REPLACE", CHECK_REPLACE }, { "PREPEND", CHECK_PREPEND }, { "PASS", CHECK_PASS },
-		{ "DUNNO", CHECK_NONE }, { "OK", CHECK_NONE }, { "HOLD", CHECK_VERDICT },
-		{ "DISCARD", CHECK_VERDICT }, { "FILTER", CHECK_VERDICT }, { "REDIRECT", CHECK_VERDICT },
-		{ "BCC", CHECK_VERDICT }, { "INFO", CHECK_VERDICT }, { "WARN", CHECK_VERDICT },
+		{ "REJECT", CHECK_REJECT },
+		{ "IGNORE", CHECK_IGNORE },
+		{ "STRIP", CHECK_STRIP },
+		{ "REPLACE", CHECK_REPLACE },
+		{ "PREPEND", CHECK_PREPEND },
+		{ "PASS", CHECK_PASS },
 	};
+	struct action a;
 	size_t n = 0;
 
 	value = view_trim(value);
@@ -106,87 +101,60 @@ check_action_parse(struct view value, struct view *argument)
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
 		if (view_case_eq_str(view_make(value.p, n), words[i].word))
 			return words[i].action;
-	return CHECK_NONE;
+	action_parse(value, &a);
+	return a.kind >= ACTION_HOLD && a.kind <= ACTION_WARN ? CHECK_VERDICT : CHECK_NONE;
 }
 
-/* "ID: reject: header Subject: x from name[ip]; from=<> to=<>: text", as Postfix's cleanup logs it. */
+/* What a table was asked about: one of the message's own fields, or what stands in the content from `from` to `to`. */
+struct item {
+	const char *where; /* "header", "body": for the log */
+	struct view text;
+	size_t *field; /* its number in the list; NULL: the other */
+	uint64_t from, to;
+};
+
 static void
-log_check(struct smtpd_checks *k, const char *what, const char *where, struct view text, struct view why)
+log_check(struct smtpd_checks *k, const char *what, const struct item *it, struct view why)
 {
-	struct smtpd_session *s = k->s;
-	char *shown = x_strndup(text.p, text.len < SHOWN_MAX ? text.len : SHOWN_MAX);
-	char *reason = x_strndup(why.p, why.len);
+	struct view shown =
+	    view_make(it->text.p, it->text.len < SHOWN_MAX ? it->text.len : SHOWN_MAX);
+	char about[SHOWN_MAX * 4 + 20];
 
-	log_as("cleanup", LOG_LEVEL_INFO, "%s: %s: %s %s from %s; from=<%s> to=<%s> proto=%s helo=<%s>%s%s",
-	    s->tx->queue_id, what, where, lqs(shown), smtpd_client_label(s), lqs(s->tx->sender.text),
-	    s->tx->nrcpts > 0 ? lqs(s->tx->rcpts[0].address) : "", s->is_esmtp ? "ESMTP" : "SMTP",
-	    s->helo != NULL ? s->helo : "", why.len > 0 ? ": " : "", lqs(reason));
-	free(shown);
-	free(reason);
+	snprintf(about, sizeof about, "%s %s", it->where, lq(shown));
+	smtpd_log_message(k->s, what, about, view_of(""), why);
 }
 
+/* value: "REJECT text" */
 static int
-refuse(struct smtpd_checks *k, struct view why)
+refuse(struct smtpd_checks *k, struct view value)
 {
 	struct action a;
-	char value[VALUE_MAX];
 
-	snprintf(value, sizeof value, "REJECT %.*s", VIEW_ARG(why));
-	action_parse(view_of(value), &a);
+	action_parse(value, &a);
 	if (a.text.len == 0)
 		a.text = view_of("message content rejected");
-	smtpd_reply(k->s, a.code != 0 ? a.code : a.dsn[0] == '4' ? 450 : 550, a.dsn[0] != '\0' ? a.dsn : "5.7.1",
-	    "%.*s", VIEW_ARG(a.text));
+	smtpd_reply(k->s, a.dsn[0] == '4' ? 450 : 550, a.dsn[0] != '\0' ? a.dsn : "5.7.1", "%.*s",
+	    VIEW_ARG(a.text));
 	return REFUSED;
 }
 
 /* HOLD, DISCARD, ...: what access(5) knows too. */
 static int
-apply_verdict(struct smtpd_checks *k, struct view value, const char *where, struct view text)
+apply_verdict(struct smtpd_checks *k, struct view value, const struct item *it)
 {
 	struct action a;
-	char *argument, word[16];
+	char *argument, word[ACTION_WORD_MAX];
 
 	action_parse(value, &a);
 	argument = x_strndup(a.text.p, a.text.len);
-	snprintf(word, sizeof word, "%s", a.kind == ACTION_WARN ? "warning" : "");
-	if (word[0] == '\0') {
-		struct view name;
-
-		view_cut(value, ' ', &name, NULL);
-		snprintf(word, sizeof word, "%.*s", VIEW_ARG(name));
-		ascii_lower_str(word);
-	}
-	log_check(k, word, where, text, a.text);
+	log_check(k, a.kind == ACTION_WARN ? "warning" : action_log_word(a.kind, word), it, a.text);
 	if (a.kind != ACTION_INFO && a.kind != ACTION_WARN && !smtpd_verdict_apply(k->s->tx, a.kind, argument))
 		log_warn("%s: action %s is malformed, and ignored", k->s->tx->queue_id, lq(value));
 	free(argument);
 	return GO_ON;
 }
 
-/* --- the message's own fields ---------------------------------------------------------------------------------- */
-
-/* "Name: value", folds as LF and white space, as tables see it. */
-static void
-field_text(const struct header_field *f, struct buf *out)
-{
-	buf_append_view(out, f->name);
-	buf_append_byte(out, ':');
-	for (size_t i = 0; i < f->value.len; i++)
-		if (f->value.p[i] != '\r')
-			buf_append_byte(out, f->value.p[i]);
-}
-
-static int
-look_up(struct smtpd_checks *k, struct smtpd_tables *tables, struct view text, struct buf *value)
-{
-	struct lookup_key key = { .text = text };
-	size_t which;
-
-	if (smtpd_lookup_now(tables, &key, 1, value, &which, &k->err) != LOOKUP_TEMP)
-		return 0;
-	return FAILED;
-}
+/* --- changes ---------------------------------------------------------------------------------- */
 
 static int
 split_field(struct view text, struct view *name, struct view *value)
@@ -194,7 +162,7 @@ split_field(struct view text, struct view *name, struct view *value)
 	return view_cut(text, ':', name, value) && name->len > 0 ? 0 : -1;
 }
 
-/* REPLACE and PREPEND of a header need a header. */
+/* Of a header REPLACE and PREPEND need a header. */
 static int
 edit_list(struct smtpd_checks *k, enum check_action action, struct view argument, size_t *at)
 {
@@ -212,73 +180,6 @@ edit_list(struct smtpd_checks *k, enum check_action action, struct view argument
 		r = header_list_insert(l, (*at)++, name, value, &k->err);
 	return r < 0 ? FAILED : GO_ON;
 }
-
-static int
-act_on_field(struct smtpd_checks *k, struct view value, struct view text, size_t *at)
-{
-	struct view argument;
-	enum check_action action = check_action_parse(value, &argument);
-
-	switch (action) {
-	case CHECK_REJECT:
-		log_check(k, "reject", "header", text, argument);
-		return refuse(k, argument);
-	case CHECK_STRIP:
-		log_check(k, "strip", "header", text, argument);
-		/* fall through */
-	case CHECK_IGNORE:
-		header_list_remove(&k->s->tx->content->list, (*at)--);
-		return GO_ON;
-	case CHECK_REPLACE:
-	case CHECK_PREPEND:
-		log_check(k, action == CHECK_REPLACE ? "replace" : "prepend", "header", text, argument);
-		return edit_list(k, action, argument, at);
-	case CHECK_VERDICT:
-		return apply_verdict(k, value, "header", text);
-	case CHECK_PASS:
-		k->has_passed = true;
-		return GO_ON;
-	case CHECK_NONE:
-		break;
-	}
-	return GO_ON;
-}
-
-static bool
-is_mime_field(struct view name)
-{
-	return view_case_starts(name, "content-") || view_case_starts(name, "mime-version");
-}
-
-static int
-check_fields(struct smtpd_checks *k)
-{
-	const struct checks_config *conf = &k->s->server->conf->checks;
-	struct header_list *l = &k->s->tx->content->list;
-	struct buf text, value;
-	int r = GO_ON;
-
-	buf_init(&text, HEADER_LIST_MAX_BYTES);
-	buf_init(&value, VALUE_MAX);
-	/* a field that is removed takes the index one back, below 0 too: the loop's own step undoes that */
-	for (size_t at = 0; r == GO_ON && at < l->count && !k->has_passed; at++) {
-		struct smtpd_tables *tables = is_mime_field(l->fields[at].name) ? conf->mime : conf->header;
-
-		if (tables == NULL)
-			continue;
-		buf_reset(&text);
-		buf_reset(&value);
-		field_text(&l->fields[at], &text);
-		r = look_up(k, tables, buf_view(&text), &value);
-		if (r == 0 && value.len > 0)
-			r = act_on_field(k, buf_view(&value), buf_view(&text), &at);
-	}
-	buf_clear(&text);
-	buf_clear(&value);
-	return r;
-}
-
-/* --- the body ------------------------------------------------------------------------------------------------- */
 
 static int
 copy_range(struct smtpd_checks *k, uint64_t from, uint64_t to)
@@ -324,31 +225,48 @@ put_line(struct smtpd_checks *k, struct view text)
 	return body_appended(&k->edited, &k->err) < 0 ? FAILED : GO_ON;
 }
 
-/* The line, or the field of a part, that stands in the content from `from` to `to`. */
+/* --- what a table has answered ------------------------------------------------------------------------------ */
+
 static int
-act_on_line(struct smtpd_checks *k, struct view value, const char *where, struct view text,
-    uint64_t from, uint64_t to)
+leave_out(struct smtpd_checks *k, const struct item *it)
+{
+	if (it->field == NULL)
+		return cut_out(k, it->from, it->to);
+	header_list_remove(&k->s->tx->content->list, (*it->field)--);
+	return GO_ON;
+}
+
+static int
+put_in(struct smtpd_checks *k, enum check_action action, struct view text, const struct item *it)
+{
+	if (it->field != NULL)
+		return edit_list(k, action, text, it->field);
+	if (cut_out(k, it->from, action == CHECK_REPLACE ? it->to : it->from) < 0)
+		return FAILED;
+	return put_line(k, text);
+}
+
+static int
+act(struct smtpd_checks *k, struct view value, const struct item *it)
 {
 	struct view argument;
 	enum check_action action = check_action_parse(value, &argument);
-	int r;
 
 	switch (action) {
 	case CHECK_REJECT:
-		log_check(k, "reject", where, text, argument);
-		return refuse(k, argument);
+		log_check(k, "reject", it, argument);
+		return refuse(k, value);
 	case CHECK_STRIP:
-		log_check(k, "strip", where, text, argument);
-		return cut_out(k, from, to);
+		log_check(k, "strip", it, argument);
+		return leave_out(k, it);
 	case CHECK_IGNORE:
-		return cut_out(k, from, to);
+		return leave_out(k, it);
 	case CHECK_REPLACE:
 	case CHECK_PREPEND:
-		log_check(k, action == CHECK_REPLACE ? "replace" : "prepend", where, text, argument);
-		r = cut_out(k, from, action == CHECK_REPLACE ? to : from);
-		return r == GO_ON ? put_line(k, argument) : r;
+		log_check(k, action == CHECK_REPLACE ? "replace" : "prepend", it, argument);
+		return put_in(k, action, argument, it);
 	case CHECK_VERDICT:
-		return apply_verdict(k, value, where, text);
+		return apply_verdict(k, value, it);
 	case CHECK_PASS:
 		k->has_passed = true;
 		return GO_ON;
@@ -357,6 +275,53 @@ act_on_line(struct smtpd_checks *k, struct view value, const char *where, struct
 	}
 	return GO_ON;
 }
+
+static int
+look_up(struct smtpd_checks *k, struct smtpd_tables *tables, const struct item *it)
+{
+	struct lookup_key key = { .text = it->text };
+	struct buf value;
+	size_t which;
+	int r = GO_ON;
+
+	buf_init(&value, VALUE_MAX);
+	if (smtpd_lookup_now(tables, &key, 1, &value, &which, &k->err) == LOOKUP_TEMP)
+		r = FAILED;
+	else if (value.len > 0)
+		r = act(k, buf_view(&value), it);
+	buf_clear(&value);
+	return r;
+}
+
+/* --- the message's own fields ------------------------------------------------------------------------------ */
+
+static int
+check_fields(struct smtpd_checks *k)
+{
+	const struct checks_config *conf = &k->s->server->conf->checks;
+	struct header_list *l = &k->s->tx->content->list;
+	struct buf text;
+	int r = GO_ON;
+
+	buf_init(&text, HEADER_LIST_MAX_BYTES);
+	/* a field that is removed takes the index one back, below 0 too: the loop's own step undoes that */
+	for (size_t at = 0; r == GO_ON && at < l->count && !k->has_passed; at++) {
+		struct smtpd_tables *tables =
+		    mime_lines_is_mime_field(l->fields[at].name) ? conf->mime : conf->header;
+
+		if (tables == NULL)
+			continue;
+		buf_reset(&text);
+		buf_append_view(&text, l->fields[at].name);
+		buf_append_byte(&text, ':');
+		header_value_append(l->fields[at].value, &text);
+		r = look_up(k, tables, &(struct item){ "header", buf_view(&text), .field = &at });
+	}
+	buf_clear(&text);
+	return r;
+}
+
+/* --- the body ------------------------------------------------------------------------------ */
 
 static struct smtpd_tables *
 tables_for(struct smtpd_checks *k, enum mime_line_kind kind, struct view text)
@@ -383,25 +348,16 @@ on_line(void *arg, enum mime_line_kind kind, struct view text, unsigned lines)
 {
 	struct smtpd_checks *k = arg;
 	bool is_field = kind == LINE_HEADER || kind == LINE_MIME_HEADER || kind == LINE_NESTED_HEADER;
-	uint64_t from = is_field ? k->item_at : k->line_at, to = is_field ? k->line_at : k->at;
+	struct item it = { is_field ? "header" : "body", text,
+		.from = is_field ? k->item_at : k->line_at, .to = is_field ? k->line_at : k->at };
 	struct smtpd_tables *tables;
-	struct buf value;
-	int r;
 
 	(void)lines;
-	k->item_at = is_field ? k->line_at : k->at;
-	if (from < k->s->tx->content->body_at || k->has_passed)
+	k->item_at = it.to;
+	if (it.from < k->s->tx->content->body_at || k->has_passed)
 		return GO_ON; /* the message's own section was looked at as a list */
 	tables = tables_for(k, kind, text);
-	if (tables == NULL)
-		return GO_ON;
-	buf_init(&value, VALUE_MAX);
-	r = look_up(k, tables, text, &value);
-	if (r == 0 && value.len > 0)
-		r = act_on_line(
-		    k, buf_view(&value), is_field ? "header" : "body", text, from, to);
-	buf_clear(&value);
-	return r;
+	return tables != NULL ? look_up(k, tables, &it) : GO_ON;
 }
 
 static int
@@ -486,7 +442,8 @@ checked(struct smtpd_session *s, int result)
 	gate_then *then = k->then;
 
 	if (result == GO_ON && k->lines.is_too_deep && s->server->conf->checks.is_strict) {
-		log_check(k, "reject", "mime-error", view_of("nesting exceeds safety limit"), view_make("", 0));
+		smtpd_log_message(s, "reject", "mime-error nesting exceeds safety limit",
+		    view_of(""), view_of(""));
 		smtpd_reply(s, 554, "5.6.0", "Error: MIME nesting exceeds safety limit");
 		result = REFUSED;
 	} else if (result == FAILED) {

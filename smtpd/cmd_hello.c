@@ -6,16 +6,12 @@
 
 enum { HELLO_MAX = 255 };
 
-/* Postfix neuters the same bytes: what is left cannot mislead a reader of the log or of Received:. */
-static char *
-clean_name(struct view name)
+void
+smtpd_hello_clean(char *name)
 {
-	char *text = x_strndup(name.p, name.len < HELLO_MAX ? name.len : HELLO_MAX);
-
-	for (char *p = text; *p != '\0'; p++)
+	for (char *p = name; *p != '\0'; p++)
 		if (*p <= ' ' || *p >= 127 || strchr("<>()\\\";@", *p) != NULL)
 			*p = '?';
-	return text;
 }
 
 /* RFC 5321 4.1.1.1, 4.1.4: the name must be there; whether it is true is for the restrictions to say. */
@@ -31,7 +27,8 @@ smtpd_check_hello(struct smtpd_session *s, struct view args)
 		smtpd_reply(s, 501, "", "Syntax: %s hostname", s->row->verb);
 		return false;
 	}
-	s->args->text = clean_name(args);
+	s->args->text = x_strndup(args.p, args.len < HELLO_MAX ? args.len : HELLO_MAX);
+	smtpd_hello_clean(s->args->text);
 	return true;
 }
 

@@ -113,9 +113,7 @@ take_value(struct smtpd_attributes *a, size_t i, struct view value)
 		(attributes[i].is_valid != NULL && !attributes[i].is_valid(text))))
 		return false;
 	if (i == ATTR_HELO)
-		for (char *p = text; *p != '\0'; p++)
-			if (strchr("<>()\\\";@", *p) != NULL)
-				*p = '?';
+		smtpd_hello_clean(text);
 	free(a->value[i]);
 	a->value[i] = x_strdup(text);
 	a->is_temporary[i] = is_temporary;

@@ -54,6 +54,8 @@ extern const struct smtpd_command smtpd_commands[SMTPD_COMMANDS];
 const struct smtpd_command *smtpd_command_find(struct view verb);
 
 /* cmd_hello.c */
+/* Postfix neuters the same bytes of a HELO name: what is left cannot mislead a reader of the log or of Received:. */
+void smtpd_hello_clean(char *name);
 bool smtpd_check_hello(struct smtpd_session *s, struct view args);
 enum cmd_result smtpd_cmd_helo(struct smtpd_session *s);
 enum cmd_result smtpd_cmd_ehlo(struct smtpd_session *s);

@@ -47,7 +47,7 @@ put_received(struct smtpd_session *s, int64_t now, struct buf *out)
 	int result;
 	struct received r = {
 		.helo = s->helo,
-		.client_name = s->client.name != NULL ? s->client.name : "unknown",
+		.client_name = smtpd_client_name(s),
 		.client_literal = addr_literal(&s->client.address, literal),
 		.login = conf->names_login ? s->login : NULL,
 		.myhostname = conf->myhostname,
@@ -103,7 +103,7 @@ put_missing(struct smtpd_session *s, int64_t now, struct buf *out)
 {
 	const struct smtpd_content *c = s->tx->content;
 
-	if (s->login == NULL && !s->client.in_mynetworks)
+	if (!smtpd_client_is_ours(s))
 		return;
 	if (!has_field(c, "Message-Id", c->headers.has_message_id)) {
 		buf_append_str(out, "Message-Id: ");
@@ -172,7 +172,7 @@ log_message_id(struct smtpd_session *s, int64_t now)
 	struct buf made;
 
 	buf_init(&made, 1000);
-	if (!h->has_message_id && (s->login != NULL || s->client.in_mynetworks)) {
+	if (!h->has_message_id && smtpd_client_is_ours(s)) {
 		format_message_id(s, now, &made);
 		id = buf_view(&made);
 	}
@@ -211,8 +211,9 @@ fill_envelope(struct smtpd_session *s, uint64_t size, struct envelope *e)
 		.arrival_ms = tx->arrival_ms,
 		.size = size,
 		.envid = tx->envid != NULL ? tx->envid : "",
-		.filter = tx->verdicts.filter != NULL ? tx->verdicts.filter : s->server->conf->content_filter,
-		.client_name = s->client.name != NULL ? s->client.name : "unknown",
+		.filter = tx->verdicts.filter != NULL ? tx->verdicts.filter
+						      : s->server->conf->content_filter,
+		.client_name = smtpd_client_name(s),
 		.client_address = s->client.ip,
 		.client_port = client_port(s),
 		.helo = s->helo != NULL ? s->helo : "",

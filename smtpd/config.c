@@ -98,16 +98,13 @@ read_tls(struct smtpd_config *c, const struct conf *conf)
 static bool
 has_relay_control(const struct smtpd_config *c)
 {
-	static const char *const guards[] = { "reject_unauth_destination",
-		"defer_unauth_destination", "reject", "defer", "defer_if_permit" };
-
 	for (int id = RESTRICT_RELAY; id <= RESTRICT_RECIPIENT; id++)
-		for (size_t i = 0; i < c->restrictions[id].count; i++)
-			for (size_t g = 0; g < sizeof guards / sizeof guards[0]; g++)
-				if (!c->restrictions[id].items[i].warn &&
-				    c->restrictions[id].items[i].what ==
-					restriction_find(guards[g]))
-					return true;
+		for (size_t i = 0; i < c->restrictions[id].count; i++) {
+			const struct restrict_item *it = &c->restrictions[id].items[i];
+
+			if (!it->warn && restriction_guards_relay(it->what))
+				return true;
+		}
 	return false;
 }
 

@@ -40,9 +40,8 @@ is_name_byte(unsigned char c)
 	return c > ' ' && c < 127 && c != ':'; /* ftext of RFC 5322 3.6.8 */
 }
 
-/* Bytes before the colon: name, and white space of the obsolete kind (RFC 5322 4.5).  0: no field. */
-static size_t
-name_length(struct view line)
+size_t
+header_name_length(struct view line)
 {
 	size_t n = 0;
 
@@ -79,7 +78,7 @@ field_length(struct view v, size_t *name_len)
 {
 	size_t len = line_length(v), more;
 
-	if (len == 0 || (*name_len = name_length(view_make(v.p, len))) == 0)
+	if (len == 0 || (*name_len = header_name_length(view_make(v.p, len))) == 0)
 		return 0;
 	while (len < v.len && ascii_is_space(v.p[len])) {
 		more = line_length(view_make(v.p + len, v.len - len));
@@ -250,6 +249,14 @@ header_list_remove(struct header_list *l, size_t at)
 	l->count--;
 	memmove(l->fields + at, l->fields + at + 1, (l->count - at) * sizeof *l->fields);
 	l->is_changed = true;
+}
+
+void
+header_value_append(struct view value, struct buf *out)
+{
+	for (size_t i = 0; i < value.len; i++)
+		if (value.p[i] != '\r')
+			buf_append_byte(out, value.p[i]);
 }
 
 int

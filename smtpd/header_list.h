@@ -27,6 +27,9 @@ struct header_list {
 
 enum { HEADER_LIST_MAX_BYTES = 16 << 20, HEADER_LIST_MAX_FIELDS = 100000 };
 
+/* Bytes before the colon of a field's first line: name, and white space of the obsolete kind (RFC 5322 4.5).  0: no field. */
+size_t header_name_length(struct view line);
+
 void header_list_init(struct header_list *l);
 void header_list_clear(struct header_list *l);
 /* Takes the header section at the start of content; *body is the offset behind it and its empty line (what is no
@@ -41,6 +44,8 @@ size_t header_list_find(const struct header_list *l, struct view name, size_t nt
 int header_list_replace(
     struct header_list *l, size_t at, struct view name, struct view value, struct err *err);
 void header_list_remove(struct header_list *l, size_t at);
+/* A value with its folds as LF and white space, as tables and milters see it. */
+void header_value_append(struct view value, struct buf *out);
 int header_field_write(const struct header_field *f, struct buf *out);
 /* The fields and the empty line behind them.  0, or -1 past the cap of out. */
 int header_list_write(const struct header_list *l, struct buf *out);

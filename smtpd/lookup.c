@@ -1,9 +1,11 @@
 #include "smtpd/lookup.h"
 #include "common/base/mem.h"
+#include "common/config/conf.h"
 #include "common/ipc/msg/authd.h"
 #include "common/log/log.h"
 #include "smtpd/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { LOOKUP_TIMEOUT_MS = 30000, VALUE_BYTES = 1 << 20 };
@@ -31,12 +33,13 @@ struct smtpd_lookup {
 /* --- tables ----------------------------------------------------------------------------------- */
 
 int
-smtpd_tables_open(const char *specs, struct smtpd_tables **out, struct err *err)
+smtpd_tables_open(struct view specs, struct smtpd_tables **out, struct err *err)
 {
 	struct smtpd_tables *t = x_calloc(1, sizeof *t);
-	int r = table_list_new(specs, &t->list, err);
+	int r;
 
-	t->name = x_strdup(specs);
+	t->name = x_strndup(specs.p, specs.len);
+	r = table_list_new(t->name, &t->list, err);
 	t->is_resident = r == 0 && table_list_is_resident(t->list);
 	if (t->is_resident)
 		r = table_list_refresh(t->list, err);
@@ -46,6 +49,18 @@ smtpd_tables_open(const char *specs, struct smtpd_tables **out, struct err *err)
 	}
 	*out = t;
 	return r;
+}
+
+int
+smtpd_tables_open_of(
+    const struct conf *conf, const char *name, struct smtpd_tables **out, struct err *err)
+{
+	struct view specs = view_of(conf_str(conf, name));
+
+	*out = NULL;
+	if (specs.len == 0 || smtpd_tables_open(specs, out, err) == 0)
+		return 0;
+	return err_prefix(err, "%s", name);
 }
 
 void
@@ -68,6 +83,32 @@ bool
 smtpd_tables_are_resident(const struct smtpd_tables *t)
 {
 	return t->is_resident;
+}
+
+int
+smtpd_tables_need_memory(const struct smtpd_tables *t, struct err *err)
+{
+	if (t == NULL || t->is_resident)
+		return 0;
+	return err_set(err, ERR_SYNTAX,
+	    "%s: only tables that are read at start (cidr:, pcre:, regexp:, texthash: ...)",
+	    t->name);
+}
+
+size_t
+lookup_address_keys(const char *address, const char *delimiters, char stripped[ADDRESS_MAX + 1],
+    struct lookup_key keys[2])
+{
+	size_t len = address_local_length(address), base = address_base_length(address, delimiters);
+
+	if (address[0] == '\0')
+		return 0;
+	keys[0] = (struct lookup_key){ .text = view_of(address) };
+	if (base == len)
+		return 1;
+	snprintf(stripped, ADDRESS_MAX + 1, "%.*s%s", (int)base, address, address + len);
+	keys[1] = (struct lookup_key){ view_of(stripped), true };
+	return 2;
 }
 
 enum lookup_result

@@ -13,18 +13,10 @@ enum { COMMAND_MAX = 16384 /* bytes of a command's packets, macros and all */ };
 
 /* --- the log and the reply ------------------------------------------------------------------------------ */
 
-/* What Postfix's cleanup logs: about the message as a whole. */
 static void
 log_message(struct smtpd_session *s, const char *verdict, const char *text)
 {
-	const struct smtpd_transaction *tx = s->tx;
-	const struct recipient *r = tx->nrcpts > 0 ? &tx->rcpts[0] : NULL;
-
-	log_as("cleanup", LOG_LEVEL_INFO,
-	    "%s: %s: END-OF-MESSAGE from %s: %s; from=<%s> to=<%s> proto=%s helo=<%s>",
-	    tx->queue_id, verdict, smtpd_client_label(s), lqs(text), lqs(tx->sender.text),
-	    r == NULL ? "" : lqs(r->orig[0] != '\0' ? r->orig : r->address),
-	    s->is_esmtp ? "ESMTP" : "SMTP", s->helo != NULL ? s->helo : "");
+	smtpd_log_message(s, verdict, "END-OF-MESSAGE", view_of(text), view_of(""));
 }
 
 static void
@@ -35,9 +27,7 @@ log_verdict(struct milter_session *a, const char *verdict, const char *text)
 	if (a->stage == STAGE_END_OF_DATA)
 		log_message(s, verdict, text);
 	else
-		log_info("%s: %s: %s from %s: %s;",
-		    s->tx != NULL && s->tx->queue_id != NULL ? s->tx->queue_id : "NOQUEUE", verdict,
-		    smtpd_session_where(s), smtpd_client_label(s), text);
+		smtpd_log_action(s, verdict, text);
 }
 
 /* All lines of a reply, each with the codes (RFC 5321 4.2.1, RFC 2034 4). */

@@ -35,20 +35,14 @@ parse_default(struct view v, enum milter_default *out)
 	return -1;
 }
 
-/* "10s", "5m", "10": seconds unless a unit is given. */
 static int
 parse_time(struct view v, int64_t *ms)
 {
-	static const char units[] = "smhdw";
-	static const int64_t factors[] = { 1, 60, 3600, 86400, 604800 };
-	const char *unit = v.len > 0 ? memchr(units, v.p[v.len - 1], sizeof units - 1) : NULL;
-	uint64_t n;
+	int64_t seconds;
 
-	if (unit != NULL)
-		v.len--;
-	if (!view_u64(v, 1000000, &n) || n == 0)
+	if (!conf_time_parse(v, &seconds) || seconds == 0)
 		return -1;
-	*ms = (int64_t)n * (unit != NULL ? factors[unit - units] : 1) * 1000;
+	*ms = seconds * 1000;
 	return 0;
 }
 

@@ -65,9 +65,7 @@ put_field(struct milter *m, const struct header_field *f, struct buf *out)
 	buf_init(&value, HEADER_LIST_MAX_BYTES);
 	if (!(m->protocol & MILTER_LEADING_SPACE) && v.len > 0 && v.p[0] == ' ')
 		v = view_make(v.p + 1, v.len - 1);
-	for (size_t i = 0; i < v.len; i++)
-		if (v.p[i] != '\r')
-			buf_append_byte(&value, v.p[i]);
+	header_value_append(v, &value);
 	v = buf_view(&value);
 	milter_put_strings(out, MILTER_HEADER, field_name(f), &v);
 	buf_clear(&value);
@@ -368,12 +366,12 @@ note_rcpt(struct milter *m, const struct milter_reply *r, struct err *err)
 static void
 quarantine(struct milter *m, struct view reason)
 {
-	struct smtpd_transaction *tx = m->all->session->tx;
+	struct smtpd_session *s = m->all->session;
+	char *why = x_asprintf("milter triggers HOLD action: %.*s", VIEW_ARG(reason));
 
-	tx->verdicts.hold = true;
-	log_as("cleanup", LOG_LEVEL_INFO,
-	    "%s: milter-hold: END-OF-MESSAGE from %s: milter triggers HOLD action: %s; from=<%s>",
-	    tx->queue_id, smtpd_client_label(m->all->session), lq(reason), lqs(tx->sender.text));
+	s->tx->verdicts.hold = true;
+	smtpd_log_message(s, "milter-hold", "END-OF-MESSAGE", view_of(why), view_of(""));
+	free(why);
 }
 
 int

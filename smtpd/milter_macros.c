@@ -18,12 +18,6 @@ put(struct buf *out, const char *text)
 		buf_append_str(out, text);
 }
 
-static const char *
-client_name(const struct smtpd_session *s)
-{
-	return s->client.name != NULL ? s->client.name : "unknown";
-}
-
 static void
 put_address(struct buf *out, const struct sockaddr_storage *a)
 {
@@ -65,13 +59,13 @@ macro_v(struct smtpd_session *s, struct buf *out)
 static void
 macro_underscore(struct smtpd_session *s, struct buf *out)
 {
-	buf_printf(out, "%s [%s]", client_name(s), s->client.ip);
+	buf_printf(out, "%s [%s]", smtpd_client_name(s), s->client.ip);
 }
 
 static void
 macro_client_name(struct smtpd_session *s, struct buf *out)
 {
-	put(out, client_name(s));
+	put(out, smtpd_client_name(s));
 }
 
 static void

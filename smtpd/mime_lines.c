@@ -1,5 +1,6 @@
 #include "smtpd/mime_lines.h"
 #include "common/base/mem.h"
+#include "smtpd/header_list.h"
 
 #include <stdlib.h>
 
@@ -104,6 +105,12 @@ note_type(struct mime_lines *m, struct view value)
 
 /* --- fields --------------------------------------------------------------------------------------------- */
 
+bool
+mime_lines_is_mime_field(struct view name)
+{
+	return view_case_starts(name, "content-") || view_case_starts(name, "mime-version");
+}
+
 static int
 emit_field(struct mime_lines *m)
 {
@@ -117,27 +124,13 @@ emit_field(struct mime_lines *m)
 		name = value = view_make("", 0);
 	if (view_case_eq_str(view_trim(name), "content-type"))
 		note_type(m, value);
-	if (view_case_starts(name, "content-") || view_case_starts(name, "mime-version"))
+	if (mime_lines_is_mime_field(name))
 		kind = LINE_MIME_HEADER;
 	r = m->fn(m->arg, kind, text, m->field_lines);
 	buf_reset(&m->field);
 	m->field.failed = false;
 	m->field_lines = 0;
 	return r;
-}
-
-static bool
-is_field(struct view line)
-{
-	size_t n = 0;
-
-	while (n < line.len && line.p[n] > ' ' && (unsigned char)line.p[n] < 127 && line.p[n] != ':')
-		n++;
-	if (n == 0)
-		return false;
-	while (n < line.len && (line.p[n] == ' ' || line.p[n] == '\t'))
-		n++;
-	return n < line.len && line.p[n] == ':';
 }
 
 /* The header section is over: what follows is a message, parts, or text. */
@@ -202,7 +195,7 @@ feed_header(struct mime_lines *m, struct view line)
 	}
 	if ((r = emit_field(m)) != 0)
 		return r;
-	if (line.len > 0 && is_field(line)) {
+	if (header_name_length(line) > 0) {
 		buf_append_view(&m->field, line);
 		m->field_lines = 1;
 		return 0;

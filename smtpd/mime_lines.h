@@ -34,6 +34,8 @@ struct mime_lines {
 	char *boundaries[MIME_LINES_DEPTH]; /* owned: of the open multiparts, outermost first */
 };
 
+/* Is the field of this name one for mime_header_checks, wherever it stands? */
+bool mime_lines_is_mime_field(struct view name);
 /* Starts at the message's first line.  field_max: longer fields are cut; depth_max <= MIME_LINES_DEPTH. */
 void mime_lines_init(struct mime_lines *m, size_t field_max, unsigned depth_max,
     int (*fn)(void *arg, enum mime_line_kind kind, struct view text, unsigned lines), void *arg);

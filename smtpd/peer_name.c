@@ -29,6 +29,13 @@ peer_done(struct peer_lookup *p, enum restrict_fact name_fact, enum restrict_fac
 	free(p);
 }
 
+/* What to make of it that a name is not in the answer. */
+static enum restrict_fact
+fact_of_missing(const struct dns_answer *a)
+{
+	return a->status == DNS_FAIL || a->status == DNS_BOGUS ? FACT_TEMP : FACT_NO;
+}
+
 static bool
 is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
@@ -50,8 +57,7 @@ on_forward(void *arg, const struct dns_answer *a)
 			return;
 		}
 	}
-	peer_done(
-	    p, a->status == DNS_FAIL || a->status == DNS_BOGUS ? FACT_TEMP : FACT_NO, FACT_YES);
+	peer_done(p, fact_of_missing(a), FACT_YES);
 }
 
 /* The name goes into log lines and header fields: anything but a host name is no name.  A name that looks like
@@ -73,8 +79,7 @@ static void
 on_reverse(void *arg, const struct dns_answer *a)
 {
 	struct peer_lookup *p = arg;
-	enum restrict_fact missing =
-	    a->status == DNS_FAIL || a->status == DNS_BOGUS ? FACT_TEMP : FACT_NO;
+	enum restrict_fact missing = fact_of_missing(a);
 
 	p->query = NULL;
 	if (a->status != DNS_OK || !take_reverse(p, a)) {

@@ -79,46 +79,24 @@ on_warn(void *arg, const struct restrict_reply *r)
 
 /* --- what access(5) actions do to the message ------------------------------------------------------- */
 
-static const char *
-action_name(enum action_kind kind)
-{
-	switch (kind) {
-	case ACTION_HOLD:
-		return "hold";
-	case ACTION_DISCARD:
-		return "discard";
-	case ACTION_REDIRECT:
-		return "redirect";
-	case ACTION_FILTER:
-		return "filter";
-	case ACTION_PREPEND:
-		return "prepend";
-	case ACTION_BCC:
-		return "bcc";
-	case ACTION_INFO:
-		return "info";
-	default:
-		return "warn";
-	}
-}
-
 static void
 on_action(void *arg, enum action_kind kind, const char *argument, const char *text)
 {
 	struct smtpd_session *s = arg;
+	char word[ACTION_WORD_MAX];
 
 	if (kind == ACTION_RESTRICTIONS) {
 		log_warn("a table answered \"%s\": %s", lqs(argument), text);
 		return;
 	}
-	smtpd_log_action(s, action_name(kind), text);
+	smtpd_log_action(s, action_log_word(kind, word), text);
 	if (kind == ACTION_INFO || kind == ACTION_WARN)
 		return;
 	/* Postfix says the same of client and helo restrictions */
 	if (s->tx == NULL)
-		log_warn("with smtpd_delay_reject = no, action %s is skipped before MAIL", action_name(kind));
+		log_warn("with smtpd_delay_reject = no, action %s is skipped before MAIL", word);
 	else if (!smtpd_verdict_apply(s->tx, kind, argument))
-		log_warn("action %s %s is malformed, and ignored", action_name(kind), lqs(argument));
+		log_warn("action %s %s is malformed, and ignored", word, lqs(argument));
 }
 
 /* --- what is known ------------------------------------------------------------------------------------ */
@@ -157,7 +135,7 @@ fill_ctx(struct smtpd_session *s, enum smtpd_stage stage, struct restrict_ctx *c
 static void
 fill_facts(struct smtpd_session *s, struct restrict_ctx *c)
 {
-	c->client_name = s->client.name != NULL ? s->client.name : "unknown";
+	c->client_name = smtpd_client_name(s);
 	c->reverse_name = s->client.reverse;
 	c->facts[FACT_CLIENT_NAME] = s->client.is_named ? s->client.name_fact : FACT_UNKNOWN;
 	c->facts[FACT_CLIENT_REVERSE] = s->client.is_named ? s->client.reverse_fact : FACT_UNKNOWN;
@@ -205,14 +183,6 @@ on_domain(void *arg, enum restrict_fact fact)
 	smtpd_policy_continue(s);
 }
 
-static const char *
-domain_part(const char *address)
-{
-	const char *at = strrchr(address, '@');
-
-	return at != NULL ? at + 1 : address;
-}
-
 static void
 fetch_domain(struct smtpd_session *s, const char *domain)
 {
@@ -235,13 +205,13 @@ fetch_fact(struct smtpd_session *s)
 		fetch_domain(s, c->helo);
 		break;
 	case FACT_SENDER_DOMAIN:
-		fetch_domain(s, domain_part(c->sender));
+		fetch_domain(s, address_domain(c->sender));
 		break;
 	case FACT_SENDER_USER:
 		smtpd_sender_lookup(s, c->sender);
 		break;
 	case FACT_RCPT_DOMAIN:
-		fetch_domain(s, domain_part(c->recipient));
+		fetch_domain(s, address_domain(c->recipient));
 		break;
 	default:
 		smtpd_rcpt_lookup(s, c->recipient);

@@ -90,21 +90,11 @@ policy_parse(struct view input, struct view *action, size_t *used)
 static int
 set_time(int64_t *out_ms, struct view name, struct view value, struct err *err)
 {
-	static const struct {
-		char unit;
-		unsigned factor;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-	uint64_t n, factor = 1;
+	int64_t seconds;
 
-	for (size_t i = 0; value.len > 1 && i < sizeof units / sizeof units[0]; i++)
-		if (value.p[value.len - 1] == units[i].unit) {
-			factor = units[i].factor;
-			value.len--;
-			break;
-		}
-	if (!view_u64(value, 86400 * 365, &n))
+	if (!conf_time_parse(value, &seconds))
 		return err_set(err, ERR_SYNTAX, "%.*s: \"%.*s\" is not a time", VIEW_ARG(name), VIEW_ARG(value));
-	*out_ms = (int64_t)(n * factor * 1000);
+	*out_ms = seconds * 1000;
 	return 0;
 }
 

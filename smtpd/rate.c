@@ -82,9 +82,7 @@ config_of(const struct smtpd_session *s)
 static bool
 is_excepted(const struct smtpd_session *s)
 {
-	const struct net_list *l = &s->server->conf->limit_exceptions;
-
-	return net_list_match(l->items, l->count, &s->client.address);
+	return net_list_has(&s->server->conf->limit_exceptions, &s->client.address);
 }
 
 static void
@@ -184,7 +182,7 @@ rule_key(struct smtpd_session *s, const struct rule *r, char key[KEY_MAX])
 		client_key(s, key);
 		return !is_excepted(s) && (r->stage != STAGE_CONNECT || smtpd_session_has_tls(s));
 	}
-	if (r->subject == BY_SENDER && (s->login != NULL || s->client.in_mynetworks))
+	if (r->subject == BY_SENDER && smtpd_client_is_ours(s))
 		who = s->tx != NULL ? s->tx->sender.text : s->args->address.text;
 	else if (r->subject == BY_SENDER)
 		who = NULL;

@@ -11,51 +11,38 @@ enum { ARENA_MAX = 1 << 20 }; /* keys and answers of one run */
 /* --- the words ------------------------------------------------------------------------------------ */
 
 /* What a list is about; with smtpd_delay_reject the list is named, not the command. */
-static const char *
-list_class(enum restrict_list_id id)
+static enum restrict_subject
+list_about(enum restrict_list_id id)
 {
 	switch (id) {
 	case RESTRICT_CLIENT:
-		return "Client host";
+		return SUBJECT_CLIENT;
 	case RESTRICT_HELO:
-		return "Helo command";
+		return SUBJECT_HELO;
 	case RESTRICT_SENDER:
 	case RESTRICT_UNLISTED_SENDER:
-		return "Sender address";
-	case RESTRICT_DATA:
-		return "Data command";
-	case RESTRICT_END_OF_DATA:
-		return "End-of-data command";
+		return SUBJECT_SENDER;
 	default:
-		return "Recipient address";
+		return SUBJECT_RECIPIENT;
 	}
+}
+
+static const char *
+list_class(enum restrict_list_id id)
+{
+	return id == RESTRICT_DATA          ? "Data command"
+	       : id == RESTRICT_END_OF_DATA ? "End-of-data command"
+					    : restrict_class_name(list_about(id));
 }
 
 static const char *
 list_subject(struct restrict_ctx *c)
 {
-	enum restrict_subject subject = SUBJECT_RECIPIENT;
-	const char *text;
+	const char *text = c->at_list == RESTRICT_DATA ? "DATA"
+			   : c->at_list == RESTRICT_END_OF_DATA
+			       ? "END-OF-MESSAGE"
+			       : restrict_subject_text(c, list_about(c->at_list));
 
-	switch (c->at_list) {
-	case RESTRICT_CLIENT:
-		subject = SUBJECT_CLIENT;
-		break;
-	case RESTRICT_HELO:
-		subject = SUBJECT_HELO;
-		break;
-	case RESTRICT_SENDER:
-	case RESTRICT_UNLISTED_SENDER:
-		subject = SUBJECT_SENDER;
-		break;
-	case RESTRICT_DATA:
-		return "DATA";
-	case RESTRICT_END_OF_DATA:
-		return "END-OF-MESSAGE";
-	default:
-		break;
-	}
-	text = restrict_subject_text(c, subject);
 	return text != NULL ? text : "";
 }
 
@@ -188,9 +175,10 @@ call_answer(struct restrict_ctx *c, struct view names, const char *subject, cons
 
 /* "<subject>: Client host triggers HOLD action", or with the admin's words */
 static void
-report_action(struct restrict_ctx *c, const struct action *a, const char *word, const char *subject,
-    const char *class)
+report_action(
+    struct restrict_ctx *c, const struct action *a, const char *subject, const char *class)
 {
+	const char *word = action_word(a->kind);
 	bool is_argument = a->kind == ACTION_REDIRECT || a->kind == ACTION_FILTER ||
 			   a->kind == ACTION_PREPEND || a->kind == ACTION_BCC;
 	char *argument = x_strndup(a->text.p, a->text.len), *text;
@@ -239,34 +227,12 @@ restrict_act(struct restrict_ctx *c, const char *value, const char *subject, con
 	case ACTION_DEFER_IF_REJECT:
 		c->defer_if_reject = true;
 		return RESULT_DUNNO;
-	case ACTION_HOLD:
-		report_action(c, &a, "HOLD", subject, class);
-		return RESULT_DUNNO;
-	case ACTION_DISCARD:
-		report_action(c, &a, "DISCARD", subject, class);
-		return RESULT_OK;
-	case ACTION_REDIRECT:
-		report_action(c, &a, "REDIRECT", subject, class);
-		return RESULT_DUNNO;
-	case ACTION_FILTER:
-		report_action(c, &a, "FILTER", subject, class);
-		return RESULT_DUNNO;
-	case ACTION_PREPEND:
-		report_action(c, &a, "PREPEND", subject, class);
-		return RESULT_DUNNO;
-	case ACTION_BCC:
-		report_action(c, &a, "BCC", subject, class);
-		return RESULT_DUNNO;
-	case ACTION_INFO:
-		report_action(c, &a, "INFO", subject, class);
-		return RESULT_DUNNO;
-	case ACTION_WARN:
-		report_action(c, &a, "WARN", subject, class);
-		return RESULT_DUNNO;
 	case ACTION_RESTRICTIONS:
-		break;
+		return call_answer(c, a.text, subject, class);
+	default:
+		report_action(c, &a, subject, class);
+		return a.kind == ACTION_DISCARD ? RESULT_OK : RESULT_DUNNO;
 	}
-	return call_answer(c, a.text, subject, class);
 }
 
 enum restrict_result

@@ -125,6 +125,7 @@ struct restrict_question {
 	struct smtpd_tables *tables;
 	struct lookup_key keys[LOOKUP_KEYS_MAX];
 	size_t nkeys;
+	char stripped[ADDRESS_MAX + 1]; /* text of a key */
 	const struct dnsbl_site *site;
 	struct policy_service *service;
 	enum restrict_hosts hosts;

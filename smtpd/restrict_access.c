@@ -65,45 +65,24 @@ add_address_keys(struct restrict_ctx *c, const char *ip)
 	}
 }
 
-/* Length of the local part without its extension (recipient_delimiter); the whole of it when it has none. */
-static size_t
-base_length(const struct restrict_ctx *c, const char *local, size_t len)
-{
-	size_t n = 1;
-
-	while (n < len && strchr(c->env->delimiter, local[n]) == NULL)
-		n++;
-	return n < len ? n : len;
-}
-
-static size_t
-local_length(const char *address)
-{
-	const char *at = strrchr(address, '@');
-
-	return at != NULL ? (size_t)(at - address) : strlen(address);
-}
-
-/* user+ext@domain, user@domain */
+/* user+ext@domain, user@domain: the first keys of the question. */
 static void
-add_whole_addresses(struct restrict_ctx *c, const char *address)
+take_whole_addresses(struct restrict_ctx *c, const char *address)
 {
-	size_t len = local_length(address), base = base_length(c, address, len);
-	const char *stripped = arena_printf(&c->arena, "%.*s%s", (int)base, address, address + len);
+	struct restrict_question *q = &c->question;
 
-	add_key(c, address, strlen(address), false);
-	if (base < len && stripped != NULL)
-		add_key(c, stripped, strlen(stripped), true);
+	q->nkeys = lookup_address_keys(address, c->env->delimiter, q->stripped, q->keys);
 }
 
 /* These, then what only tables without patterns know: domain, parents, user+ext@, user@. */
 static void
 add_mail_keys(struct restrict_ctx *c, const char *address)
 {
-	size_t len = local_length(address), base = base_length(c, address, len);
+	size_t len = address_local_length(address);
+	size_t base = address_base_length(address, c->env->delimiter);
 	const char *user = arena_printf(&c->arena, "%.*s@", (int)base, address);
 
-	add_whole_addresses(c, address);
+	take_whole_addresses(c, address);
 	if (address[len] == '\0')
 		return;
 	add_domain_keys(c, address + len + 1, true);
@@ -278,23 +257,22 @@ is_owner(const char *owners, const char *login)
 static enum restrict_result
 ask_owner(struct restrict_ctx *c)
 {
-	size_t len = local_length(c->sender);
+	const char *domain = c->sender + address_local_length(c->sender);
 
-	c->question.nkeys = 0;
-	add_whole_addresses(c, c->sender);
-	add_key(c, c->sender + len, strlen(c->sender + len), true); /* @domain */
+	take_whole_addresses(c, c->sender);
+	add_key(c, domain, strlen(domain), true); /* with its @ */
 	return ask_table(c, c->env->login_maps);
 }
 
-enum { OF_LOGGED_IN = 1, OF_OTHERS = 2, KNOWN_ONLY = 4 };
-
-static enum restrict_result
-mismatch(struct restrict_ctx *c, unsigned what)
+enum restrict_result
+reject_login_mismatch(struct restrict_ctx *c)
 {
+	enum restrict_subject whose = c->item->what->subject;
 	const char *owners;
 
 	if (c->sender == NULL || c->sender[0] == '\0' || c->env->login_maps == NULL ||
-	    !(what & (c->is_authenticated ? OF_LOGGED_IN : OF_OTHERS)))
+	    whose == (c->is_authenticated ? SUBJECT_NOT_LOGGED_IN : SUBJECT_LOGGED_IN) ||
+	    (whose == SUBJECT_KNOWN_SENDER && !c->is_authenticated))
 		return RESULT_DUNNO;
 	if (!c->is_answered)
 		return ask_owner(c);
@@ -305,32 +283,8 @@ mismatch(struct restrict_ctx *c, unsigned what)
 		return owners == NULL ? RESULT_DUNNO
 				      : restrict_refuse(c, 553, "5.7.1",
 					    "<%s>: Sender address rejected: not logged in", c->sender);
-	if (owners == NULL ? (what & KNOWN_ONLY) != 0 : is_owner(owners, c->login))
+	if (owners == NULL ? whose == SUBJECT_KNOWN_SENDER : is_owner(owners, c->login))
 		return RESULT_DUNNO;
 	return restrict_refuse(c, 553, "5.7.1", "<%s>: Sender address rejected: not owned by user %s",
 	    c->sender, c->login);
-}
-
-enum restrict_result
-reject_sender_login_mismatch(struct restrict_ctx *c)
-{
-	return mismatch(c, OF_LOGGED_IN | OF_OTHERS);
-}
-
-enum restrict_result
-reject_authenticated_sender_login_mismatch(struct restrict_ctx *c)
-{
-	return mismatch(c, OF_LOGGED_IN);
-}
-
-enum restrict_result
-reject_known_sender_login_mismatch(struct restrict_ctx *c)
-{
-	return mismatch(c, OF_LOGGED_IN | KNOWN_ONLY);
-}
-
-enum restrict_result
-reject_unauthenticated_sender_login_mismatch(struct restrict_ctx *c)
-{
-	return mismatch(c, OF_OTHERS);
 }

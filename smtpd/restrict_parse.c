@@ -35,16 +35,6 @@ parse_site(struct restrict_item *it, struct view text, struct err *err)
 	return 0;
 }
 
-static int
-parse_table(struct restrict_item *it, struct view text, struct err *err)
-{
-	char *specs = x_strndup(text.p, text.len);
-	int r = smtpd_tables_open(specs, &it->tables, err);
-
-	free(specs);
-	return r;
-}
-
 /* The same place is one service, however often it is named: its connections are shared. */
 static int
 parse_service(struct restrict_item *it, struct view text, struct restrict_env *env, struct err *err)
@@ -77,7 +67,7 @@ parse_argument(struct restrict_item *it, struct view *rest, struct restrict_env 
 		return err_set(err, ERR_SYNTAX, "%s: nothing stands behind it", it->what->name);
 	switch (it->what->argument) {
 	case ARGUMENT_TABLE:
-		return parse_table(it, word, err);
+		return smtpd_tables_open(word, &it->tables, err);
 	case ARGUMENT_SITE:
 		return parse_site(it, word, err);
 	case ARGUMENT_SERVICE:
@@ -149,7 +139,7 @@ parse_item(struct restrict_item *it, enum restrict_list_id id, struct view word,
 		r = 0;
 	} else if (strchr(name, ':') != NULL) {
 		it->what = restriction_find(bare_table_restriction(id));
-		r = parse_table(it, word, err);
+		r = smtpd_tables_open(word, &it->tables, err);
 	} else if (ignored != NULL) {
 		r = take_ignored(env, name, ignored, err);
 	} else {
@@ -230,16 +220,6 @@ read_codes(struct restrict_codes *c, const struct conf *conf)
 	c->helo_defers = strcmp(conf_str(conf, "unknown_helo_hostname_tempfail_action"), "defer") == 0;
 }
 
-static int
-open_tables(const struct conf *conf, const char *name, struct smtpd_tables **out, struct err *err)
-{
-	const char *specs = conf_str(conf, name);
-
-	if (specs[0] == '\0' || smtpd_tables_open(specs, out, err) == 0)
-		return 0;
-	return err_prefix(err, "%s", name);
-}
-
 /* All names first: a class may name another, itself too (the depth of a run ends that). */
 static int
 read_classes(struct restrict_env *e, struct err *err)
@@ -275,9 +255,9 @@ restrict_env_init(struct restrict_env *e, const struct conf *conf, struct err *e
 	e->rbl_reply = conf_str(conf, "default_rbl_reply");
 	while (conf_next(&rest, &word))
 		e->parents_without_dot |= view_eq_str(word, "smtpd_access_maps");
-	if (open_tables(conf, "rbl_reply_maps", &e->rbl_reply_maps, err) < 0 ||
-	    open_tables(conf, "smtpd_sender_login_maps", &e->login_maps, err) < 0 ||
-	    open_tables(conf, "relay_clientcerts", &e->clientcerts, err) < 0)
+	if (smtpd_tables_open_of(conf, "rbl_reply_maps", &e->rbl_reply_maps, err) < 0 ||
+	    smtpd_tables_open_of(conf, "smtpd_sender_login_maps", &e->login_maps, err) < 0 ||
+	    smtpd_tables_open_of(conf, "relay_clientcerts", &e->clientcerts, err) < 0)
 		return -1;
 	return read_classes(e, err);
 }

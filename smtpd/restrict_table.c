@@ -9,14 +9,6 @@ is_empty(const char *s)
 	return s == NULL || s[0] == '\0';
 }
 
-static const char *
-domain_of(const char *address)
-{
-	const char *at = strrchr(address, '@');
-
-	return at != NULL ? at + 1 : "";
-}
-
 /* Postfix: fully qualified is a name of at least two labels, or an address literal. */
 static bool
 is_fqdn(const char *name)
@@ -157,7 +149,7 @@ reject_unlisted_sender(struct restrict_ctx *c)
 static enum restrict_result
 reject_non_fqdn_sender(struct restrict_ctx *c)
 {
-	if (is_empty(c->sender) || is_fqdn(domain_of(c->sender)))
+	if (is_empty(c->sender) || is_fqdn(address_domain(c->sender)))
 		return RESULT_DUNNO;
 	return restrict_refuse(c, c->env->codes.non_fqdn, "5.5.2",
 	    "<%s>: Sender address rejected: need fully-qualified address", c->sender);
@@ -167,7 +159,7 @@ reject_non_fqdn_sender(struct restrict_ctx *c)
 static enum restrict_result
 reject_non_fqdn_recipient(struct restrict_ctx *c)
 {
-	if (is_empty(c->recipient) || is_fqdn(domain_of(c->recipient)) ||
+	if (is_empty(c->recipient) || is_fqdn(address_domain(c->recipient)) ||
 	    view_case_eq_str(view_of(c->recipient), "postmaster"))
 		return RESULT_DUNNO;
 	return restrict_refuse(c, c->env->codes.non_fqdn, "5.5.2",
@@ -234,21 +226,21 @@ judge_domain(struct restrict_ctx *c, enum restrict_fact fact, const char *addres
 static enum restrict_result
 reject_unknown_sender_domain(struct restrict_ctx *c)
 {
-	if (is_empty(c->sender) || domain_of(c->sender)[0] == '\0')
+	if (is_empty(c->sender) || address_domain(c->sender)[0] == '\0')
 		return RESULT_DUNNO;
 	if (!restrict_have(c, FACT_SENDER_DOMAIN))
 		return RESULT_NEED;
 	if (c->facts[FACT_SENDER_DOMAIN] == FACT_NULL_MX) /* RFC 7505 4.2 */
 		return restrict_refuse(c, 550, "5.7.27",
 		    "<%s>: Sender address rejected: Domain %s does not accept mail (nullMX)",
-		    c->sender, domain_of(c->sender));
+		    c->sender, address_domain(c->sender));
 	return judge_domain(c, c->facts[FACT_SENDER_DOMAIN], c->sender, "Sender address", "4.1.8");
 }
 
 static enum restrict_result
 reject_unknown_recipient_domain(struct restrict_ctx *c)
 {
-	if (is_empty(c->recipient) || domain_of(c->recipient)[0] == '\0')
+	if (is_empty(c->recipient) || address_domain(c->recipient)[0] == '\0')
 		return RESULT_DUNNO;
 	/* our own domains are right without a look into DNS */
 	if (!restrict_have(c, FACT_RCPT))
@@ -260,7 +252,7 @@ reject_unknown_recipient_domain(struct restrict_ctx *c)
 	if (c->facts[FACT_RCPT_DOMAIN] == FACT_NULL_MX) /* RFC 7505 4.1 */
 		return restrict_refuse(c, 556, "5.1.10",
 		    "<%s>: Recipient address rejected: Domain %s does not accept mail (nullMX)",
-		    c->recipient, domain_of(c->recipient));
+		    c->recipient, address_domain(c->recipient));
 	return judge_domain(
 	    c, c->facts[FACT_RCPT_DOMAIN], c->recipient, "Recipient address", "4.1.2");
 }
@@ -411,7 +403,7 @@ restrict_subject_domain(
 	case SUBJECT_SENDER:
 	case SUBJECT_RECIPIENT:
 		name = subject == SUBJECT_SENDER ? c->sender : c->recipient;
-		name = name != NULL ? domain_of(name) : NULL;
+		name = name != NULL ? address_domain(name) : NULL;
 		break;
 	default:
 		break;
@@ -442,6 +434,19 @@ restriction_ignored(const char *name)
 		if (strcmp(ignored[i].name, name) == 0)
 			return ignored[i].why;
 	return NULL;
+}
+
+bool
+restriction_guards_relay(const struct restriction *r)
+{
+	static enum restrict_result (*const guards[])(struct restrict_ctx *) = {
+		reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit
+	};
+
+	for (size_t i = 0; r != NULL && i < sizeof guards / sizeof guards[0]; i++)
+		if (r->fn == guards[i])
+			return true;
+	return false;
 }
 
 const struct restriction *

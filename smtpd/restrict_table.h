@@ -13,8 +13,21 @@ enum restrict_result {
 };
 
 enum restrict_argument { ARGUMENT_NONE, ARGUMENT_TABLE, ARGUMENT_SITE, ARGUMENT_SERVICE, ARGUMENT_SECONDS };
-enum restrict_subject { SUBJECT_NONE, SUBJECT_CLIENT, SUBJECT_REVERSE_CLIENT, SUBJECT_HELO, SUBJECT_SENDER,
-	SUBJECT_RECIPIENT, SUBJECT_SASL, SUBJECT_CCERT };
+enum restrict_subject {
+	SUBJECT_NONE,
+	SUBJECT_CLIENT,
+	SUBJECT_REVERSE_CLIENT,
+	SUBJECT_HELO,
+	SUBJECT_SENDER,
+	SUBJECT_RECIPIENT,
+	SUBJECT_SASL,
+	SUBJECT_CCERT,
+	/* of reject_login_mismatch: whose senders; the last: of clients that have logged in, where the maps know the sender */
+	SUBJECT_EVERYBODY,
+	SUBJECT_LOGGED_IN,
+	SUBJECT_NOT_LOGGED_IN,
+	SUBJECT_KNOWN_SENDER
+};
 
 struct restriction {
 	const char *name;
@@ -26,6 +39,8 @@ struct restriction {
 };
 const struct restriction *restriction_find(const char *name); /* NULL: none of this name */
 const char *restriction_nearest(const char *name);            /* NULL: none is near */
+/* Does it stand between the world and foreign destinations?  NULL is allowed. */
+bool restriction_guards_relay(const struct restriction *r);
 /* Why a name of Postfix's has no effect here; NULL: it is none of these. */
 const char *restriction_ignored(const char *name);
 
@@ -59,10 +74,7 @@ enum restrict_result restrict_act_list(struct restrict_ctx *c, const char *value
 /* restrict_access.c */
 enum restrict_result check_access(struct restrict_ctx *c);
 enum restrict_result permit_tls_clientcerts(struct restrict_ctx *c);
-enum restrict_result reject_sender_login_mismatch(struct restrict_ctx *c);
-enum restrict_result reject_authenticated_sender_login_mismatch(struct restrict_ctx *c);
-enum restrict_result reject_known_sender_login_mismatch(struct restrict_ctx *c);
-enum restrict_result reject_unauthenticated_sender_login_mismatch(struct restrict_ctx *c);
+enum restrict_result reject_login_mismatch(struct restrict_ctx *c);
 /* restrict_dnsbl.c */
 enum restrict_result reject_dnsbl(struct restrict_ctx *c);
 enum restrict_result permit_dnswl(struct restrict_ctx *c);

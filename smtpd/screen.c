@@ -91,22 +91,14 @@ read_access(struct screen_config *c, const struct conf *conf, struct err *err)
 
 	while (conf_next(&rest, &item)) {
 		struct screen_access *a;
-		char *spec;
-		int r = 0;
 
 		c->access = x_realloc(c->access, c->naccess + 1, sizeof *c->access);
 		a = &c->access[c->naccess++];
 		*a = (struct screen_access){ NULL };
 		if (view_eq_str(item, "permit_mynetworks"))
 			continue;
-		spec = x_strndup(item.p, item.len);
-		r = smtpd_tables_open(spec, &a->tables, err);
-		free(spec);
-		if (r == 0 && !smtpd_tables_are_resident(a->tables))
-			r = err_set(err, ERR_SYNTAX,
-			    "%.*s: only tables that are read at start (cidr:, texthash:, static: ...)",
-			    VIEW_ARG(item));
-		if (r < 0)
+		if (smtpd_tables_open(item, &a->tables, err) < 0 ||
+		    smtpd_tables_need_memory(a->tables, err) < 0)
 			return err_prefix(err, "%s", name);
 	}
 	return 0;

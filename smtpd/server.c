@@ -141,8 +141,7 @@ client_enter(struct smtpd_server *v, const struct sockaddr_storage *peer, const 
 		c = x_calloc(1, sizeof *c);
 		map_put(&v->clients, view_of(ip), c);
 	} else if (limit > 0 && c->sessions >= limit &&
-		   !net_list_match(
-		       v->conf->limit_exceptions.items, v->conf->limit_exceptions.count, peer)) {
+		   !net_list_has(&v->conf->limit_exceptions, peer)) {
 		return false;
 	}
 	c->sessions++;

@@ -192,6 +192,21 @@ smtpd_log_action(struct smtpd_session *s, const char *action, const char *text)
 	buf_clear(&line);
 }
 
+void
+smtpd_log_message(struct smtpd_session *s, const char *verdict, const char *about,
+    struct view cause, struct view comment)
+{
+	const struct smtpd_transaction *tx = s->tx;
+	const struct recipient *r = tx->nrcpts > 0 ? &tx->rcpts[0] : NULL;
+
+	log_as("cleanup", LOG_LEVEL_INFO,
+	    "%s: %s: %s from %s%s%s; from=<%s> to=<%s> proto=%s helo=<%s>%s%s", tx->queue_id,
+	    verdict, about, smtpd_client_label(s), cause.len > 0 ? ": " : "", lq(cause),
+	    lqs(tx->sender.text), r == NULL ? "" : lqs(r->orig[0] != '\0' ? r->orig : r->address),
+	    smtpd_session_protocol(s), s->helo != NULL ? s->helo : "", comment.len > 0 ? ": " : "",
+	    lq(comment));
+}
+
 static void
 log_disconnect(struct smtpd_session *s)
 {

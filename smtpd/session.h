@@ -148,6 +148,18 @@ void smtpd_session_forget(struct smtpd_session *s);
 const char *smtpd_session_where(const struct smtpd_session *s);
 /* "name[ip]"; fixes the name as it is known now. */
 const char *smtpd_client_label(struct smtpd_session *s);
+/* Its name; "unknown" while it has none that is verified. */
+static inline const char *
+smtpd_client_name(const struct smtpd_session *s)
+{
+	return s->client.name != NULL ? s->client.name : "unknown";
+}
+/* One of our own users: has logged in, or comes from mynetworks. */
+static inline bool
+smtpd_client_is_ours(const struct smtpd_session *s)
+{
+	return s->login != NULL || s->client.in_mynetworks;
+}
 /* "ESMTP", "SMTP", "LMTP". */
 const char *smtpd_session_protocol(const struct smtpd_session *s);
 /* The address that the client connected to. */
@@ -165,5 +177,9 @@ void smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *
 
 /* "ID: hold: RCPT from name[ip]: text; from=<> to=<> proto=ESMTP helo=<>" */
 void smtpd_log_action(struct smtpd_session *s, const char *action, const char *text);
+/* Of a whole message, as Postfix's cleanup: "ID: reject: about from name[ip]: cause; from=<> to=<> proto=ESMTP helo=<>:
+ * comment".  Either text may be empty. */
+void smtpd_log_message(struct smtpd_session *s, const char *verdict, const char *about,
+    struct view cause, struct view comment);
 
 #endif

@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/proto/address.h"
+#include "smtpd/header_list.h"
 #include "smtpd/rcpt_lookup.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -28,11 +29,9 @@ add_text(struct smtpd_transaction *tx, const char ***list, size_t *count, const 
 static bool
 is_header_field(const char *text)
 {
-	size_t n = 0;
+	size_t n = header_name_length(view_of(text));
 
-	while (text[n] > ' ' && text[n] < 127 && text[n] != ':')
-		n++;
-	return n > 0 && text[n] == ':' && strpbrk(text, "\r\n") == NULL;
+	return n > 0 && !ascii_is_space(text[n - 1]) && strpbrk(text, "\r\n") == NULL;
 }
 
 static bool

@@ -560,6 +560,13 @@ parse_scaled(struct view v, const char *units, const int64_t *factors, int64_t f
 static const char time_units[] = "smhdw";
 static const int64_t time_factors[] = { 1, 60, 3600, 86400, 604800 };
 
+bool
+conf_time_parse(struct view v, int64_t *seconds)
+{
+	return parse_scaled(v, time_units, time_factors, 1, seconds) &&
+	       *seconds <= 365 * time_factors[3];
+}
+
 /* "maximal_queue_lifetime = 5" are days, since its default is in days (postconf(5)). */
 static int64_t
 default_unit(const struct conf_param *p)

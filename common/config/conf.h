@@ -97,6 +97,8 @@ bool conf_bool(const struct conf *c, const char *name);
 int64_t conf_int(const struct conf *c, const char *name);
 int64_t conf_seconds(const struct conf *c, const char *name);
 int64_t conf_size(const struct conf *c, const char *name);
+/* A time inside a value: "90", "5m"; seconds where it has no suffix.  false: it is none, or longer than a year. */
+bool conf_time_parse(struct view v, int64_t *seconds);
 /* Next element of a CONF_LIST/CONF_TABLES value; start with rest = view_of(conf_str(...)).  An element in
  * braces { ... } is one element, without the braces. */
 bool conf_next(struct view *rest, struct view *item);

@@ -40,13 +40,13 @@
 	ROW(reject_unknown_forward_client_hostname, reject_unknown_client_hostname, "The same as reject_unknown_client_hostname.") \
 	ROW(reject_plaintext_session, reject_plaintext_session, "Refuses sessions without TLS.") \
 	ROW(reject_multi_recipient_bounce, reject_multi_recipient_bounce, "Refuses bounces to more than one recipient.") \
-	ROW(reject_sender_login_mismatch, reject_sender_login_mismatch, "Refuses senders that smtpd_sender_login_maps gives to another login, or to a login of a client that has not logged in.") \
-	ROW(reject_authenticated_sender_login_mismatch, reject_authenticated_sender_login_mismatch, "The same for clients that have logged in.") \
-	ROW(reject_known_sender_login_mismatch, reject_known_sender_login_mismatch, "The same for clients that have logged in, and only where the maps know the sender.") \
-	ROW(reject_unauthenticated_sender_login_mismatch, reject_unauthenticated_sender_login_mismatch, "The same for clients that have not logged in.") \
 	ROW(check_greylist, check_greylist, "Refuses for now what comes from an unknown client, sender and recipient; see smtpd_greylist_delay.")
 
 #define RESTRICTIONS_ARG(ARG) \
+	ARG(reject_sender_login_mismatch, reject_login_mismatch, NONE, EVERYBODY, NONE, "Refuses senders that smtpd_sender_login_maps gives to another login, or to a login of a client that has not logged in.") \
+	ARG(reject_authenticated_sender_login_mismatch, reject_login_mismatch, NONE, LOGGED_IN, NONE, "The same for clients that have logged in.") \
+	ARG(reject_known_sender_login_mismatch, reject_login_mismatch, NONE, KNOWN_SENDER, NONE, "The same for clients that have logged in, and only where the maps know the sender.") \
+	ARG(reject_unauthenticated_sender_login_mismatch, reject_login_mismatch, NONE, NOT_LOGGED_IN, NONE, "The same for clients that have not logged in.") \
 	ARG(check_client_access, check_access, TABLE, CLIENT, NONE, "Looks for the client's name, its parent domains, address and networks.") \
 	ARG(check_reverse_client_hostname_access, check_access, TABLE, REVERSE_CLIENT, NONE, "Looks for the client's name without asking whether it leads back, and its parent domains.") \
 	ARG(check_helo_access, check_access, TABLE, HELO, NONE, "Looks for the HELO name and its parent domains.") \

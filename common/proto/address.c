@@ -399,3 +399,29 @@ address_local_plain(const struct address *a, char *out, size_t size)
 	out[len] = '\0';
 	return (int)len;
 }
+
+const char *
+address_domain(const char *address)
+{
+	const char *at = strrchr(address, '@');
+
+	return at != NULL ? at + 1 : "";
+}
+
+size_t
+address_local_length(const char *address)
+{
+	const char *at = strrchr(address, '@');
+
+	return at != NULL ? (size_t)(at - address) : strlen(address);
+}
+
+size_t
+address_base_length(const char *address, const char *delimiters)
+{
+	size_t len = address_local_length(address), n = 1;
+
+	while (n < len && strchr(delimiters, address[n]) == NULL)
+		n++;
+	return n < len ? n : len;
+}

@@ -31,6 +31,12 @@ int address_parse_path(struct view input, unsigned options, struct address *out,
 int address_parse(struct view text, unsigned options, struct address *out, struct err *err);
 /* The local part without quotes and quoted pairs, as databases and file names know it.  Length or -1. */
 int address_local_plain(const struct address *a, char *out, size_t size);
+/* Of an address as text: what stands behind its last @, "" when it is bare; and the bytes before that @. */
+const char *address_domain(const char *address);
+size_t address_local_length(const char *address);
+/* The bytes of the local part before its extension (delimiters: recipient_delimiter), all of them when it has none.  A
+ * delimiter in first place separates nothing. */
+size_t address_base_length(const char *address, const char *delimiters);
 /* A host name of LDH labels (underscore allowed when lax), or an address literal with brackets. */
 bool hostname_is_valid(struct view name, bool lax);
 bool address_literal_is_valid(struct view literal);

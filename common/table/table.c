@@ -1,9 +1,9 @@
 #include "common/table/table.h"
-#include "common/table/table_driver.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/base/random.h"
 #include "common/log/log.h"
+#include "common/table/table_rules.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -166,7 +166,7 @@ table_new(const char *spec, int depth, struct table **out, struct err *err)
 	t = x_calloc(1, sizeof *t);
 	t->driver = driver;
 	t->name = x_strdup(name);
-	has_file = driver->suffix != NULL && !(driver->takes_text && name[0] == '{');
+	has_file = driver->suffix != NULL && !(driver->rules != NULL && name[0] == '{');
 	t->path = has_file ? x_asprintf("%s%s", name, driver->suffix) : NULL;
 	t->file = (struct table_file){ AT_FDCWD, t->path, t->path };
 	if (driver->combine != NULL && parts_new(t, depth, err) < 0) {
@@ -246,7 +246,7 @@ is_pattern(const struct table *t)
 	for (size_t i = 0; i < t->nparts; i++)
 		if (!is_pattern(t->parts[i]))
 			return false;
-	return t->nparts > 0 || t->driver->is_pattern;
+	return t->nparts > 0 || t->driver->rules != NULL;
 }
 
 bool
@@ -281,7 +281,7 @@ table_lookup(struct table *t, struct view key, struct buf *value, struct err *er
 		return t->driver->combine(t->parts, t->nparts, key, value, err);
 	if (t->state == NULL)
 		r = err_set(err, ERR_TEMP, "not open");
-	else if (t->driver->is_pattern)
+	else if (t->driver->rules != NULL)
 		r = t->driver->lookup(t->state, key, value, err);
 	else
 		r = lookup_folded(t, key, value, err);
@@ -327,6 +327,15 @@ tables_refresh(struct table *const *tables, size_t count, struct err *err)
 	return r;
 }
 
+static int
+state_open(const struct table *t, void **state, struct err *err)
+{
+	const struct table_driver *d = t->driver;
+
+	return d->rules != NULL ? rules_open(d->rules, t->name, &t->file, state, err)
+				: d->open(t->name, &t->file, state, err);
+}
+
 int
 table_refresh(struct table *t, struct err *err)
 {
@@ -348,7 +357,7 @@ table_refresh(struct table *t, struct err *err)
 	}
 	if (t->state != NULL && mark_equal(&now, &t->mark))
 		return 0;
-	if (t->driver->open(t->name, &t->file, &state, err) < 0)
+	if (state_open(t, &state, err) < 0)
 		return -1;
 	if (t->state != NULL)
 		t->driver->close(t->state);

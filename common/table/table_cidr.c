@@ -58,21 +58,13 @@ const struct rule_kind rules_cidr = {
 	.prepare = cidr_prepare,
 };
 
-static int
-cidr_open(const char *name, const struct table_file *file, void **state, struct err *err)
-{
-	return rules_open(&rules_cidr, name, file, state, err);
-}
-
 const struct table_driver table_cidr = {
 	.type = "cidr",
 	.text =
 	    "Networks and their values in the text FILE, read as texthash: is: `192.0.2.0/24 REJECT`.",
 	.suffix = "",
 	.is_resident = true,
-	.is_pattern = true,
-	.takes_text = true,
-	.open = cidr_open,
+	.rules = &rules_cidr,
 	.close = rules_free,
 	.lookup = rules_lookup,
 };

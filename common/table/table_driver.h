@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 struct table;
+struct rule_kind;
 
 enum {
 	TABLE_KEY_MAX = 4096,        /* longer keys are in no table */
@@ -33,8 +34,9 @@ struct table_driver {
 	    *suffix;      /* of the file behind the name, "" = none; NULL: the name is not a file */
 	bool is_paged;    /* who writes into the file while it is open makes keys unfindable */
 	bool is_resident; /* read as a whole at open */
-	bool is_pattern;  /* its entries are patterns: whole keys only, and these as they are */
-	bool takes_text;  /* a name in braces is the text itself, not a file */
+	/* Not NULL: its entries are patterns, for whole keys only, and these as they are; a name in braces is the text
+	 * itself, not a file; rules_open opens it, and open is NULL. */
+	const struct rule_kind *rules;
 	/* name is what follows "type:", file what is behind it.  0 or -1 *err. */
 	int (*open)(const char *name, const struct table_file *file, void **state, struct err *err);
 	void (*close)(void *state);

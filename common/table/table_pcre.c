@@ -124,20 +124,12 @@ const struct rule_kind rules_pcre = {
 	.free = pcre_free,
 };
 
-static int
-pcre_open(const char *name, const struct table_file *file, void **state, struct err *err)
-{
-	return rules_open(&rules_pcre, name, file, state, err);
-}
-
 const struct table_driver table_pcre = {
 	.type = "pcre",
 	.text = "Perl-compatible regular expressions in the text FILE: `/pattern/flags value`.",
 	.suffix = "",
 	.is_resident = true,
-	.is_pattern = true,
-	.takes_text = true,
-	.open = pcre_open,
+	.rules = &rules_pcre,
 	.close = rules_free,
 	.lookup = rules_lookup,
 };

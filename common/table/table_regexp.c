@@ -104,21 +104,13 @@ const struct rule_kind rules_regexp = {
 	.free = regexp_free,
 };
 
-static int
-regexp_open(const char *name, const struct table_file *file, void **state, struct err *err)
-{
-	return rules_open(&rules_regexp, name, file, state, err);
-}
-
 const struct table_driver table_regexp = {
 	.type = "regexp",
 	.text =
 	    "POSIX regular expressions in the text FILE: `/pattern/flags value`; pcre: is bounded in time, prefer it.",
 	.suffix = "",
 	.is_resident = true,
-	.is_pattern = true,
-	.takes_text = true,
-	.open = regexp_open,
+	.rules = &rules_regexp,
 	.close = rules_free,
 	.lookup = rules_lookup,
 };

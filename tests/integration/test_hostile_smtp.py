@@ -590,16 +590,21 @@ MAD = [(at, how) for at in (b"O", b"C", b"M", b"E") for how in ("garbage", "huge
     (b"R", "reply"), (b"R", "inject"), (b"E", "headers"), (b"E", "many headers"), (b"E", "recipients"), (b"E", "body"), (b"L", "reply")]
 
 
+@contextlib.contextmanager
+def served_by(handler, option):
+    """One listener whose option names the server, one without."""
+    with serving(handler) as server, Instance(main_cf=ROBUST) as i:
+        with open(i.conf / "master.cf", "a") as f:
+            f.write("%s:2526 inet n - y - 1 smtpd -o %s\n" % (i.ip, option % server.server_address[1]))
+        i.add_users("bob@example.test", "carol@example.test")
+        i.evil = server
+        yield i.start()
+
+
 @pytest.fixture(scope="module")
 def mad():
-    """One listener with the milter, one without."""
-    with serving(EvilMilter) as server, Instance(main_cf=ROBUST) as i:
-        with open(i.conf / "master.cf", "a") as f:
-            f.write("%s:2526 inet n - y - 1 smtpd -o smtpd_milters={inet:127.0.0.1:%d,command_timeout=2s,content_timeout=4s,"
-                    "connect_timeout=2s}\n" % (i.ip, server.server_address[1]))
-        i.add_users("bob@example.test", "carol@example.test")
-        i.milter = server
-        yield i.start()
+    with served_by(EvilMilter, "smtpd_milters={inet:127.0.0.1:%d,command_timeout=2s,content_timeout=4s,connect_timeout=2s}") as i:
+        yield i
 
 
 def milter_talk(mail):
@@ -617,7 +622,7 @@ def milter_talk(mail):
 
 @pytest.mark.parametrize("at, how", MAD, ids=["%s %s" % (at.decode(), how) for at, how in MAD])
 def test_a_mad_milter(mad, at, how):
-    mad.milter.at, mad.milter.how = at, how
+    mad.evil.at, mad.evil.how = at, how
     with bounded(mad, "smtpd", "qmgr", growth=(SMTPD_GROWTH + 64 * MIB) * (4 if os.environ.get("FLAVOUR") == "asan" else 1)):
         replies = []
         t = threading.Thread(target=lambda: replies.extend(milter_talk(mad)))
@@ -631,13 +636,13 @@ def test_a_mad_milter(mad, at, how):
         assert replies[-1].startswith(b"250")
     elif how != "recipients" and how != "many headers":
         assert not replies[-1].startswith(b"250") or len(replies) < 6, replies
-    mad.milter.at = None
+    mad.evil.at = None
     assert milter_talk(mad)[-1].startswith(b"250")  # the next session has a milter in its right mind
 
 
 @pytest.mark.parametrize("fields", [100000, 99990, 1000])
 def test_header_bombs_through_the_milters_list(mad, fields):
-    mad.milter.at = None
+    mad.evil.at = None
     with bounded(mad, "smtpd", growth=SMTPD_GROWTH + 128 * MIB):
         with contextlib.closing(Talk(socket.create_connection((mad.ip, 2526), timeout=120, source_address=(EVIL, 0)))) as t:
             t.reply()
@@ -650,13 +655,13 @@ def test_header_bombs_through_the_milters_list(mad, fields):
 def test_case_20_changes_of_many_headers_cost_the_others_nothing(mad):
     """A message of 99,000 headers, and a milter that removes some 50,000 times, as one that strips forged
     Authentication-Results would: whoever is served by the same process does not notice."""
-    mad.milter.at = None
+    mad.evil.at = None
     with contextlib.closing(Talk(socket.create_connection((mad.ip, 2526), timeout=60, source_address=(GOOD, 0)))) as other, \
             contextlib.closing(Talk(socket.create_connection((mad.ip, 2526), timeout=60, source_address=(EVIL, 0)))) as t:
         for one in (other, t):
             one.reply()
             one.say(b"EHLO x")
-        mad.milter.at, mad.milter.how = b"E", "changes"
+        mad.evil.at, mad.evil.how = b"E", "changes"
         t.say(b"MAIL FROM:<evil@elsewhere.test>", b"RCPT TO:<bob@example.test>", b"DATA")
         t.s.sendall(b"a:b\r\n" * 99000 + b"\r\nx\r\n.\r\n")
         replies = []
@@ -695,13 +700,9 @@ class EvilPolicy(socketserver.BaseRequestHandler):
 
 @pytest.fixture(scope="module")
 def policed():
-    with serving(EvilPolicy) as server, Instance(main_cf=ROBUST) as i:
-        with open(i.conf / "master.cf", "a") as f:
-            f.write("%s:2526 inet n - y - 1 smtpd -o { smtpd_recipient_restrictions = check_policy_service { "
-                    "inet:127.0.0.1:%d, timeout=2s, try_limit=1 } }\n" % (i.ip, server.server_address[1]))
-        i.add_users("bob@example.test", "carol@example.test")
-        i.policy = server
-        yield i.start()
+    with served_by(EvilPolicy, "{ smtpd_recipient_restrictions = check_policy_service { inet:127.0.0.1:%d, timeout=2s, "
+                   "try_limit=1 } }") as i:
+        yield i
 
 
 def policy_rcpt(mail, rcpt=b"bob@example.test"):
@@ -719,7 +720,7 @@ def policy_rcpt(mail, rcpt=b"bob@example.test"):
     (b"action=REDIRECT |sh\n\n", b"250"),
 ], ids=lambda v: repr(v[:30]) if isinstance(v, bytes) else v)
 def test_a_mad_policy_server(policed, how, code):
-    policed.policy.how = how
+    policed.evil.how = how
     with bounded(policed, "smtpd"):
         replies = []
         t = threading.Thread(target=lambda: replies.append(policy_rcpt(policed)))
@@ -728,10 +729,10 @@ def test_a_mad_policy_server(policed, how, code):
         t.join(60)
     assert replies[0].startswith(code) and re.fullmatch(rb"[\x20-\x7e]*\r\n", replies[0])
     # no answer of this is left over for the next
-    policed.policy.how = b"action=REJECT mine\n\n"
+    policed.evil.how = b"action=REJECT mine\n\n"
     assert policy_rcpt(policed).endswith(b"mine\r\n")
     # and OK of a policy server opens no relay
-    policed.policy.how = b"action=OK\n\n"
+    policed.evil.how = b"action=OK\n\n"
     assert b"Relay access denied" in policy_rcpt(policed, b"x@foreign.test")
 
 

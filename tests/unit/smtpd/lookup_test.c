@@ -101,7 +101,7 @@ open_ok(const char *specs)
 	struct smtpd_tables *t;
 	struct err e;
 
-	if (smtpd_tables_open(specs, &t, &e) < 0)
+	if (smtpd_tables_open(view_of(specs), &t, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_string_equal(smtpd_tables_name(t), specs);
 	return t;
@@ -238,12 +238,58 @@ faults_are_told_at_open(void **state)
 	struct err e;
 
 	(void)state;
-	assert_int_equal(smtpd_tables_open("nosuch:x", &t, &e), -1);
+	assert_int_equal(smtpd_tables_open(view_of("nosuch:x"), &t, &e), -1);
 	assert_int_equal(e.kind, ERR_SYNTAX);
 	assert_null(t);
-	assert_int_equal(smtpd_tables_open("cidr:/nonexistent/map", &t, &e), -1);
+	assert_int_equal(smtpd_tables_open(view_of("cidr:/nonexistent/map"), &t, &e), -1);
 	assert_int_equal(e.kind, ERR_GONE);
 	smtpd_tables_close(NULL);
+}
+
+static void
+a_parameter_names_its_tables(void **state)
+{
+	struct smtpd_tables *t;
+	struct conf c;
+	struct err e;
+
+	(void)state;
+	conf_init(&c);
+	assert_int_equal(smtpd_tables_open_of(&c, "header_checks", &t, &e), 0);
+	assert_null(t);
+	assert_int_equal(smtpd_tables_need_memory(t, &e), 0);
+	assert_int_equal(conf_set(&c, "header_checks", "inline:{a=b}", "main.cf", 1, &e), 0);
+	assert_int_equal(
+	    conf_set(&c, "body_checks", "static:x, hash:/nonexistent", "main.cf", 2, &e), 0);
+	assert_int_equal(
+	    conf_set(&c, "mime_header_checks", "cidr:/nonexistent", "main.cf", 3, &e), 0);
+	assert_int_equal(smtpd_tables_open_of(&c, "header_checks", &t, &e), 0);
+	assert_int_equal(smtpd_tables_need_memory(t, &e), 0);
+	smtpd_tables_close(t);
+	assert_int_equal(smtpd_tables_open_of(&c, "body_checks", &t, &e), 0);
+	assert_int_equal(smtpd_tables_need_memory(t, &e), -1);
+	assert_non_null(
+	    strstr(e.text, "static:x, hash:/nonexistent: only tables that are read at start"));
+	smtpd_tables_close(t);
+	assert_int_equal(smtpd_tables_open_of(&c, "mime_header_checks", &t, &e), -1);
+	assert_memory_equal(e.text, "mime_header_checks: ", 20);
+	assert_null(t);
+	conf_clear(&c);
+}
+
+static void
+keys_of_an_address(void **state)
+{
+	char stripped[ADDRESS_MAX + 1];
+	struct lookup_key k[2];
+
+	(void)state;
+	assert_int_equal(lookup_address_keys("user+ext@d.test", "+", stripped, k), 2);
+	assert_true(view_eq_str(k[0].text, "user+ext@d.test") && !k[0].is_partial);
+	assert_true(view_eq_str(k[1].text, "user@d.test") && k[1].is_partial);
+	assert_int_equal(lookup_address_keys("user+ext@d.test", "", stripped, k), 1);
+	assert_int_equal(lookup_address_keys("+ext@d.test", "+", stripped, k), 1);
+	assert_int_equal(lookup_address_keys("", "+", stripped, k), 0);
 }
 
 int
@@ -254,6 +300,8 @@ main(void)
 		cmocka_unit_test(the_others_are_authds),
 		cmocka_unit_test(nothing_comes_after_cancel),
 		cmocka_unit_test(faults_are_told_at_open),
+		cmocka_unit_test(a_parameter_names_its_tables),
+		cmocka_unit_test(keys_of_an_address),
 		cmocka_unit_test(a_lost_authd_is_a_failure_for_now),
 	};
 

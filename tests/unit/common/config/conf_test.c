@@ -461,6 +461,39 @@ master_cf_faults_are_named(void **state)
 	}
 }
 
+static void
+times_stand_inside_values(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t seconds; /* -1: none */
+	} rows[] = {
+		{ "90", 90 },
+		{ "0", 0 },
+		{ "5s", 5 },
+		{ "5m", 300 },
+		{ "2H", 7200 },
+		{ "365d", 365 * 86400 },
+		{ "1w", 604800 },
+		{ "", -1 },
+		{ "m", -1 },
+		{ "5y", -1 },
+		{ "-1", -1 },
+		{ "366d", -1 },
+		{ "99999999999999999999", -1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		int64_t seconds = -1;
+		bool ok = conf_time_parse(view_of(rows[i].text), &seconds);
+
+		assert_int_equal(ok, rows[i].seconds >= 0);
+		if (ok)
+			assert_int_equal(seconds, rows[i].seconds);
+	}
+}
+
 int
 main(void)
 {
@@ -476,6 +509,7 @@ main(void)
 		cmocka_unit_test(master_cf_is_read),
 		cmocka_unit_test(master_cf_of_postscreen_is_read),
 		cmocka_unit_test(stress_is_passed_on),
+		cmocka_unit_test(times_stand_inside_values),
 		cmocka_unit_test(numbers_may_be_negative),
 		cmocka_unit_test(master_cf_faults_are_named),
 	};

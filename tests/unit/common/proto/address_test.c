@@ -357,6 +357,33 @@ test_isemail(void **state)
 	assert_in_range(count, 100, 1000);
 }
 
+static void
+test_parts_of_text(void **state)
+{
+	static const struct {
+		const char *address, *domain;
+		size_t local, base;
+	} rows[] = {
+		{ "user+ext@d.test", "d.test", 8, 4 },
+		{ "user@d.test", "d.test", 4, 4 },
+		{ "a-b+c@d.test", "d.test", 5, 1 },
+		{ "+ext@d.test", "d.test", 4, 4 },
+		{ "\"a@b+c\"@d.test", "d.test", 7, 4 },
+		{ "postmaster+x", "", 12, 10 },
+		{ "user@d+e.test", "d+e.test", 4, 4 },
+		{ "@d.test", "d.test", 0, 0 },
+		{ "", "", 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_string_equal(address_domain(rows[i].address), rows[i].domain);
+		assert_int_equal(address_local_length(rows[i].address), rows[i].local);
+		assert_int_equal(address_base_length(rows[i].address, "+-"), rows[i].base);
+		assert_int_equal(address_base_length(rows[i].address, ""), rows[i].local);
+	}
+}
+
 int
 main(void)
 {
@@ -369,6 +396,7 @@ main(void)
 		cmocka_unit_test(test_hostname),
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_isemail),
+		cmocka_unit_test(test_parts_of_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
