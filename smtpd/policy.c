@@ -37,8 +37,9 @@ enum { POLICY_REQUEST_MAX = 32768, TABLE_ANSWER_MAX = 8192 };
 /* Which lists a stage evaluates (Postfix: smtpd_delay_reject = yes puts everything before RCPT off until RCPT, so
  * that the log shows whom a refused message was for, and clients that mind early refusals are not confused). */
 static unsigned
-stage_lists(const struct smtpd_config *conf, enum smtpd_stage stage)
+stage_lists(const struct smtpd_session *s, enum smtpd_stage stage)
 {
+	const struct smtpd_config *conf = s->server->conf;
 	const unsigned client = BIT(RESTRICT_CLIENT), helo = client | BIT(RESTRICT_HELO),
 		       sender = helo | BIT(RESTRICT_SENDER) | BIT(RESTRICT_UNLISTED_SENDER);
 	const unsigned recipient =
@@ -50,7 +51,7 @@ stage_lists(const struct smtpd_config *conf, enum smtpd_stage stage)
 	case STAGE_MAIL:
 		return conf->delays_reject ? 0 : sender;
 	case STAGE_RCPT:
-		return conf->delays_reject ? sender | recipient : recipient;
+		return conf->delays_reject || s->defers_if_permit ? sender | recipient : recipient;
 	case STAGE_DATA:
 		return BIT(RESTRICT_DATA);
 	case STAGE_END_OF_DATA:
@@ -244,7 +245,9 @@ on_dnsbl(void *arg, const struct dnsbl_answer *a)
 	struct restrict_answer r = { .value = a->text, .address = a->address };
 
 	s->policy->dnsbl = NULL;
-	r.result = a->fact == FACT_YES ? LOOKUP_FOUND : a->fact == FACT_NO ? LOOKUP_NONE : LOOKUP_TEMP;
+	r.result = a->fact == FACT_YES  ? LOOKUP_FOUND
+		   : a->fact == FACT_NO ? LOOKUP_NONE
+					: LOOKUP_TEMP;
 	answer(s, &r);
 }
 
@@ -254,7 +257,8 @@ on_hosts(void *arg, const char *const *hosts, size_t count)
 	struct smtpd_session *s = arg;
 
 	s->policy->hosts = NULL;
-	answer(s, &(struct restrict_answer){ .result = LOOKUP_FOUND, .hosts = hosts, .nhosts = count });
+	answer(s,
+	    &(struct restrict_answer){ .result = LOOKUP_FOUND, .hosts = hosts, .nhosts = count });
 }
 
 static void
@@ -295,7 +299,8 @@ on_greylist(void *arg, const struct anvil_answer *a)
 	char action[100];
 
 	s->policy->anvil = NULL;
-	snprintf(action, sizeof action, "450 4.2.0 Greylisted, see you again in %u seconds", a->seconds);
+	snprintf(
+	    action, sizeof action, "450 4.2.0 Greylisted, see you again in %u seconds", a->seconds);
 	if (a->is_known && a->greylist == ANVIL_GREY_WAIT)
 		answer(s, &(struct restrict_answer){ .result = LOOKUP_FOUND, .value = action });
 	else
@@ -311,8 +316,8 @@ ask_greylist(struct smtpd_session *s)
 	char network[ADDR_TEXT];
 
 	anvil_network(&s->client.address, bits[0], bits[1], network);
-	p->anvil = anvil_ask_greylist(s->server, network, p->ctx.sender, p->ctx.recipient,
-	    s->client.name, on_greylist, s);
+	p->anvil = anvil_ask_greylist(
+	    s->server, network, p->ctx.sender, p->ctx.recipient, s->client.name, on_greylist, s);
 	if (p->anvil == NULL)
 		restrict_answer(&p->ctx, &permitted_answer);
 	return p->anvil != NULL;
@@ -351,7 +356,8 @@ fetch(struct smtpd_session *s)
 		fetch_fact(s);
 		break;
 	case ASK_TABLE:
-		p->lookup = smtpd_lookup_start(s->server, q->tables, q->keys, q->nkeys, on_lookup, s);
+		p->lookup =
+		    smtpd_lookup_start(s->server, q->tables, q->keys, q->nkeys, on_lookup, s);
 		break;
 	case ASK_DNSBL:
 		p->dnsbl = dnsbl_lookup_start(s->server->dnsd, q->name, q->site, true, on_dnsbl, s);
@@ -408,6 +414,17 @@ refuse(struct smtpd_session *s, const struct restrict_reply *r)
 		smtpd_session_end(s);
 }
 
+/* defer_if_permit waits for the last chance of a refusal: the lists are looked at once more at RCPT. */
+static bool
+is_put_off(struct smtpd_session *s)
+{
+	bool is_early = s->gate.stage < STAGE_RCPT;
+
+	if (is_early)
+		s->defers_if_permit = s->policy->ctx.is_deferral;
+	return is_early && s->defers_if_permit;
+}
+
 /* Runs as far as the facts reach. */
 static enum cmd_result
 policy_step(struct smtpd_session *s)
@@ -415,6 +432,7 @@ policy_step(struct smtpd_session *s)
 	struct smtpd_policy *p = s->policy;
 	gate_then *then = p->then;
 	enum restrict_verdict v;
+	bool permitted;
 
 	fill_facts(s, &p->ctx);
 	while ((v = restrict_run(&p->ctx)) == RESTRICT_NEED && is_settled(s, &p->ctx))
@@ -423,16 +441,17 @@ policy_step(struct smtpd_session *s)
 		fetch(s);
 		return CMD_WAIT;
 	}
-	if (v == RESTRICT_REJECT)
+	permitted = is_put_off(s) || v == RESTRICT_PERMIT;
+	if (!permitted)
 		refuse(s, &p->ctx.reply);
 	smtpd_policy_free(s);
-	return then(s, v == RESTRICT_PERMIT);
+	return then(s, permitted);
 }
 
 enum cmd_result
 smtpd_policy_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then)
 {
-	unsigned lists = stage_lists(s->server->conf, stage);
+	unsigned lists = stage_lists(s, stage);
 
 	if (!has_items(s->server->conf, lists))
 		return then(s, true);

@@ -255,7 +255,7 @@ restrict_start(struct restrict_ctx *c, unsigned lists)
 	c->depth = 0;
 	c->step = 0;
 	c->rbl_score = 0;
-	c->is_answered = c->defer_if_permit = c->defer_if_reject = false;
+	c->is_answered = c->defer_if_permit = c->defer_if_reject = c->is_deferral = false;
 	c->reply.code = 0;
 }
 
@@ -367,6 +367,7 @@ restrict_run(struct restrict_ctx *c)
 			return refused(c);
 	}
 	if (c->defer_if_permit) {
+		c->is_deferral = true;
 		c->reply = c->deferral;
 		return RESTRICT_REJECT;
 	}

@@ -166,6 +166,7 @@ struct restrict_ctx {
 	/* results */
 	struct restrict_question question; /* RESTRICT_NEED */
 	struct restrict_reply reply;       /* RESTRICT_REJECT */
+	bool is_deferral;                  /* nothing but defer_if_permit rejects */
 	/* warn_if_reject; may be NULL */
 	void (*on_warn)(void *arg, const struct restrict_reply *r);
 	/* HOLD, DISCARD, REDIRECT, FILTER, PREPEND, BCC, INFO, WARN: argument is what stood behind the word, text is for

@@ -110,6 +110,7 @@ struct smtpd_session {
 	bool is_skipping; /* the rest of an overlong line is thrown away */
 	bool skip_saw_cr;
 	bool has_pipelined; /* sent commands where RFC 2920 forbids it */
+	bool defers_if_permit; /* said at MAIL: smtpd_delay_reject = no */
 	uint16_t good[SMTPD_COMMANDS], all[SMTPD_COMMANDS]; /* for the "disconnect" line */
 };
 

@@ -115,6 +115,27 @@ def test_anvil_dies_and_comes_back(limited):
     wait_until(is_limited)
 
 
+def test_anvil_falls_silent(limited):
+    """Not dead, but without an answer: clients wait ANVIL_TIMEOUT_MS at most, once a pause, and are served."""
+    [(_, pid)] = limited.processes("anvil")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for n in range(3):
+            begin = time.monotonic()
+            with client(limited, "127.66.4.%d" % (n + 1)) as s:
+                s.sendmail("x@elsewhere.test", "bob@example.test", BODY)
+            assert time.monotonic() - begin < 10 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
+        limited.wait_log("clients are not limited")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    def is_limited():
+        with client(limited, "127.66.4.9") as s:
+            s.ehlo()
+            return s.mail("x@elsewhere.test")[0] == 450
+    wait_until(is_limited)
+
+
 def test_pregreet(make_instance):
     """Who speaks first is dropped; who waits passes, and does not wait a second time, after a restart either."""
     mail = make_instance(main_cf="postscreen_greet_wait = 2s\npostscreen_greet_action = drop\nsmtpd_peername_lookup = no\n")

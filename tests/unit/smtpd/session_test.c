@@ -192,6 +192,9 @@ static const struct session_case cases[] = {
 	    "> MAIL FROM:<a@bogus.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 450\n> RSET\n< 250\n> MAIL FROM:<a@[192.0.2.1]>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n> RSET\n< 250\n> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n", { 0 } },
 	{ "smtpd_delay_reject = no", "smtpd_delay_reject = no\nsmtpd_sender_restrictions = reject_unknown_sender_domain\nsmtpd_helo_restrictions = reject_invalid_helo_hostname\n", STRANGER,
 	    "< 220\nL connect from client.example\n> EHLO a..b\n< 501 5.5.2\n> EHLO c.example\n< 250\n> MAIL FROM:<a@gone.example>\n< 450 4.1.8\nL reject: MAIL from client.example[192.0.2.1]: 450 4.1.8\n> MAIL FROM:<a@sender.example>\n< 250\n", { 0 } },
+	{ "smtpd_delay_reject = no: defer_if_permit waits for RCPT", "smtpd_delay_reject = no\nsmtpd_sender_restrictions = reject_unknown_sender_domain\n", STRANGER,
+	    HELLO "> MAIL FROM:<a@servfail.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.1.8\n> RCPT TO:<x@elsewhere.example>\n< 554 5.7.1\n> RSET\n< 250\n"
+	    "> MAIL FROM:<a@sender.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n", { 0 } },
 	{ "reject_unknown_client_hostname", "smtpd_client_restrictions = permit_mynetworks reject_unknown_client_hostname\n", "192.0.2.2", HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.7.25\nL connect from unknown[192.0.2.2]\n", { 0 } },
 	{ "reject_unknown_reverse_client_hostname", "smtpd_client_restrictions = reject_unknown_reverse_client_hostname\n", "192.0.2.2", HELLO ENVELOPE, { 0 } },
 	{ "a PTR record that would forge the log", "smtpd_client_restrictions = reject_unknown_reverse_client_hostname\n", "192.0.2.3", HELLO "> MAIL FROM:<>\n< 250\n> RCPT TO:<bob@example.test>\n< 450 4.7.1\nL connect from unknown[192.0.2.3]\n", { 0 } },
