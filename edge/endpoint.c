@@ -2,6 +2,7 @@
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/config/master_cf.h"
+#include "common/config/restrictions.h"
 #include "common/log/log.h"
 
 #include <arpa/inet.h>
@@ -98,107 +99,69 @@ endpoint_parse(struct view text, const char *queue_directory, struct endpoint *o
 
 /* --- the list ------------------------------------------------------------------------------------- */
 
-/* Of "ENDPOINT, name=value, ..." the first word is the endpoint. */
-static int
-add(struct map *endpoints, const struct conf *conf, struct view item, struct err *err)
+struct collection {
+	struct map *endpoints;
+	const struct conf *conf; /* of the service being looked at */
+	struct err err;          /* the last fault: it is the caller's to name */
+	bool is_faulty;
+};
+
+static void
+take_fault(struct collection *c, const struct err *err)
+{
+	if (c->is_faulty)
+		log_error("%s", c->err.text);
+	c->err = *err;
+	c->is_faulty = true;
+}
+
+/* Of "ENDPOINT, name=value, ..." the first word is the endpoint.  param: where that stands. */
+static void
+add(struct collection *c, const char *param, struct view item)
 {
 	struct endpoint e, *mine;
 	struct view text;
+	struct err err;
 
-	if (!conf_next(&item, &text) || map_get(endpoints, text) != NULL)
-		return 0;
-	if (endpoint_parse(text, conf_str(conf, "queue_directory"), &e, err) < 0)
-		return -1;
-	if (e.host == NULL && (e.dirfd = open(e.directory, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
-		log_warn("%.*s: cannot open directory %s: %m", VIEW_ARG(text), e.directory);
+	if (!conf_next(&item, &text) || map_get(c->endpoints, text) != NULL)
+		return;
+	if (endpoint_parse(text, conf_str(c->conf, "queue_directory"), &e, &err) < 0) {
+		conf_err_prefix(&err, c->conf, param);
+		take_fault(c, &err);
+		return;
+	}
+	if (e.directory != NULL &&
+	    (e.dirfd = open(e.directory, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
+		err_sys(
+		    &err, ERR_TEMP, "%.*s: cannot open directory %s", VIEW_ARG(text), e.directory);
+		conf_err_prefix(&err, c->conf, param);
+		log_warn("%s", err.text);
+	}
 	mine = x_malloc(sizeof *mine);
 	*mine = e;
-	map_put(endpoints, text, mine);
-	return 0;
+	map_put(c->endpoints, text, mine);
+}
+
+static void
+on_restriction(void *arg, const char *param, struct view before, struct view word)
+{
+	if (view_case_eq_str(before, "check_policy_service"))
+		add(arg, param, word);
 }
 
 static int
-add_milters(struct map *endpoints, const struct conf *conf, const char *name, struct err *err)
+on_conf(void *arg, const struct conf *conf, struct err *err)
 {
-	struct view rest = view_of(conf_str(conf, name)), item;
+	struct collection *c = arg;
+	struct view rest = view_of(conf_str(conf, "smtpd_milters")), item;
 
+	(void)err;
+	c->conf = conf;
+	restrictions_each(conf, on_restriction, c);
 	while (conf_next(&rest, &item))
-		if (!view_case_eq_str(item, "DISABLE") && add(endpoints, conf, item, err) < 0)
-			return err_prefix(err, "%s", name);
+		if (!view_case_eq_str(item, "DISABLE"))
+			add(c, "smtpd_milters", item);
 	return 0;
-}
-
-/* Restrictions whose name is followed by an endpoint. */
-static int
-add_policies(struct map *endpoints, const struct conf *conf, const char *name, struct err *err)
-{
-	struct view rest = view_of(conf_str(conf, name)), item;
-
-	while (conf_next(&rest, &item))
-		if (view_case_eq_str(item, "check_policy_service") && conf_next(&rest, &item) &&
-		    add(endpoints, conf, item, err) < 0)
-			return err_prefix(err, "%s", name);
-	return 0;
-}
-
-/* A class is a parameter of the admin's own name. */
-static int
-add_classes(struct map *endpoints, const struct conf *conf, struct err *err)
-{
-	struct view rest, item;
-	int r = 0;
-
-	if (conf_param_find("smtpd_restriction_classes") == NULL)
-		return 0;
-	rest = view_of(conf_str(conf, "smtpd_restriction_classes"));
-	while (r == 0 && conf_next(&rest, &item)) {
-		char *name = x_strndup(item.p, item.len);
-
-		if (conf_is_set(conf, name))
-			r = add_policies(endpoints, conf, name, err);
-		free(name);
-	}
-	return r;
-}
-
-static bool
-is_restriction_list(const char *name)
-{
-	return strncmp(name, "smtpd_", 6) == 0 && view_ends(view_of(name), "_restrictions");
-}
-
-static int
-add_service(struct map *endpoints, const struct conf *conf, struct err *err)
-{
-	size_t count;
-	const struct conf_param *p = conf_params(&count);
-
-	for (size_t i = 0; i < count; i++)
-		if (is_restriction_list(p[i].name) &&
-		    add_policies(endpoints, conf, p[i].name, err) < 0)
-			return -1;
-	if (add_milters(endpoints, conf, "smtpd_milters", err) < 0)
-		return -1;
-	return add_classes(endpoints, conf, err);
-}
-
-static int
-collect(
-    struct map *endpoints, const struct conf *base, const struct master_cf *table, struct err *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < table->count && r == 0; i++) {
-		struct conf conf;
-
-		if (table->services[i].role != ROLE_SMTPD)
-			continue;
-		r = service_conf(&table->services[i], base, &conf, err);
-		if (r == 0)
-			r = add_service(endpoints, &conf, err);
-		conf_clear(&conf);
-	}
-	return r;
 }
 
 int
@@ -206,15 +169,24 @@ endpoints_collect(struct map *endpoints, const char *config_directory, struct er
 {
 	char *main_cf = x_asprintf("%s/main.cf", config_directory);
 	char *master_cf = x_asprintf("%s/master.cf", config_directory);
+	struct collection c = { .endpoints = endpoints };
 	struct master_cf table = { 0 };
 	struct conf base;
+	struct err err_of_file;
 	int r;
 
 	map_init(endpoints);
 	conf_init(&base);
-	r = conf_load(&base, main_cf, err);
-	if (r == 0 && (r = master_cf_load(&table, master_cf, err)) == 0)
-		r = collect(endpoints, &base, &table, err);
+	if (conf_load(&base, main_cf, &err_of_file) < 0)
+		take_fault(&c, &err_of_file);
+	if (master_cf_load(&table, master_cf, &err_of_file) < 0)
+		take_fault(&c, &err_of_file);
+	/* what could be read is looked at all the same: who tests a configuration wants to hear it all */
+	r = master_cf_each_conf(&table, ROLE_SMTPD, &base, on_conf, &c, err);
+	if (c.is_faulty) {
+		*err = c.err;
+		r = -1;
+	}
 	master_cf_clear(&table);
 	conf_clear(&base);
 	free(main_cf);

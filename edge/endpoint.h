@@ -22,7 +22,8 @@ int endpoint_parse(
 void endpoint_clear(struct endpoint *e);
 
 /* What the configuration of every smtpd service of master.cf names: text as it stands there -> struct endpoint, owned
- * by the map.  A malformed one is -1 (ERR_SYNTAX): nothing starts with it. */
+ * by the map.  A malformed one is -1 (ERR_SYNTAX): nothing starts with it.  All of them are named with their place, the last
+ * one in *err. */
 int endpoints_collect(struct map *endpoints, const char *config_directory, struct err *err);
 void endpoints_clear(struct map *endpoints);
 

@@ -18,10 +18,11 @@ struct fault {
 };
 
 static void
-on_fault(void *arg, const char *text)
+on_fault(void *arg, const char *name, const char *text)
 {
 	struct fault *f = arg;
 
+	(void)name;
 	if (f->count++ == 0)
 		snprintf(f->text, sizeof f->text, "%s", text);
 	log_error("%s", text);
@@ -40,7 +41,7 @@ on_needed(void *arg, const struct conf_setting *s, enum postfix_fate fate, const
 {
 	(void)s;
 	if (fate == POSTFIX_NEEDED)
-		on_fault(arg, text);
+		on_fault(arg, "", text);
 }
 
 int

@@ -102,7 +102,9 @@ check_action_parse(struct view value, struct view *argument)
 		if (view_case_eq_str(view_make(value.p, n), words[i].word))
 			return words[i].action;
 	action_parse(value, &a);
-	return a.kind >= ACTION_HOLD && a.kind <= ACTION_WARN ? CHECK_VERDICT : CHECK_NONE;
+	if (a.kind >= ACTION_HOLD && a.kind <= ACTION_WARN)
+		return CHECK_VERDICT;
+	return n > 0 && (a.kind == ACTION_DUNNO || a.kind == ACTION_OK) ? CHECK_NONE : CHECK_UNKNOWN;
 }
 
 /* What a table was asked about: one of the message's own fields, or what stands in the content from `from` to `to`. */
@@ -269,6 +271,9 @@ act(struct smtpd_checks *k, struct view value, const struct item *it)
 		return apply_verdict(k, value, it);
 	case CHECK_PASS:
 		k->has_passed = true;
+		return GO_ON;
+	case CHECK_UNKNOWN:
+		log_warn("%s: unknown action in %s_checks: %s", k->s->tx->queue_id, it->where, lq(value));
 		return GO_ON;
 	case CHECK_NONE:
 		break;

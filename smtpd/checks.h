@@ -28,7 +28,8 @@ void smtpd_checks_free(struct smtpd_checks *k); /* the transaction ends; NULL is
 
 /* The actions of header_checks(5).  Pure. */
 enum check_action { CHECK_NONE, CHECK_REJECT, CHECK_IGNORE, CHECK_STRIP, CHECK_REPLACE, CHECK_PREPEND,
-	CHECK_PASS, CHECK_VERDICT /* one of access(5)'s: HOLD, DISCARD, FILTER, REDIRECT, BCC, INFO, WARN */ };
+	CHECK_PASS, CHECK_VERDICT /* one of access(5)'s: HOLD, DISCARD, FILTER, REDIRECT, BCC, INFO, WARN */,
+	CHECK_UNKNOWN };
 enum check_action check_action_parse(struct view value, struct view *argument);
 
 #endif

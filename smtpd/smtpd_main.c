@@ -1,6 +1,7 @@
 /* smtpd - the SMTP server: ports 25, 587 and 465 (DESIGN 5). */
 #include "common/daemon/daemon.h"
 #include "smtpd/server.h"
+#include "smtpd/table_values.h"
 
 #include <sys/resource.h>
 #include <time.h>
@@ -95,6 +96,8 @@ main(int argc, char **argv)
 	if (smtpd_config_read(&conf, daemon_conf(d), &err) < 0)
 		log_fatal("%s", err.text);
 	load_before_the_cage(d, &conf);
+	if (daemon_is_test(d))
+		smtpd_table_values_test(&conf);
 	daemon_configured(d);
 	plan.max_files = fit_client_limit(&conf);
 	server = (struct smtpd_server){

@@ -23,10 +23,10 @@ is_pair(const struct subject *s, const char *cert_name, const char *key_name)
 	     has_key = conf_str(s->conf, key_name)[0] != '\0';
 
 	if (has_cert && !has_key)
-		check_say(s->check, s->service, s->conf, true,
+		check_say(s->check, s->service, s->conf, CHECK_ERROR,
 		    "%s: must not be empty when %s is set", key_name, cert_name);
 	if (has_key && !has_cert)
-		check_say(s->check, s->service, s->conf, true,
+		check_say(s->check, s->service, s->conf, CHECK_ERROR,
 		    "%s: must not be empty when %s is set", cert_name, key_name);
 	return has_cert && has_key;
 }
@@ -38,10 +38,10 @@ say_dates(const struct subject *s, const char *name, const char *files, const st
 		const X509 *leaf = set->chains[i].certs[0];
 
 		if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
-			check_say(s->check, s->service, s->conf, false,
+			check_say(s->check, s->service, s->conf, CHECK_WARNING,
 			    "%s: %s: the certificate has expired", name, files);
 		if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0)
-			check_say(s->check, s->service, s->conf, false,
+			check_say(s->check, s->service, s->conf, CHECK_WARNING,
 			    "%s: %s: the certificate is not valid yet", name, files);
 	}
 }
@@ -53,7 +53,7 @@ say_readable(const struct subject *s, const char *name, const char *file)
 	struct stat st;
 
 	if (stat(file, &st) == 0 && (st.st_mode & S_IROTH) != 0)
-		check_say(s->check, s->service, s->conf, false,
+		check_say(s->check, s->service, s->conf, CHECK_WARNING,
 		    "%s: everybody can read the private key %s", name, file);
 }
 
@@ -64,7 +64,7 @@ add_file(const struct subject *s, struct cert_set *set, const char *name, unsign
 
 	if (cert_set_add_file(set, conf_str(s->conf, name), what, &err) == 0)
 		return true;
-	check_say(s->check, s->service, s->conf, true, "%s: %s", name, err.text);
+	check_say(s->check, s->service, s->conf, CHECK_ERROR, "%s: %s", name, err.text);
 	return false;
 }
 
@@ -86,7 +86,7 @@ check_pair(const struct subject *s, const char *cert_param, const char *key_para
 		say_readable(s, key_name, conf_str(s->conf, key_name));
 	say_dates(s, cert_name, conf_str(s->conf, cert_name), &set);
 	if (has_key && has_cert && cert_set_match(&set, &err) < 0)
-		check_say(s->check, s->service, s->conf, true,
+		check_say(s->check, s->service, s->conf, CHECK_ERROR,
 		    "%s: the key in %s does not belong to the certificate in %s", key_name,
 		    conf_str(s->conf, key_name), conf_str(s->conf, cert_name));
 	cert_set_clear(&set);
@@ -112,7 +112,8 @@ check_list(const struct subject *s, const char *name, const char *files, bool is
 		free(path);
 	}
 	if (r < 0 || cert_set_match(&set, &err) < 0)
-		check_say(s->check, s->service, s->conf, is_fatal, "%s: %s", name, err.text);
+		check_say(s->check, s->service, s->conf, is_fatal ? CHECK_ERROR : CHECK_WARNING,
+		    "%s: %s", name, err.text);
 	else
 		say_dates(s, name, files, &set);
 	cert_set_clear(&set);
@@ -147,5 +148,5 @@ check_tls(struct check *c, const struct service *service, const struct conf *con
 			check_pair(&s, tls->eccert, tls->eckey);
 	}
 	if (cert_names_read(conf_str(conf, tls->names), check_host, &s, &err) < 0)
-		check_say(c, service, conf, true, "%s: %s", tls->names, err.text);
+		check_say(c, service, conf, CHECK_ERROR, "%s: %s", tls->names, err.text);
 }

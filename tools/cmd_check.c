@@ -4,7 +4,6 @@
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/config/postfix.h"
-#include "common/table/table.h"
 #include "common/table/table_config.h"
 #include "common/user/user_db.h"
 #include "tools/check.h"
@@ -13,7 +12,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,141 +20,58 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 1 << 16, CONF_BYTES_MAX = 4 << 20, LINE_MAX_BYTES = 2000 };
+enum { TEXT_MAX = 1 << 16, CONF_BYTES_MAX = 4 << 20 };
 
-/* --- saying it ------------------------------------------------------------------------------------------ */
+/* --- testing -------------------------------------------------------------------------------------------- */
 
-/* level: "", "warning: ", "note: " */
-static void
-say_at(struct check *c, const char *level, const char *text)
-{
-	if (map_put(&c->said, view_of(text), c) == NULL)
-		tool_complain("%s%s", level, text);
-}
-
-static void
-say_once(struct check *c, bool fault, const char *text)
-{
-	c->faults += fault && map_get(&c->said, view_of(text)) == NULL;
-	say_at(c, fault ? "" : "warning: ", text);
-}
-
-/* The parameter that text begins with, NULL if it does not. */
-static const struct conf_param *
-param_of(const char *text)
-{
-	char *name = x_strndup(text, strcspn(text, ": "));
-	const struct conf_param *p = conf_param_find(name);
-
-	free(name);
-	return p;
-}
-
-/* "... run: estafeta map build hash:/x": the parameter that has hash:/x, NULL if none has. */
-static const struct conf_param *
-param_of_table(const struct conf *conf, const char *text)
-{
-	size_t count;
-	const struct conf_param *p = conf_params(&count);
-	const char *table = strrchr(text, ' ');
-
-	for (size_t i = 0; i < count && table != NULL; i++) {
-		struct view rest = view_of(conf_str(conf, p[i].name)), item;
-
-		while (p[i].type == CONF_TABLES && conf_next(&rest, &item))
-			if (view_eq_str(item, table + 1))
-				return &p[i];
-	}
-	return NULL;
-}
-
-/* Where a table that smtpd asks authd for is written. */
-struct table_origin {
-	struct view text; /* begins with the table */
-	char *place;      /* "main.cf:12: smtpd_client_restrictions", owned; NULL: not found yet */
-	const struct conf *conf;
+/* A test ends at the first fault it cannot go on from.  So what it finds faulty is taken out, as if nobody had set it, and
+ * it is made again, until it finds nothing more. */
+struct test {
+	struct check *check;
+	const struct service *service; /* NULL: main.cf alone */
+	struct conf *conf;             /* changed */
+	struct map faulty;             /* parameters, of one round */
 };
 
-static void
-on_table_specs(void *arg, const char *param, struct view specs)
-{
-	struct table_origin *o = arg;
-	const struct conf_setting *s = conf_place(o->conf, param);
-	struct view spec;
-
-	while (o->place == NULL && table_spec_next(&specs, &spec))
-		if (o->text.len > spec.len && o->text.p[spec.len] == ':' &&
-		    memcmp(o->text.p, spec.p, spec.len) == 0)
-			o->place = s != NULL ? x_asprintf("%s:%d: %s", s->file, s->line, param)
-					     : x_asprintf("%s", param);
-}
-
-static int
-on_smtpd_conf(void *arg, const struct conf *conf, struct err *err)
-{
-	struct table_origin *o = arg;
-
-	(void)err;
-	o->conf = conf;
-	table_config_each(conf, on_table_specs, o);
-	return 0;
-}
-
-/* What authd says of one of smtpd_lookup_tables; false: text is of something else. */
+/* Is there anything to try again?  What stands in main.cf is faulty for all services. */
 static bool
-say_of_table(struct check *c, bool fault, const char *text)
+take_out(struct test *t)
 {
-	static const char prefix[] = TABLE_CONFIG_PARAM ": ";
-	struct table_origin o = { .text = view_of(text + sizeof prefix - 1) };
-	char *whole;
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+	bool has_changed = false;
 
-	if (c->services == NULL || strncmp(text, prefix, sizeof prefix - 1) != 0)
-		return false;
-	master_cf_each_conf(c->services, ROLE_SMTPD, &c->tool->conf, on_smtpd_conf, &o, NULL);
-	if (o.place == NULL)
-		return false;
-	whole = x_asprintf("%s: %.*s", o.place, VIEW_ARG(o.text));
-	say_once(c, fault, whole);
-	free(o.place);
-	free(whole);
-	return true;
-}
+	while ((e = map_next(&t->faulty, &w)) != NULL) {
+		const struct conf_setting *s = conf_place(t->conf, e->key);
+		bool is_of_all =
+		    t->service != NULL && s != NULL && strcmp(s->file, t->service->file) != 0;
 
-void
-check_say(struct check *c, const struct service *s, const struct conf *conf, bool fault,
-    const char *fmt, ...)
-{
-	const struct conf_setting *place = NULL;
-	const struct conf_param *p;
-	const char *name = "";
-	char text[LINE_MAX_BYTES], *whole;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	if (say_of_table(c, fault, text))
-		return;
-	if ((p = param_of(text)) == NULL && (p = param_of_table(conf, text)) != NULL)
-		name = p->name;
-	if (p != NULL)
-		place = conf_place(conf, p->name);
-	if (place != NULL)
-		whole = x_asprintf(
-		    "%s:%d: %s%s%s", place->file, place->line, name, name[0] ? ": " : "", text);
-	else if (s->line > 0)
-		whole =
-		    x_asprintf("%s:%d: %s: %s", s->file, s->line, role_row(s->role)->name, text);
-	else /* implied */
-		whole = x_asprintf("%s: %s: %s", s->file, role_row(s->role)->name, text);
-	say_once(c, fault, whole);
-	free(whole);
+		map_put(&t->check->taken_out, view_make(e->key, e->key_len), t);
+		has_changed |= conf_unset(t->conf, e->key);
+		if (is_of_all)
+			conf_unset(&t->check->base, e->key);
+	}
+	return has_changed;
 }
 
 static void
-on_fault(void *arg, const char *text)
+forget_round(struct test *t)
 {
-	say_once(arg, true, text);
+	map_clear(&t->faulty);
+	map_init(&t->faulty);
+}
+
+/* Of a default it is said only when it is not the consequence of something else. */
+static void
+on_fault(void *arg, const char *name, const char *text)
+{
+	struct test *t = arg;
+	bool is_default = conf_place(t->conf, name) == NULL;
+
+	if (!check_is_consequence(t->check, text) && !(is_default && t->check->taken_out.count > 0))
+		check_add(t->check, CHECK_ERROR, text);
+	if (conf_param_find(name) != NULL)
+		map_put(&t->check->taken_out, view_of(name), t);
 }
 
 /* start and reload need not be told what no one misses. */
@@ -166,35 +81,85 @@ on_unmet(void *arg, const struct conf_setting *s, enum postfix_fate fate, const 
 	struct check *c = arg;
 
 	(void)s;
-	if (fate != POSTFIX_MOOT)
-		say_once(c, fate == POSTFIX_NEEDED, text);
-	else if (strcmp(c->tool->verb->name, "check") == 0)
-		say_at(c, "note: ", text);
+	if (fate == POSTFIX_NEEDED)
+		check_add(c, CHECK_ERROR, text);
+	else if (fate != POSTFIX_MOOT)
+		check_add(c, CHECK_WARNING, text);
+	else if (c->is_asked_for)
+		check_add(c, CHECK_NOTE, text);
 }
 
 /* --- a service's own word ----------------------------------------------------------------------------------- */
 
+/* The parameter with rules of this type in its value: "header_checks = pcre:{...}"; "" = none. */
+static struct view
+name_of_braces(const struct conf *conf, struct view type)
+{
+	char *head = x_asprintf("%.*s:{", VIEW_ARG(type));
+	struct view name = VIEW_LIT("");
+	size_t count;
+	const struct conf_param *p = conf_params(&count);
+
+	for (size_t i = 0; i < count && name.len == 0; i++)
+		if (strstr(conf_str(conf, p[i].name), head) != NULL)
+			name = view_of(p[i].name);
+	free(head);
+	return name;
+}
+
+/* "pcre map /etc/x, line 3: why", "pcre map in braces, line 3: why": mail flows without that line, as with Postfix; but who asks
+ * for faults is told of one.  false: text is of something else. */
+static bool
+say_of_entry(struct test *t, struct view text)
+{
+	enum check_level level = t->check->is_asked_for ? CHECK_ERROR : CHECK_WARNING;
+	struct view type, word, path, why = text, param;
+	const char *at = view_find(text, VIEW_LIT(", line "));
+	char *whole;
+
+	if (at == NULL || !view_token(&why, " ", &type) || !view_token(&why, " ", &word) ||
+	    !view_eq_str(word, "map") || at < why.p + 2)
+		return false;
+	path = view_trim(view_make(why.p, (size_t)(at - why.p)));
+	why = view_make(at + 7, text.len - (size_t)(at + 7 - text.p));
+	if (path.p[0] == '/') {
+		whole = x_asprintf("%.*s:%.*s", VIEW_ARG(path), VIEW_ARG(why));
+		check_add(t->check, level, whole);
+		free(whole);
+	} else {
+		param = name_of_braces(t->conf, type);
+		check_say(t->check, t->service, t->conf, level, "%.*s%s%.*s", VIEW_ARG(param),
+		    param.len > 0 ? ": " : "", VIEW_ARG(text));
+	}
+	return true;
+}
+
 /* "smtpd: fatal: mynetworks: ...": what stands behind tag and level.  Of a service that would start, only warnings are
  * of interest.  Was it a fault? */
 static bool
-say_line(struct check *c, const struct service *s, const struct conf *conf, bool has_failed,
-    struct view line)
+say_line(struct test *t, bool has_failed, struct view line)
 {
 	static const char *const levels[] = { "warning: ", "error: ", "fatal: " };
-	const char *tag = role_row(s->role)->log_tag;
+	const char *tag = role_row(t->service->role)->log_tag, *param;
 	size_t level = 0;
+	bool is_fault;
 
 	if (view_starts(line, tag) && line.len > strlen(tag) + 2)
 		line = view_make(line.p + strlen(tag) + 2, line.len - strlen(tag) - 2);
 	while (level < sizeof levels / sizeof levels[0] && !view_starts(line, levels[level]))
 		level++;
+	is_fault = has_failed && level > 0;
 	if (level < sizeof levels / sizeof levels[0])
 		line = view_make(line.p + strlen(levels[level]), line.len - strlen(levels[level]));
 	else if (!has_failed)
 		return false;
-	if (line.len > 0)
-		check_say(c, s, conf, has_failed && level > 0, "%.*s", VIEW_ARG(line));
-	return has_failed && level > 0;
+	if (line.len == 0 || say_of_entry(t, line))
+		return false;
+	param = check_say(t->check, t->service, t->conf, is_fault ? CHECK_ERROR : CHECK_WARNING,
+	    "%.*s", VIEW_ARG(line));
+	if (is_fault && param != NULL)
+		map_put(&t->faulty, view_of(param), t);
+	return is_fault;
 }
 
 _Noreturn static void
@@ -231,23 +196,23 @@ run_daemon(const char *program, const char *name, int conf_fd, struct buf *said,
 }
 
 static void
-say_status(struct check *c, const struct service *s, const struct conf *conf, const char *program,
-    int status)
+say_status(struct test *t, const char *program, int status)
 {
+	const char *name = strrchr(program, '/') + 1;
+
 	if (WIFSIGNALED(status))
-		check_say(
-		    c, s, conf, true, "%s -t was killed by signal %d", program, WTERMSIG(status));
+		check_say(t->check, t->service, t->conf, CHECK_ERROR,
+		    "%s -t was killed by signal %d", name, WTERMSIG(status));
 	else if (WEXITSTATUS(status) == EX_OSFILE)
-		check_say(c, s, conf, true, "%s does not exist", program);
+		check_say(t->check, t->service, t->conf, CHECK_ERROR, "there is no %s", program);
 	else
-		check_say(c, s, conf, true, "%s -t: exit status %d", program, WEXITSTATUS(status));
+		check_say(t->check, t->service, t->conf, CHECK_ERROR, "%s -t: exit status %d", name,
+		    WEXITSTATUS(status));
 }
 
 static void
-check_daemon(struct check *c, const struct service *s, const struct conf *conf)
+test_once(struct test *t, const char *program)
 {
-	const char *name = role_row(s->role)->name;
-	char *program = x_asprintf("%s/%s", c->tool->libexec, name);
 	bool is_said = false;
 	struct buf text, said;
 	struct err err = { 0 };
@@ -255,22 +220,35 @@ check_daemon(struct check *c, const struct service *s, const struct conf *conf)
 
 	buf_init(&text, CONF_BYTES_MAX);
 	buf_init(&said, TEXT_MAX);
-	if (conf_dump(conf, &text) < 0)
+	if (conf_dump(t->conf, &text) < 0)
 		err_set(&err, ERR_LIMIT, "configuration too large");
 	else if ((fd = memfd_sealed("configuration", text.p, text.len, &err)) >= 0 &&
 		 lseek(fd, 0, SEEK_SET) == 0)
-		status = run_daemon(program, name, fd, &said, &err);
+		status = run_daemon(program, role_row(t->service->role)->name, fd, &said, &err);
 	for (struct view rest = buf_view(&said), line; rest.len > 0;) {
 		view_cut(rest, '\n', &line, &rest);
-		is_said |= say_line(c, s, conf, status != 0, line);
+		is_said |= say_line(t, status != 0, line);
 	}
 	if (status == -1)
-		check_say(c, s, conf, true, "cannot be tested: %s", err.text);
+		check_say(
+		    t->check, t->service, t->conf, CHECK_ERROR, "cannot be tested: %s", err.text);
 	else if (status != 0 && !is_said)
-		say_status(c, s, conf, program, status);
+		say_status(t, program, status);
 	fd_close(&fd);
 	buf_clear(&text);
 	buf_clear(&said);
+}
+
+static void
+test_daemon(struct test *t)
+{
+	char *program =
+	    x_asprintf("%s/%s", t->check->tool->libexec, role_row(t->service->role)->name);
+
+	do {
+		forget_round(t);
+		test_once(t, program);
+	} while (take_out(t));
 	free(program);
 }
 
@@ -291,15 +269,14 @@ check_listeners(struct check *c, const struct service *s, const struct conf *con
 	struct err err;
 
 	if (s->is_inet && service_each_address(s, conf, on_address, NULL, &err) < 0)
-		check_say(c, s, conf, true, "%s%s", s->host[0] == '\0' ? "inet_interfaces: " : "",
-		    err.text);
+		check_say(c, s, conf, CHECK_ERROR, "%s", err.text);
 }
 
 static void
 say_place(struct check *c, const char *name, struct err *err)
 {
-	conf_err_prefix(err, &c->tool->conf, name);
-	say_once(c, true, err->text);
+	conf_err_prefix(err, &c->base, name);
+	check_add(c, CHECK_ERROR, err->text);
 }
 
 /* Can what is missing of the path be made?  A directory beside it is, and goes again. */
@@ -329,7 +306,7 @@ try_directory(const char *path, struct err *err)
 static void
 check_is_ours(struct check *c, const char *name, const char *file, const char *other)
 {
-	const char *path = conf_str(&c->tool->conf, name);
+	const char *path = conf_str(&c->base, name);
 	char *first = x_asprintf("%s/%s", path, file), *second = x_asprintf("%s/%s", path, other);
 	struct err err;
 
@@ -346,13 +323,13 @@ check_places(struct check *c)
 {
 	static const char *const directories[] = { "data_directory", "queue_directory",
 		"virtual_mailbox_base" };
-	const char *log = conf_str(&c->tool->conf, "log_file");
+	const char *log = conf_str(&c->base, "log_file");
 	char *log_dir = x_strndup(log, (size_t)(strrchr(log, '/') - log) + 1);
 	struct stat st;
 	struct err err;
 
 	for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++)
-		if (try_directory(conf_str(&c->tool->conf, directories[i]), &err) < 0)
+		if (try_directory(conf_str(&c->base, directories[i]), &err) < 0)
 			say_place(c, directories[i], &err);
 	if (stat(log_dir, &st) < 0 && err_sys(&err, ERR_PERM, "open %s", log) < 0)
 		say_place(c, "log_file", &err);
@@ -374,7 +351,7 @@ check_user_database(struct check *c, const struct service *s, const struct conf 
 	if (s->role == ROLE_AUTHD &&
 	    user_db_paths(conf_str(conf, "user_database"), file, env, sizeof file, &err) == 0 &&
 	    access(file, F_OK) < 0 && errno == ENOENT)
-		check_say(c, s, conf, false,
+		check_say(c, s, conf, CHECK_WARNING,
 		    "user_database: %s does not exist: there are no accounts yet", file);
 }
 
@@ -383,25 +360,39 @@ check_user_database(struct check *c, const struct service *s, const struct conf 
 static void
 check_service(struct check *c, const struct service *s)
 {
-	unsigned before = c->faults;
 	struct conf conf;
+	struct test t = { .check = c, .service = s, .conf = &conf };
 	struct err err;
 
-	if (service_conf(s, &c->tool->conf, &conf, &err) < 0)
-		say_once(c, true, err.text);
+	if (service_conf(s, &c->base, &conf, &err) < 0)
+		check_add(c, CHECK_ERROR, err.text);
 	else
 		postfix_each_unmet(&conf, on_unmet, c);
-	if (conf_check(&conf, on_fault, c) == 0) {
+	if (conf_settle(t.conf, on_fault, &t)) {
 		check_listeners(c, s, &conf);
 		check_tls(c, s, &conf);
 		check_user_database(c, s, &conf);
+		check_options(c, s, &conf);
 		if (s->role == ROLE_AUTHD &&
-		    table_config_collect(c->services, &c->tool->conf, &conf, &err) < 0)
-			check_say(c, s, &conf, true, "%s", err.text);
-		if (c->faults == before)
-			check_daemon(c, s, &conf);
+		    table_config_collect(c->services, &c->base, &conf, &err) < 0)
+			check_say(c, s, &conf, CHECK_ERROR, "%s", err.text);
+		test_daemon(&t);
 	}
+	map_clear(&t.faulty);
 	conf_clear(&conf);
+}
+
+static void
+add_lines(struct check *c, const struct buf *faults)
+{
+	for (struct view rest = buf_view(faults), line; rest.len > 0;) {
+		char *text;
+
+		view_cut(rest, '\n', &line, &rest);
+		text = x_strndup(line.p, line.len);
+		check_add(c, CHECK_ERROR, text);
+		free(text);
+	}
 }
 
 static void
@@ -411,16 +402,15 @@ check_services(struct check *c)
 	struct master_cf table;
 	struct err err;
 
-	if (master_cf_load(&table, path, &err) < 0)
-		say_once(c, true, err.text);
-	else {
-		c->services = &table;
-		for (size_t i = 0; i < table.nnotes; i++)
-			say_once(c, false, table.notes[i]);
-		for (size_t i = 0; i < table.count; i++)
-			check_service(c, &table.services[i]);
-		c->services = NULL;
-	}
+	master_cf_load(
+	    &table, path, &err); /* the services that are well are looked at all the same */
+	add_lines(c, &table.faults);
+	c->services = &table;
+	for (size_t i = 0; i < table.nnotes; i++)
+		check_add(c, CHECK_WARNING, table.notes[i]);
+	for (size_t i = 0; i < table.count; i++)
+		check_service(c, &table.services[i]);
+	c->services = NULL;
 	master_cf_clear(&table);
 	free(path);
 }
@@ -433,27 +423,40 @@ check_user(struct check *c, const char *user)
 	if (getpwnam(user) != NULL)
 		return;
 	text = x_asprintf("system user \"%s\" does not exist (run conf/users.sh)", user);
-	say_once(c, true, text);
+	check_add(c, CHECK_ERROR, text);
 	free(text);
+}
+
+static void
+check_main(struct check *c)
+{
+	struct test t = { .check = c, .conf = &c->base };
+
+	add_lines(c, &c->tool->conf.faults);
+	postfix_each_unmet(&c->tool->conf, on_unmet, c);
+	if (conf_settle(t.conf, on_fault, &t)) {
+		for (int r = ROLE_LOG; r < ROLE_COUNT; r++)
+			if (role_row((enum role)r)->user != NULL)
+				check_user(c, role_row((enum role)r)->user);
+		check_places(c);
+		check_domains(c);
+	}
+	map_clear(&t.faulty);
 }
 
 int
 tool_cmd_check(struct tool *t, int argc, char **argv)
 {
-	struct check c = { .tool = t };
+	struct check c = { .tool = t, .is_asked_for = strcmp(t->verb->name, "check") == 0 };
 
 	(void)argv;
 	if (argc != 1)
 		return tool_usage(t);
-	map_init(&c.said);
-	postfix_each_unmet(&t->conf, on_unmet, &c);
-	if (conf_check(&t->conf, on_fault, &c) == 0) {
-		for (int r = ROLE_LOG; r < ROLE_COUNT; r++)
-			if (role_row((enum role)r)->user != NULL)
-				check_user(&c, role_row((enum role)r)->user);
-		check_places(&c);
-	}
+	map_init(&c.taken_out);
+	conf_copy(&c.base, &t->conf);
+	check_main(&c);
 	check_services(&c);
-	map_clear(&c.said);
-	return c.faults == 0 ? EX_OK : EX_CONFIG;
+	check_print(&c);
+	check_clear(&c);
+	return c.errors == 0 ? EX_OK : EX_CONFIG;
 }

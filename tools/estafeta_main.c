@@ -88,9 +88,14 @@ load_conf(struct tool *t)
 
 	conf_init(&t->conf);
 	r = conf_load(&t->conf, path, &err);
-	if (r < 0)
-		tool_complain("%s", err.text);
 	free(path);
+	/* check goes on with what could be read */
+	if (r == 0 || (t->verb->run == tool_cmd_check && conf_is_set(&t->conf, "config_directory")))
+		return 0;
+	for (struct view rest = buf_view(&t->conf.faults), line; rest.len > 0;) {
+		view_cut(rest, '\n', &line, &rest);
+		tool_complain("error: %.*s", VIEW_ARG(line));
+	}
 	return r;
 }
 
@@ -118,9 +123,9 @@ main(int argc, char **argv)
 	for (size_t i = 0; argc > 0 && i < sizeof verbs / sizeof verbs[0]; i++) {
 		if (strcmp(argv[0], verbs[i].name) != 0)
 			continue;
+		t.verb = &verbs[i];
 		if (load_conf(&t) < 0)
 			return EX_CONFIG;
-		t.verb = &verbs[i];
 		t.libexec = find_libexec();
 		optind = 1;
 		return verbs[i].run(&t, argc, argv);

@@ -15,6 +15,7 @@ enum {
 	CONF_BYTES_MAX = 16 << 20, /* one file, and all values together */
 	EXPAND_DEPTH = 20,
 	VALUE_MAX = 1 << 20,
+	FAULT_BYTES_MAX = 1 << 16,
 	HOST_MAX = 255, /* RFC 1123 2.1 */
 	LABEL_MAX = 63,
 };
@@ -27,6 +28,7 @@ conf_init(struct conf *c)
 	map_init(&c->cache);
 	map_init(&c->names);
 	map_init(&c->services);
+	buf_init(&c->faults, FAULT_BYTES_MAX);
 }
 
 void
@@ -36,7 +38,16 @@ conf_clear(struct conf *c)
 	map_clear(&c->cache);
 	map_clear(&c->names);
 	map_clear(&c->services);
+	buf_clear(&c->faults);
 	arena_clear(&c->arena);
+}
+
+/* What was expanded with an old value is stale. */
+static void
+forget_expanded(struct conf *c)
+{
+	map_clear(&c->cache);
+	map_init(&c->cache);
 }
 
 int
@@ -50,10 +61,15 @@ conf_set(struct conf *c, const char *name, const char *value, const char *file, 
 		return err_set(err, ERR_LIMIT, "%s:%d: configuration too large", file, line);
 	s->line = line;
 	map_put(&c->raw, view_of(name), s);
-	/* what was expanded with the old value is stale */
-	map_clear(&c->cache);
-	map_init(&c->cache);
+	forget_expanded(c);
 	return 0;
+}
+
+bool
+conf_unset(struct conf *c, const char *name)
+{
+	forget_expanded(c);
+	return map_remove(&c->raw, view_of(name)) != NULL;
 }
 
 static void
@@ -144,44 +160,72 @@ parse_setting(struct conf *c, struct view logical, const char *file, int line, s
 	return r;
 }
 
+/* *first keeps the first of them.  Returns -1. */
+static int
+take_fault(struct conf *c, struct err *first, const struct err *err)
+{
+	if (first != NULL && c->faults.len == 0)
+		*first = *err;
+	buf_printf(&c->faults, "%s\n", err->text);
+	return -1;
+}
+
 /* A comment or an empty line may stand between a line and its continuation (postconf(5)). */
+static bool
+next_logical(struct view *text, int *line, int *start, struct buf *logical)
+{
+	bool is_first = true;
+
+	buf_reset(logical);
+	while (text->len > 0) {
+		struct view l, trimmed, rest;
+
+		view_cut(*text, '\n', &l, &rest);
+		if (l.len > 0 && l.p[l.len - 1] == '\r')
+			l.len--;
+		trimmed = view_trim(l);
+		if (trimmed.len > 0 && trimmed.p[0] != '#') {
+			if (is_first)
+				*start = *line + 1;
+			else if (!ascii_is_space(l.p[0]))
+				return true;
+			else
+				buf_append_byte(logical, ' ');
+			/* white space in front of the first one tells that it continues nothing */
+			buf_append_view(logical, is_first ? l : trimmed);
+			is_first = false;
+		}
+		++*line;
+		*text = rest;
+	}
+	return !is_first;
+}
+
 int
 conf_parse(struct conf *c, struct view text, const char *file, struct err *err)
 {
 	struct buf logical;
+	struct err one;
 	int line = 0, start = 0, r = 0;
 
-	if (text.len > 0 && memchr(text.p, '\0', text.len) != NULL)
-		return err_set(err, ERR_SYNTAX, "%s: contains a NUL byte", file);
-	buf_init(&logical, VALUE_MAX);
-	while (text.len > 0 && r == 0) {
-		struct view l, trimmed;
-
-		view_cut(text, '\n', &l, &text);
-		line++;
-		if (l.len > 0 && l.p[l.len - 1] == '\r')
-			l.len--;
-		trimmed = view_trim(l);
-		if (trimmed.len == 0 || trimmed.p[0] == '#')
-			continue;
-		if (ascii_is_space(l.p[0])) {
-			if (logical.len == 0) {
-				r = err_set(err, ERR_SYNTAX, "%s:%d: continuation of nothing", file, line);
-				break;
-			}
-			if (buf_append_byte(&logical, ' ') < 0 || buf_append_view(&logical, trimmed) < 0)
-				r = err_set(err, ERR_LIMIT, "%s:%d: value too long", file, line);
-			continue;
-		}
-		if (logical.len > 0)
-			r = parse_setting(c, buf_view(&logical), file, start, err);
-		buf_reset(&logical);
-		start = line;
-		if (r == 0 && buf_append_view(&logical, l) < 0)
-			r = err_set(err, ERR_LIMIT, "%s:%d: value too long", file, line);
+	buf_reset(&c->faults);
+	if (text.len > 0 && memchr(text.p, '\0', text.len) != NULL) {
+		err_set(&one, ERR_SYNTAX, "%s: contains a NUL byte", file);
+		return take_fault(c, err, &one);
 	}
-	if (r == 0 && logical.len > 0)
-		r = parse_setting(c, buf_view(&logical), file, start, err);
+	buf_init(&logical, VALUE_MAX);
+	while (next_logical(&text, &line, &start, &logical)) {
+		int this = 0;
+
+		if (logical.failed)
+			this = err_set(&one, ERR_LIMIT, "%s:%d: value too long", file, start);
+		else if (ascii_is_space(logical.p[0]))
+			this = err_set(&one, ERR_SYNTAX, "%s:%d: continuation of nothing", file, start);
+		else
+			this = parse_setting(c, buf_view(&logical), file, start, &one);
+		if (this < 0)
+			r = take_fault(c, err, &one);
+	}
 	buf_clear(&logical);
 	return r;
 }
@@ -308,20 +352,25 @@ int
 conf_load(struct conf *c, const char *path, struct err *err)
 {
 	struct buf text;
+	struct err one;
 	int r;
 
 	buf_init(&text, CONF_BYTES_MAX);
-	r = file_read(path, &text, err);
-	if (r == 0)
+	if (file_read(path, &text, &one) < 0)
+		r = take_fault(c, err, &one);
+	else
 		r = conf_parse(c, buf_view(&text), path, err);
-	if (r == 0)
-		r = read_myorigin(c, err);
-	if (r == 0)
-		r = set_system_defaults(c, path, err);
-	if (r == 0)
-		learn_beside(c, path);
-	learn_classes(c);
 	buf_clear(&text);
+	if (r < 0 && c->raw.count == 0)
+		return -1;
+	if (read_myorigin(c, &one) < 0) {
+		r = take_fault(c, err, &one);
+		conf_unset(c, "myorigin");
+	}
+	if (set_system_defaults(c, path, &one) < 0)
+		return take_fault(c, err, &one);
+	learn_beside(c, path);
+	learn_classes(c);
 	return r;
 }
 
@@ -915,7 +964,7 @@ check_order(struct conf *c, struct err *err)
 }
 
 struct report {
-	void (*fn)(void *arg, const char *text);
+	conf_fault_fn *fn;
 	void *arg;
 	unsigned faults;
 };
@@ -927,7 +976,7 @@ report_fault(struct report *r, const struct conf_setting *s, const char *name, c
 	char *whole = s == NULL ? x_asprintf("%s (default)%s", name, text + strlen(name))
 				: x_asprintf("%s:%d: %s", s->file, s->line, text);
 
-	r->fn(r->arg, whole);
+	r->fn(r->arg, name, whole);
 	r->faults++;
 	free(whole);
 }
@@ -1022,27 +1071,76 @@ check_stressed(const struct conf *c, struct report *r)
 }
 
 unsigned
-conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg)
+conf_check(struct conf *c, conf_fault_fn *report, void *arg)
 {
 	struct report r = { report, arg, 0 };
+	unsigned unknown;
 	struct err err;
 
 	check_unknown(c, &r);
+	unknown = r.faults;
 	check_params(c, true, &r);
-	if (r.faults == 0)
+	if (r.faults == unknown)
 		check_allowed(c, &r);
 	/* a default can only be wrong through what it mentions: that has been named */
-	if (r.faults == 0)
+	if (r.faults == unknown)
 		check_params(c, false, &r);
-	if (r.faults == 0 && check_order(c, &err) < 0) {
+	if (r.faults == unknown && check_order(c, &err) < 0) {
 		char *name = x_strndup(err.text, strcspn(err.text, ":"));
 
 		report_fault(&r, conf_place(c, name), name, err.text);
 		free(name);
 	}
-	if (r.faults == 0)
+	if (r.faults == unknown)
 		check_stressed(c, &r);
 	return r.faults;
+}
+
+struct settling {
+	conf_fault_fn *fn;
+	void *arg;
+	struct map faulty; /* names */
+};
+
+static void
+on_faulty(void *arg, const char *name, const char *text)
+{
+	struct settling *s = arg;
+
+	map_put(&s->faulty, view_of(name), s);
+	if (s->fn != NULL)
+		s->fn(s->arg, name, text);
+}
+
+/* Was anything taken out?  A name that is not known stays: nothing depends on it, and it may mention others. */
+static bool
+take_out(struct conf *c, const struct map *faulty)
+{
+	struct map_walk w = { 0 };
+	struct map_entry *e;
+	bool has_changed = false;
+
+	while ((e = map_next(faulty, &w)) != NULL)
+		if (conf_param_find(e->key) == NULL)
+			has_changed |= map_put(&c->names, view_of(e->key), c) == NULL;
+		else
+			has_changed |= conf_unset(c, e->key);
+	return has_changed;
+}
+
+bool
+conf_settle(struct conf *c, conf_fault_fn *report, void *arg)
+{
+	struct settling s = { .fn = report, .arg = arg };
+	bool has_changed, is_faulty;
+
+	do {
+		map_init(&s.faulty);
+		is_faulty = conf_check(c, on_faulty, &s) > 0;
+		has_changed = take_out(c, &s.faulty);
+		map_clear(&s.faulty);
+	} while (has_changed);
+	return !is_faulty;
 }
 
 static void
@@ -1111,6 +1209,17 @@ conf_param_find(const char *name)
 				bug("parameter %s stands twice in the table", p[i].name);
 	}
 	return map_get(&index, view_of(name));
+}
+
+bool
+conf_is_read_by(const struct conf_param *p, const char *role)
+{
+	struct view rest = view_of(p->readers), word;
+
+	while (view_token(&rest, " ", &word))
+		if (view_eq_str(word, role) || view_eq_str(word, "all"))
+			return true;
+	return false;
 }
 
 const char *

@@ -42,6 +42,7 @@ struct conf_param {
 };
 const struct conf_param *conf_params(size_t *count); /* sorted by name within its groups */
 const struct conf_param *conf_param_find(const char *name);
+bool conf_is_read_by(const struct conf_param *p, const char *role);
 /* The known name nearest to a misspelt one, NULL if none is near. */
 const char *conf_nearest(const char *name);
 
@@ -52,6 +53,7 @@ struct conf {
 	struct map cache; /* name -> expanded value in arena */
 	struct map names;    /* of parameters that master.cf mentions as $name */
 	struct map services; /* by name in master.cf */
+	struct buf faults;   /* of conf_parse and conf_load, a line each */
 };
 struct conf_setting {
 	const char *value; /* raw, not expanded */
@@ -61,7 +63,8 @@ struct conf_setting {
 
 void conf_init(struct conf *c);
 void conf_clear(struct conf *c);
-/* Pure parser of one file's text; file is for messages.  -1 (ERR_SYNTAX) "file:line: ...". */
+/* Pure parser of one file's text; file is for messages.  -1 (ERR_SYNTAX) "file:line: ...": the first fault; the lines behind
+ * it are taken all the same, and all faults are in c->faults. */
 int conf_parse(struct conf *c, struct view text, const char *file, struct err *err);
 /* And what the master.cf beside it, if there is one, says about names (conf_learn); a myorigin that is a file becomes its
  * first line, as Debian has it. */
@@ -71,9 +74,16 @@ int conf_load(struct conf *c, const char *path, struct err *err);
 void conf_learn(struct conf *c, struct view master_cf);
 bool conf_has_service(const struct conf *c, struct view name);
 int conf_set(struct conf *c, const char *name, const char *value, const char *file, int line, struct err *err);
-/* Every setting known, if only to Postfix (postfix.h), well-formed, in range; every default too.  Calls report(arg, text) for each fault
- * ("main.cf:12: unknown parameter \"x\"; did you mean \"y\"?") and returns the number of faults. */
-unsigned conf_check(struct conf *c, void (*report)(void *arg, const char *text), void *arg);
+/* As if nobody had set it.  Was it set? */
+bool conf_unset(struct conf *c, const char *name);
+/* Every setting known, if only to Postfix (postfix.h), well-formed, in range; every default too.  Calls report for each fault
+ * with the parameter's name and a text ("main.cf:12: unknown parameter \"x\"; did you mean \"y\"?") and returns the number of
+ * faults. */
+typedef void conf_fault_fn(void *arg, const char *name, const char *text);
+unsigned conf_check(struct conf *c, conf_fault_fn *report, void *arg);
+/* The same; and what is faulty is then as if nobody had set it, and checked again without: report (may be NULL) hears of all
+ * that is wrong, and the rest can be used.  false: it cannot, for a default is at fault. */
+bool conf_settle(struct conf *c, conf_fault_fn *report, void *arg);
 /* This one parameter only; it is in the table.  -1: "name: why". */
 int conf_check_one(struct conf *c, const char *name, struct err *err);
 /* All parameters with their effective values, "name = value\n" with $names expanded, for a worker. */

@@ -11,6 +11,7 @@
 
 enum {
 	MASTER_CF_BYTES = 1 << 20,
+	FAULT_BYTES_MAX = 1 << 16,
 	SERVICES_MAX = 500,
 	OPTIONS_MAX = 200,
 	COLUMNS = 8,
@@ -21,6 +22,7 @@ void
 master_cf_clear(struct master_cf *m)
 {
 	arena_clear(&m->arena);
+	buf_clear(&m->faults);
 	m->services = NULL;
 	m->notes = NULL;
 	m->count = m->nnotes = 0;
@@ -71,6 +73,14 @@ find_foreign(struct view command, bool is_inet)
 		if (view_eq_str(command, foreigns[i].command) && (!is_inet || foreigns[i].is_inet))
 			return &foreigns[i];
 	return NULL;
+}
+
+/* Returns -1. */
+static int
+take_fault(struct master_cf *m, const struct err *err)
+{
+	buf_printf(&m->faults, "%s\n", err->text);
+	return -1;
 }
 
 static char *
@@ -188,12 +198,28 @@ parse_option(struct master_cf *m, struct service *s, struct service_option *o, s
 	return 0;
 }
 
+/* Mostly the rest of a value with blanks in it. */
+static int
+stray_word(const struct service *s, struct view word, struct err *err)
+{
+	const struct service_option *last =
+	    s->noptions > 0 ? &s->options[s->noptions - 1] : NULL;
+
+	if (last == NULL || word.p[0] == '-')
+		return err_set(err, ERR_SYNTAX, "unknown argument \"%.*s\"", VIEW_ARG(word));
+	return err_set(err, ERR_SYNTAX,
+	    "unknown argument \"%.*s\": white space ends a value; write -o { %s = %s %.*s ... }",
+	    VIEW_ARG(word), last->name, last->value, VIEW_ARG(word));
+}
+
 static int
 parse_arguments(struct master_cf *m, struct service *s, bool is_screen, struct view rest,
     struct err *err)
 {
 	struct service_option *list = arena_alloc(&m->arena, OPTIONS_MAX * sizeof *list);
 	struct view word;
+	struct err one;
+	int r = 0;
 
 	if (list == NULL)
 		return err_set(err, ERR_LIMIT, "file too large");
@@ -204,7 +230,7 @@ parse_arguments(struct master_cf *m, struct service *s, bool is_screen, struct v
 		if (view_eq_str(word, "-v"))
 			continue;
 		if (!view_eq_str(word, "-o"))
-			return err_set(err, ERR_SYNTAX, "unknown argument \"%.*s\"", VIEW_ARG(word));
+			return stray_word(s, word, err);
 		/* a value may hold commas: only white space ends it, but for -o { name = value } */
 		rest = view_trim(rest);
 		if (rest.len > 0 && rest.p[0] == '{')
@@ -213,10 +239,17 @@ parse_arguments(struct master_cf *m, struct service *s, bool is_screen, struct v
 			return err_set(err, ERR_SYNTAX, "-o: missing name=value");
 		if (s->noptions == OPTIONS_MAX)
 			return err_set(err, ERR_LIMIT, "too many -o options");
-		if (parse_option(m, s, &list[s->noptions], word, err) < 0)
-			return -1;
+		if (parse_option(m, s, &list[s->noptions], word, &one) == 0)
+			continue;
+		/* all that are faulty are named, the last one by the caller */
+		if (r < 0) {
+			err_prefix(err, "%s:%d", s->file, s->line);
+			take_fault(m, err);
+		}
+		r = -1;
+		*err = one;
 	}
-	return 0;
+	return r;
 }
 
 static int
@@ -224,7 +257,7 @@ note(struct master_cf *m, const struct service *s, const char *what, const char 
     struct err *err)
 {
 	char *text = arena_printf(
-	    &m->arena, "%s:%d: %s: %snot honoured: %s", s->file, s->line, s->name, what, why);
+	    &m->arena, "%s:%d: %s: not honoured: %s", s->file, s->line, what, why);
 
 	if (m->nnotes == SERVICES_MAX || text == NULL)
 		return err_set(err, ERR_LIMIT, "too many services");
@@ -245,18 +278,18 @@ take_foreign(struct master_cf *m, struct service *s, const struct foreign *f, st
     struct err *err)
 {
 	m->is_postfix |= strcmp(f->command, "cleanup") == 0;
-	if (f->why != NULL && note(m, s, "", f->why, err) < 0)
+	if (f->why != NULL && note(m, s, s->name, f->why, err) < 0)
 		return -1;
 	if (f->is_command)
 		return 0;
 	if (parse_arguments(m, s, false, rest, err) < 0)
 		return -1;
 	if (is_other_client(f, s))
-		return note(m, s, "", "the only SMTP client is relay", err);
+		return note(m, s, s->name, "the only SMTP client is relay", err);
 	for (size_t i = 0; i < s->noptions; i++) {
-		char what[100];
+		char what[200];
 
-		snprintf(what, sizeof what, "-o %s: ", s->options[i].name);
+		snprintf(what, sizeof what, "%s: -o %s", s->name, s->options[i].name);
 		if (strcmp(s->options[i].name, "syslog_name") != 0 &&
 		    note(m, s, what, "its work is done by services without options of their own",
 			err) < 0)
@@ -405,7 +438,7 @@ drop_maxproc(struct master_cf *m, struct err *err)
 		struct service *s = &m->services[i];
 
 		if (s->maxproc > POSTFIX_MAXPROC &&
-		    note(m, s, "maxproc: ",
+		    note(m, s, "maxproc",
 			"it would be that many processes of thousands of clients each; see smtpd_client_limit",
 			err) < 0)
 			return -1;
@@ -415,31 +448,27 @@ drop_maxproc(struct master_cf *m, struct err *err)
 }
 
 static int
-check_complete(const struct master_cf *m, const char *file, struct err *err)
+check_complete(struct master_cf *m, const char *file, struct err *err)
 {
-	for (int r = 0; r < ROLE_COUNT; r++) {
-		if (is_needed(m, (enum role)r) && !has_role(m, (enum role)r))
-			return err_set(err, ERR_SYNTAX, "%s: no service runs %s", file,
-			    role_row((enum role)r)->name);
-	}
-	return 0;
+	int r = 0;
+
+	for (int i = ROLE_COUNT - 1; i >= 0; i--)
+		if (is_needed(m, (enum role)i) && !has_role(m, (enum role)i)) {
+			err_set(err, ERR_SYNTAX, "%s: no service runs %s", file, role_row((enum role)i)->name);
+			r = take_fault(m, err);
+		}
+	return r;
 }
 
-int
-master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err)
+/* Every line is looked at; *err is the fault of one. */
+static int
+parse_services(struct master_cf *m, struct view text, const char *file, struct err *err)
 {
 	struct buf logical;
 	int line = 0, start = 0, r = 0;
 
-	*m = (struct master_cf){ 0 };
-	arena_init(&m->arena, MASTER_CF_BYTES * 16);
-	m->file = arena_strdup(&m->arena, file);
-	m->services = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->services);
-	m->notes = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->notes);
-	if (m->services == NULL || m->notes == NULL || m->file == NULL)
-		return err_set(err, ERR_LIMIT, "%s: out of memory", file);
-	buf_init(&logical, MASTER_CF_BYTES);
-	while (text.len > 0 && r == 0) {
+	buf_init(&logical, MASTER_CF_BYTES * 2);
+	while (text.len > 0) {
 		struct view l, trimmed;
 
 		view_cut(text, '\n', &l, &text);
@@ -448,24 +477,41 @@ master_cf_parse(struct master_cf *m, struct view text, const char *file, struct 
 		if (trimmed.len == 0 || trimmed.p[0] == '#')
 			continue;
 		if (!ascii_is_space(l.p[0])) {
-			if (logical.len > 0)
-				r = add_service(m, buf_view(&logical), file, start, err);
+			if (logical.len > 0 && add_service(m, buf_view(&logical), file, start, err) < 0)
+				r = take_fault(m, err);
 			buf_reset(&logical);
 			start = line;
 		}
-		if (r == 0 && (buf_append_byte(&logical, ' ') < 0 || buf_append_view(&logical, trimmed) < 0))
-			r = err_set(err, ERR_LIMIT, "%s:%d: line too long", file, line);
+		buf_append_byte(&logical, ' ');
+		buf_append_view(&logical, trimmed);
 	}
-	if (r == 0 && logical.len > 0)
-		r = add_service(m, buf_view(&logical), file, start, err);
-	if (r == 0)
-		r = drop_maxproc(m, err);
-	if (r == 0)
-		r = add_implied(m, file, err);
-	if (r == 0)
-		r = check_complete(m, file, err);
+	if (logical.len > 0 && add_service(m, buf_view(&logical), file, start, err) < 0)
+		r = take_fault(m, err);
 	buf_clear(&logical);
 	return r;
+}
+
+int
+master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err)
+{
+	struct err one;
+
+	*m = (struct master_cf){ 0 };
+	arena_init(&m->arena, MASTER_CF_BYTES * 16);
+	buf_init(&m->faults, FAULT_BYTES_MAX);
+	m->file = arena_strdup(&m->arena, file);
+	m->services = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->services);
+	m->notes = arena_alloc(&m->arena, SERVICES_MAX * sizeof *m->notes);
+	if (m->services == NULL || m->notes == NULL || m->file == NULL)
+		return err_set(err, ERR_LIMIT, "%s: out of memory", file);
+	if (parse_services(m, text, file, err) < 0) {
+		/* what is missing may be what is faulty */
+		add_implied(m, file, &one);
+		return -1;
+	}
+	if (drop_maxproc(m, err) < 0 || add_implied(m, file, err) < 0)
+		return take_fault(m, err);
+	return check_complete(m, file, err);
 }
 
 int
@@ -475,9 +521,11 @@ master_cf_load(struct master_cf *m, const char *path, struct err *err)
 	int r;
 
 	*m = (struct master_cf){ 0 };
+	buf_init(&m->faults, FAULT_BYTES_MAX);
 	buf_init(&text, MASTER_CF_BYTES);
-	r = file_read(path, &text, err);
-	if (r == 0)
+	if (file_read(path, &text, err) < 0)
+		r = take_fault(m, err);
+	else
 		r = master_cf_parse(m, buf_view(&text), path, err);
 	buf_clear(&text);
 	return r;
@@ -497,12 +545,6 @@ service_conf(const struct service *s, const struct conf *base, struct conf *out,
 	return 0;
 }
 
-static void
-on_fault(void *arg, const char *text)
-{
-	(void)arg, (void)text; /* they are named where the service is checked */
-}
-
 int
 master_cf_each_conf(const struct master_cf *m, enum role role, const struct conf *base,
     int (*fn)(void *arg, const struct conf *conf, struct err *err), void *arg, struct err *err)
@@ -515,7 +557,8 @@ master_cf_each_conf(const struct master_cf *m, enum role role, const struct conf
 		if (m->services[i].role != role)
 			continue;
 		r = service_conf(&m->services[i], base, &conf, err);
-		if (r == 0 && conf_check(&conf, on_fault, NULL) == 0)
+		/* what is faulty is named where the service is checked */
+		if (r == 0 && conf_settle(&conf, NULL, NULL))
 			r = fn(arg, &conf, err);
 		conf_clear(&conf);
 	}
@@ -545,8 +588,9 @@ each_address_of(const struct service *s, const struct conf *conf, const char *ho
 	if (r == EAI_SERVICE)
 		return err_set(err, ERR_SYNTAX, "port \"%s\": %s", s->port, gai_strerror(r));
 	if (r != 0)
-		return err_set(
-		    err, ERR_SYNTAX, "host \"%s\": %s", host ? host : "*", gai_strerror(r));
+		return err_set(err, ERR_SYNTAX, "%shost \"%s\": %s",
+		    s->host[0] == '\0' ? "inet_interfaces: " : "", host ? host : "*",
+		    gai_strerror(r));
 	for (const struct addrinfo *ai = list; ai != NULL && r == 0; ai = ai->ai_next)
 		if (family_is_wanted(conf, ai->ai_family))
 			r = fn(arg, ai, err);

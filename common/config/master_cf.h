@@ -30,16 +30,19 @@ struct master_cf {
 	size_t count;
 	const char **notes; /* what is not honoured of Postfix's services: "master.cf:12: ..." */
 	size_t nnotes;
+	struct buf faults; /* all that is wrong with it, a line each */
 	bool is_postfix; /* a line runs cleanup, which no Postfix is without: what is missing is implied */
 };
 void master_cf_clear(struct master_cf *m);
-/* Pure.  -1 (ERR_SYNTAX) with file:line: unknown command (with a suggestion), wrong column, -o of an
+/* Pure.  -1 (ERR_SYNTAX) with file:line of one fault - m->faults has them all, and m the services without one: unknown command (with a suggestion), wrong column, -o of an
  * unknown parameter, service twice, exclusive service with maxproc > 1, missing required service.  Postfix's own services
  * are taken; those whose work nobody does here are noted.  Its "smtp unix ... smtp" is our relay. */
 int master_cf_parse(struct master_cf *m, struct view text, const char *file, struct err *err);
+/* A file that cannot be read is a fault too. */
 int master_cf_load(struct master_cf *m, const char *path, struct err *err);
 /* Addresses on which an inet service is to listen, one call each: its own host's, else those of inet_interfaces; only
- * families of inet_protocols.  Resolves names, so it blocks.  Ends with the first -1 of fn, and returns it. */
+ * families of inet_protocols.  Resolves names, so it blocks.  Ends with the first -1 of fn, and returns it.  An error of
+ * inet_interfaces begins with its name. */
 int service_each_address(const struct service *s, const struct conf *conf,
     int (*fn)(void *arg, const struct addrinfo *ai, struct err *err), void *arg, struct err *err);
 /* The parameters that name certificates and keys of this role's listeners; NULL: they speak no TLS. */
@@ -58,8 +61,7 @@ size_t role_tls_sets(
     const struct role_tls *t, const struct conf *conf, const char *sets[ROLE_TLS_SETS]);
 /* base with the service's -o options laid over it. */
 int service_conf(const struct service *s, const struct conf *base, struct conf *out, struct err *err);
-/* fn(conf) for each service of role r, with its effective configuration; not for one that conf_check
- * finds fault with.  Ends with the first -1, and returns it. */
+/* fn(conf) for each service of role r, with its effective configuration, without what conf_check finds fault with.  Ends with the first -1, and returns it. */
 int master_cf_each_conf(const struct master_cf *m, enum role r, const struct conf *base,
     int (*fn)(void *arg, const struct conf *conf, struct err *err), void *arg, struct err *err);
 

@@ -61,7 +61,7 @@ static const struct conf_param params[] = {
 	INT("password_cost", "0", 0, COUNT_MAX, "authd", "Cost of new hashes, as crypt(5) counts it: 1 to 11 for yescrypt, 4 to 31 for bcrypt, 1000 to 999999999 rounds for sha512-crypt; 0 = the library's default. Each step of the first two doubles the time of every login; a cost of more than 10 seconds a hash is refused."),
 	INT("scram_iterations", "4096", 4096, 65536, "authd", "Iteration count of new SCRAM keys (RFC 7677 4)."),
 	INT("auth_workers", "2", 1, 64, "authd", "Processes that check passwords."),
-	STR("recipient_delimiter", "", "authd", "Characters that separate user from extension in a local part."),
+	STR("recipient_delimiter", "", "authd smtpd", "Characters that separate user from extension in a local part."),
 	BOOL("disable_plaintext_auth", "yes", "authd imapd-login pop3d-login", "No PLAIN, LOGIN, USER/PASS without TLS."),
 
 	/* --- TLS ------------------------------------------------------------------------------------- */

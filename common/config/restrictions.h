@@ -5,6 +5,13 @@
 #ifndef COMMON_CONFIG_RESTRICTIONS_H
 #define COMMON_CONFIG_RESTRICTIONS_H
 
+#include "common/config/conf.h"
+
+/* fn for each word in smtpd's lists of restrictions and in its restriction classes.  param: the list that has it; before:
+ * the word in front of it there, "" = none: check_policy_service before an endpoint. */
+typedef void restriction_fn(void *arg, const char *param, struct view before, struct view word);
+void restrictions_each(const struct conf *conf, restriction_fn *fn, void *arg);
+
 /* clang-format off */
 #define RESTRICTIONS(ROW) \
 	ROW(permit, permit, "Permits: ends its own list.") \

@@ -251,9 +251,9 @@ on_fatal(const char *text)
 }
 
 static void
-on_fault(void *arg, const char *text)
+on_fault(void *arg, const char *name, const char *text)
 {
-	(void)arg;
+	(void)arg, (void)name;
 	log_error("%s", text);
 }
 

@@ -481,6 +481,64 @@ table_list_files(
 	return 0;
 }
 
+/* --- all values --------------------------------------------------------------------------------- */
+
+struct value_walk {
+	void (*fn)(void *arg, const char *where, struct view value);
+	void *arg;
+	const char *type, *source;
+};
+
+static void
+on_value(void *arg, int line, struct view value)
+{
+	struct value_walk *w = arg;
+	char *where = x_asprintf("%s map %s, line %d", w->type, w->source, line);
+
+	w->fn(w->arg, where, value);
+	free(where);
+}
+
+static int
+each_text_value(const struct table_file *file, struct value_walk *w, struct err *err)
+{
+	struct buf text, key, value;
+	struct view rest;
+	int line = 0, r;
+
+	buf_init(&text, TABLE_TEXT_MAX);
+	buf_init(&key, TABLE_KEY_MAX);
+	buf_init(&value, TABLE_VALUE_MAX);
+	r = table_read_file(file, &text, NULL, err);
+	rest = buf_view(&text);
+	while (r == 0 && table_text_record(&rest, &line, file->path, &key, &value, NULL, NULL) == 0)
+		on_value(w, line, buf_view(&value));
+	buf_clear(&text);
+	buf_clear(&key);
+	buf_clear(&value);
+	return r < 0 && err->kind == ERR_GONE ? 0 : r;
+}
+
+int
+table_each_value(const char *spec, void (*fn)(void *arg, const char *where, struct view value),
+    void *arg, struct err *err)
+{
+	struct table *t;
+	struct value_walk w = { .fn = fn, .arg = arg };
+	int r = 0;
+
+	if (table_new(spec, 0, &t, err) < 0)
+		return -1;
+	w.type = t->driver->type;
+	w.source = t->path == NULL ? "in braces" : t->name;
+	if (t->driver->each != NULL && (r = table_refresh(t, err)) == 0)
+		t->driver->each(t->state, on_value, &w);
+	else if (t->driver->each == NULL && t->path != NULL)
+		r = each_text_value(&(struct table_file){ AT_FDCWD, t->name, t->name }, &w, err);
+	table_close(t);
+	return r;
+}
+
 void
 table_list_close(struct table_list *l)
 {

@@ -60,6 +60,11 @@ bool table_spec_is_known(struct view spec);
 int table_list_files(
     const char *specs, void (*fn)(void *arg, const char *path), void *arg, struct err *err);
 
+/* fn for each value that stands in a text: rules, texthash:, and what hash: and the like are built from, where that is still
+ * there.  where: "hash map /etc/x, line 3".  Of a table of other tables, nothing.  For tests of a configuration.  0 or -1. */
+int table_each_value(const char *spec, void (*fn)(void *arg, const char *where, struct view value),
+    void *arg, struct err *err);
+
 /* The i-th table type and what it is, for the reference; false behind the last. */
 bool table_type_get(size_t i, const char **type, const char **text);
 

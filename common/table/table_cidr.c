@@ -67,4 +67,5 @@ const struct table_driver table_cidr = {
 	.rules = &rules_cidr,
 	.close = rules_free,
 	.lookup = rules_lookup,
+	.each = rules_each,
 };

@@ -1,71 +1,38 @@
 #include "common/table/table_config.h"
 #include "common/base/mem.h"
+#include "common/config/restrictions.h"
 #include "common/table/table.h"
 
 #include <stdlib.h>
 
-static bool
-is_reader(const struct conf_param *p, const char *role)
-{
-	struct view rest = view_of(p->readers), word;
-
-	while (view_token(&rest, " ", &word))
-		if (view_eq_str(word, role) || view_eq_str(word, "all"))
-			return true;
-	return false;
-}
-
-static struct view
-value_of(const struct conf *conf, const char *param)
-{
-	const char *value = conf_own_str(conf, param, NULL);
-
-	return view_of(value != NULL ? value : "");
-}
+struct each {
+	void (*fn)(void *arg, const char *param, struct view specs);
+	void *arg;
+};
 
 static void
-each_in_restrictions(const struct conf *conf, const char *param,
-    void (*fn)(void *arg, const char *param, struct view specs), void *arg)
+on_restriction(void *arg, const char *param, struct view before, struct view word)
 {
-	struct view rest = value_of(conf, param), word;
+	struct each *e = arg;
 
-	while (conf_next(&rest, &word))
-		if (table_spec_is_known(word))
-			fn(arg, param, word);
-}
-
-static void
-each_in_classes(
-    const struct conf *conf, void (*fn)(void *arg, const char *param, struct view specs), void *arg)
-{
-	struct view rest = value_of(conf, "smtpd_restriction_classes"), word;
-
-	while (conf_next(&rest, &word)) {
-		char *name = x_strndup(word.p, word.len);
-
-		each_in_restrictions(conf, name, fn, arg);
-		free(name);
-	}
+	(void)before;
+	if (table_spec_is_known(word))
+		e->fn(e->arg, param, word);
 }
 
 void
 table_config_each(
     const struct conf *conf, void (*fn)(void *arg, const char *param, struct view specs), void *arg)
 {
+	struct each e = { fn, arg };
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
 
-	for (size_t i = 0; i < count; i++) {
-		struct view name = view_of(p[i].name);
-
-		if (!is_reader(&p[i], "smtpd"))
-			continue;
-		if (p[i].type == CONF_TABLES && conf_str(conf, p[i].name)[0] != '\0')
+	for (size_t i = 0; i < count; i++)
+		if (p[i].type == CONF_TABLES && conf_is_read_by(&p[i], "smtpd") &&
+		    conf_str(conf, p[i].name)[0] != '\0')
 			fn(arg, p[i].name, view_of(conf_str(conf, p[i].name)));
-		else if (view_starts(name, "smtpd_") && view_ends(name, "_restrictions"))
-			each_in_restrictions(conf, p[i].name, fn, arg);
-	}
-	each_in_classes(conf, fn, arg);
+	restrictions_each(conf, on_restriction, &e);
 }
 
 /* --- collecting ------------------------------------------------------------------------------- */
@@ -94,14 +61,14 @@ on_specs(void *arg, const char *param, struct view specs)
 {
 	struct collection *c = arg;
 	char *text = x_strndup(specs.p, specs.len);
-	struct table_list *l;
+	struct table_list *l = NULL;
 	struct view spec;
 	bool is_resident;
 
 	if (c->r == 0 && table_list_new(text, &l, c->err) < 0)
 		c->r = err_prefix(c->err, "%s", param);
 	free(text);
-	if (c->r < 0)
+	if (c->r < 0 || l == NULL)
 		return;
 	is_resident = table_list_is_resident(l);
 	table_list_close(l);

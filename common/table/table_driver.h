@@ -41,6 +41,8 @@ struct table_driver {
 	int (*open)(const char *name, const struct table_file *file, void **state, struct err *err);
 	void (*close)(void *state);
 	int (*lookup)(void *state, struct view key, struct buf *value, struct err *err);
+	/* Tells each value and its line; NULL: they are in a text of keys and values, or in none. */
+	void (*each)(void *state, void (*fn)(void *arg, int line, struct view value), void *arg);
 	/* Writes path, which is a new file, from text; NULL: the type is not built.  0 or -1. */
 	int (*build)(const char *path, const char *source, struct view text,
 	    void (*warn)(void *arg, const char *text), void *arg, struct err *err);

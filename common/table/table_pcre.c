@@ -132,4 +132,5 @@ const struct table_driver table_pcre = {
 	.rules = &rules_pcre,
 	.close = rules_free,
 	.lookup = rules_lookup,
+	.each = rules_each,
 };

@@ -113,4 +113,5 @@ const struct table_driver table_regexp = {
 	.rules = &rules_regexp,
 	.close = rules_free,
 	.lookup = rules_lookup,
+	.each = rules_each,
 };

@@ -264,6 +264,16 @@ rules_lookup(void *state, struct view key, struct buf *value, struct err *err)
 }
 
 void
+rules_each(void *state, void (*fn)(void *arg, int line, struct view value), void *arg)
+{
+	const struct rules *rs = state;
+
+	for (size_t i = 0; i < rs->count; i++)
+		if (!rs->rules[i].is_if)
+			fn(arg, rs->rules[i].line, rs->rules[i].value);
+}
+
+void
 rules_free(void *state)
 {
 	struct rules *rs = state;

@@ -46,6 +46,7 @@ struct rules;
 struct rules *rules_parse(const struct rule_kind *kind, struct view text, const char *source,
     void (*warn)(void *arg, const char *text), void *arg);
 int rules_lookup(void *rules, struct view key, struct buf *value, struct err *err);
+void rules_each(void *rules, void (*fn)(void *arg, int line, struct view value), void *arg);
 void rules_free(void *rules);
 /* For drivers with rules: name is a file, or the rules in braces, a pair of them around each. */
 int rules_open(const struct rule_kind *kind, const char *name, const struct table_file *file,

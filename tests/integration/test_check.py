@@ -1,5 +1,6 @@
 """`estafeta check`, which start and reload run first, finds whatever would keep mail from flowing."""
 import os
+import re
 import signal
 import smtplib
 import subprocess
@@ -147,8 +148,8 @@ def test_the_option_of_a_service_is_named_by_its_line(mail):
         (mail.conf / "master.cf").write_text(good)
 
 
-def check_services(mail, change, *args):
-    good = (mail.conf / "master.cf").read_text()
+def check_services(mail, change):
+    good = mail.good_services = (mail.conf / "master.cf").read_text()
     (mail.conf / "master.cf").write_text(change(good))
     try:
         return check(mail)
@@ -167,7 +168,123 @@ def test_a_fault_in_master_cf(mail, old, new, expected):
     r = check_services(mail, lambda text: text.replace(old.format(ip=mail.ip), new, 1))
     # one line of comment stands before it
     assert r.returncode == EX_CONFIG
-    assert "estafeta: %s/master.cf:2: " % mail.conf in r.stderr and expected in r.stderr, r.stderr
+    assert "estafeta: error: %s/master.cf:2: " % mail.conf in r.stderr and expected in r.stderr, r.stderr
+
+
+def numbers_and_texts(mail, r, name):
+    """[(level, line, text)] of what is said of that file, in the order of the output."""
+    start = "estafeta: (error|warning|note): %s:([0-9]+): (.*)" % re.escape(str(mail.conf / name))
+    return [(m[1], int(m[2]), m[3]) for m in (re.fullmatch(start, line) for line in r.stderr.splitlines()) if m]
+
+
+def test_all_faults_are_named_at_once(mail):
+    """Of several daemons, of one daemon, and of both files: each once, by file and line."""
+    write_conf(mail, "no equal sign here", "hopcount_limit = many", "smtpd_reciepient_limit = 5",
+               "smtpd_client_restrictions = reject_unknwon_client_hostname", "smtpd_helo_restrictions = reject_nothing",
+               "mynetworks = 127.0.0.0/33, 10.0.0.0/40", "header_checks = pcre:{conf}/missing".format(conf=mail.conf),
+               "smtpd_milters = inet:127.0.0.1", "virtual_alias_maps = hash:{conf}/missing".format(conf=mail.conf),
+               "smtp_bind_address = ::1", "maximal_backoff_time = 1m", "allow_ignored_parameters = no_such_name")
+    first = len(mail.good.splitlines()) + 1
+    r = check_services(mail, lambda text: text.replace("smtpd_submission=yes\n", (
+        "smtpd_submission=yes -o smtpd_sender_restrictions=reject_nobody -o smtpd_milters=unix:/ -o mynetworks=1.2.3.4/33\n"), 1) + (
+            "x inet n - y - - smtpx\ny inet n - y - - smtpd -o smtpd_banner=a, b -o mydomain=x\n"
+            "25 inet n - y - - smtpd -o no_such_name=1 -o no_such_thing=2\n"))
+    said = numbers_and_texts(mail, r, "main.cf")
+    assert r.returncode == EX_CONFIG and all(level == "error" for level, _, _ in said), r.stderr
+    expected = [
+        (0, "missing '=' after \"no equal sign here\""),
+        (1, "hopcount_limit: \"many\" is not a number"),
+        (2, "unknown parameter \"smtpd_reciepient_limit\""),
+        (3, "smtpd_client_restrictions: unknown restriction \"reject_unknwon_client_hostname\""),
+        (4, "smtpd_helo_restrictions: unknown restriction \"reject_nothing\""),
+        (5, "mynetworks: bad prefix length: 10.0.0.0/40"),
+        (5, "mynetworks: bad prefix length: 127.0.0.0/33"),
+        (6, "header_checks: open "),
+        (7, "smtpd_milters: \"127.0.0.1\": inet:HOST:PORT expected"),
+        (8, "virtual_alias_maps: there is no "),
+        (9, "smtp_bind_address: "),
+        (10, "maximal_backoff_time: 1m is less than minimal_backoff_time"),
+        (11, "allow_ignored_parameters: \"no_such_name\" is no parameter"),
+    ]
+    assert [line - first for _, line, _ in said] == [offset for offset, _ in expected], r.stderr
+    for (_, _, text), (_, start) in zip(said, expected):
+        assert text.startswith(start), r.stderr
+    services = numbers_and_texts(mail, r, "master.cf")
+    end = len(mail.good_services.splitlines())
+    expected = [(3, "mynetworks: "), (3, 'smtpd_milters: "/": not a socket'), (3, "smtpd_sender_restrictions: unknown"),
+                (end + 1, 'unknown command "smtpx"'), (end + 2, 'unknown argument "b"'),
+                (end + 3, 'unknown parameter "no_such_name"'), (end + 3, 'unknown parameter "no_such_thing"')]
+    assert [line for _, line, _ in services] == [line for line, _ in expected], r.stderr
+    for (_, _, text), (_, start) in zip(services, expected):
+        assert text.startswith(start), r.stderr
+    assert 'unknown argument "b": white space ends a value; write -o { smtpd_banner = a, b ... }' in r.stderr
+    assert len(r.stderr.splitlines()) == len(said) + len(services)
+
+
+def test_what_tables_say_is_looked_at(mail):
+    """A rule that is skipped and a value that is no action are faults of the file, by line; mail flows without them."""
+    (mail.conf / "rules").write_text("# comment\n/^Subject: (/ REJECT\n/^X:/ REJCT\n/^Y:(.)/ $1\n/^Z:/ PREPEND nothing\n/^A:/\n  DISCARD\n")
+    (mail.conf / "nets").write_text("192.0.2.0/24 REJECT\n192.0.2.0/33 OK\n192.0.3.0/24 permit_mynetworks, rejct\n")
+    (mail.conf / "access").write_text("a.test OK\nb.test NOPE you\nc.test 550 5.7.1 no\nd.test strict\n")
+    (mail.conf / "screen").write_text("192.0.2.0/24 REJECT\n192.0.3.0/24 OK\n")
+    write_conf(mail)
+    mail.estafeta("map", "build", "hash:%s/access" % mail.conf)
+    write_conf(mail, "header_checks = pcre:$config_directory/rules", "body_checks = pcre:{{/x/ FORGET}}",
+               "smtpd_restriction_classes = strict", "strict = reject_unknown_sender_domain",
+               "smtpd_client_restrictions = check_client_access cidr:$config_directory/nets",
+               "smtpd_sender_restrictions = check_sender_access hash:$config_directory/access",
+               "postscreen_access_list = cidr:$config_directory/screen")
+    r = check(mail)
+    first = len(mail.good.splitlines()) + 1
+    assert r.returncode == EX_CONFIG
+    assert [(level, line) for level, line, _ in numbers_and_texts(mail, r, "rules")] == [
+        ("error", 2), ("error", 3), ("error", 5)], r.stderr
+    assert [line for _, line, _ in numbers_and_texts(mail, r, "nets")] == [2, 3], r.stderr
+    assert numbers_and_texts(mail, r, "access") == [
+        ("error", 2, 'no action of access(5): unknown restriction "NOPE"')], r.stderr
+    assert numbers_and_texts(mail, r, "screen") == [("error", 2, '"OK": permit, reject or dunno expected')], r.stderr
+    assert numbers_and_texts(mail, r, "main.cf") == [
+        ("error", first + 1, 'body_checks: pcre map in braces, line 1: no action of header_checks(5): "FORGET"')], r.stderr
+    assert len(r.stderr.splitlines()) == 8, r.stderr
+
+
+def test_a_table_with_a_bad_rule_does_not_keep_the_suite_from_starting(make_instance):
+    mail = make_instance(main_cf="header_checks = pcre:$config_directory/rules\n").add_users("bob@example.test")
+    (mail.conf / "rules").write_text("/^Subject: (/ REJECT\n")
+    assert check(mail).returncode == EX_CONFIG
+    r = mail.estafeta("start")
+    mail.running = True
+    assert "estafeta: warning: %s/rules:1: " % mail.conf in r.stderr, r.stderr
+
+
+def test_what_was_not_meant_is_warned_of(mail):
+    write_conf(mail, "mydestination = Example.test, localhost",
+               "smtpd_milters = unix:/nowhere/at/all/socket", "virtual_alias_domains = example.test",
+               "allow_ignored_parameters = virtual_alias_domains")
+    r = check_services(mail, lambda text: text.replace("smtpd_submission=yes\n", (
+        "smtpd_submission=yes -o hopcount_limit=3 -o smtp_helo_timeout=5s -o inet_interfaces=127.0.0.1 "
+        "-o mydomain=$myhostname -o smtpd_banner=x -o virtual_alias_maps= -o tls_key_file=$config_directory/key.pem\n"), 1))
+    first = len(mail.good.splitlines()) + 1
+    assert r.returncode == 0, r.stderr
+    both = "do not list domain example.test in BOTH "
+    assert [(line, text) for _, line, text in numbers_and_texts(mail, r, "main.cf") if "not honoured" not in text] == [
+        (4, "virtual_mailbox_domains: " + both + "mydestination and virtual_mailbox_domains"),
+        (first + 1, "smtpd_milters: unix:/nowhere/at/all/socket: cannot open directory /nowhere/at/all: No such file or directory"),
+        (first + 2, "virtual_alias_domains: " + both + "mydestination and virtual_alias_domains"),
+        (first + 2, "virtual_alias_domains: " + both + "virtual_mailbox_domains and virtual_alias_domains"),
+    ], r.stderr
+    assert numbers_and_texts(mail, r, "master.cf") == [
+        ("warning", 3, "smtp_helo_timeout: -o has no effect: smtpd does not read it, but relay"),
+        ("warning", 3, "virtual_alias_maps: -o has no effect: smtpd does not read it, but authd"),
+    ], r.stderr
+
+
+def test_the_port_of_a_service_is_named_by_its_line(mail):
+    write_conf(mail, "inet_interfaces = 127.0.0.1")
+    r = check_services(mail, lambda text: text.replace(mail.ip + ":2525", "smtpp", 1))
+    assert numbers_and_texts(mail, r, "master.cf") == [
+        ("error", 2, 'smtpd: port "smtpp": Servname not supported for ai_socktype')], r.stderr
+    assert len(r.stderr.splitlines()) == 1
 
 
 def test_interfaces_are_resolved(mail):
@@ -318,3 +435,32 @@ def test_wrapper_mode_without_a_certificate(mail):
     assert r.returncode == EX_CONFIG
     # submissions, imaps, pop3s
     assert len([line for line in r.stderr.splitlines() if "wrappermode" in line]) == 3, r.stderr
+
+
+def test_the_example_of_a_provider_passes(make_instance):
+    """docs/port25.md: check has nothing to say of it, and it starts."""
+    mail = make_instance(hostname="mx1.provider.example", domain="customer-one.example")
+    front = [line for line in (mail.conf / "main.cf").read_text().splitlines() if line.split(" =")[0] in (
+        "virtual_mailbox_base", "queue_directory", "data_directory", "log_file", "dns_forwarders", "dns_trust_anchor_file")]
+    text = (ROOT / "docs" / "port25.md").read_text()
+    files = dict(re.findall(r"^`/etc/estafeta/(\S+)`:\n\n```\n(.*?)^```$", text, flags=re.M | re.S))
+    assert len(files) == 10
+    for name, content in files.items():
+        for service, port in (("smtp", 2525), ("submission", 2587), ("submissions", 2465), ("imap2", 2143), ("imaps", 2993)):
+            content = re.sub(r"^%s(?= +inet )" % service, "%s:%d" % (mail.ip, port), content, flags=re.M)
+        content = content.replace("/etc/ssl/mail/fullchain", "%s/cert" % mail.conf).replace(
+            "/etc/ssl/mail/privkey", "%s/key" % mail.conf)
+        (mail.conf / name).write_text(content + ("\n".join(front) + "\n" if name == "main.cf" else ""))
+    for table in ("virtual", "senders", "recipients", "sender_logins"):
+        mail.estafeta("map", "build", "hash:%s/%s" % (mail.conf, table))
+    mail.add_users("anna@customer-one.example", "bert@customer-one.example")
+    r = check(mail)
+    assert (r.returncode, r.stderr) == (0, "")
+    mail.start()
+    with smtplib.SMTP(mail.ip, mail.port("submission")) as s:
+        s.starttls(context=mail.tls())
+        s.login("bert@customer-one.example", "secret")
+        s.sendmail("bert@customer-one.example", "anna@customer-one.example", "Subject: x\r\n\r\n.\r\n")
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            s.sendmail("anna@customer-one.example", "anna@customer-one.example", "Subject: x\r\n\r\n.\r\n")
+    wait_until(lambda: mail.messages("anna@customer-one.example"))

@@ -107,9 +107,15 @@ test_collect(void **state)
 	for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
 		assert_non_null(map_get(&m, view_of(named[i])));
 	endpoints_clear(&m);
-	write_file("main.cf", "smtpd_milters = nonsense\n");
+	write_file("main.cf", "\nsmtpd_milters = nonsense\n");
 	assert_int_equal(endpoints_collect(&m, dir, &err), -1);
-	assert_non_null(strstr(err.text, "smtpd_milters: \"nonsense\""));
+	assert_non_null(strstr(err.text, "/main.cf:2: smtpd_milters: \"nonsense\""));
+	endpoints_clear(&m);
+	/* a class is the admin's own parameter */
+	write_file(
+	    "main.cf", "smtpd_restriction_classes = strict\nstrict = check_policy_service worse\n");
+	assert_int_equal(endpoints_collect(&m, dir, &err), -1);
+	assert_non_null(strstr(err.text, "/main.cf:2: strict: \"worse\""));
 	endpoints_clear(&m);
 }
 

@@ -26,8 +26,8 @@ test_actions(void **state)
 		{ "OK", CHECK_NONE, "" },
 		{ "HOLD x", CHECK_VERDICT, "x" },
 		{ "FILTER smtp:[127.0.0.1]:1", CHECK_VERDICT, "smtp:[127.0.0.1]:1" },
-		{ "REJECTED", CHECK_NONE, "" },
-		{ "", CHECK_NONE, "" },
+		{ "REJECTED", CHECK_UNKNOWN, "" },
+		{ "", CHECK_UNKNOWN, "" },
 	};
 
 	(void)state;

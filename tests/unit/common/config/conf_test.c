@@ -8,11 +8,12 @@
 #include <cmocka.h>
 
 static void
-collect(void *arg, const char *text)
+collect(void *arg, const char *name, const char *text)
 {
 	char *all = arg;
 	size_t used = strlen(all);
 
+	(void)name;
 	snprintf(all + used, 2000 - used, "%s\n", text);
 }
 
@@ -157,8 +158,9 @@ faults_name_file_line_and_the_nearest_name(void **state)
 }
 
 static void
-count_fault(void *arg, const char *text)
+count_fault(void *arg, const char *name, const char *text)
 {
+	(void)name;
 	snprintf(arg, 500, "%s", text);
 }
 
@@ -280,9 +282,9 @@ lists_keep_braces_together(void **state)
 	"delivery unix y - y - - delivery\n"
 
 static void
-on_fault_ignored(void *arg, const char *text)
+on_fault_ignored(void *arg, const char *name, const char *text)
 {
-	(void)arg;
+	(void)arg, (void)name;
 	(void)text;
 }
 
@@ -494,10 +496,80 @@ times_stand_inside_values(void **state)
 	}
 }
 
+static void
+what_is_faulty_is_taken_out_until_the_rest_can_be_used(void **state)
+{
+	char said[2000] = "";
+	struct conf c;
+	struct err e;
+
+	(void)state;
+	conf_init(&c);
+	assert_int_equal(conf_parse(&c,
+			     view_of("hopcount_limit = many\nmyhostname = a..b\nno_such_name = $my_own\nmy_own = x\n"
+				     "maximal_backoff_time = 1m\nallow_ignored_parameters = nothing\nmydomain = a.test\n"),
+			     "m", &e),
+	    0);
+	assert_true(conf_settle(&c, collect, said));
+	/* three rounds: what is told in the second would not be seen for the first's faults */
+	assert_string_equal(said, "m:3: unknown parameter \"no_such_name\"\nm:2: myhostname: \"a..b\" is not a host name (RFC 1123 2.1)\n"
+				  "m:1: hopcount_limit: \"many\" is not a number\n"
+				  "m:6: allow_ignored_parameters: \"nothing\" is no parameter\n"
+				  "m:5: maximal_backoff_time: 1m is less than minimal_backoff_time, which is 300s\n");
+	assert_int_equal(conf_int(&c, "hopcount_limit"), 50);
+	assert_string_equal(conf_str(&c, "mydomain"), "a.test");
+	assert_int_equal(conf_check(&c, collect, said), 0);
+	conf_clear(&c);
+}
+
+static void
+every_bad_line_is_named_and_the_others_count(void **state)
+{
+	struct master_cf m;
+	struct conf c;
+	struct err e;
+
+	(void)state;
+	conf_init(&c);
+	assert_int_equal(conf_parse(&c,
+			     view_of(" continued\nmydomain = a.test\nnonsense\n# x\n\n= y\nmyhostname = b\n .test\nx y = z"),
+			     "main.cf", &e),
+	    -1);
+	assert_string_equal(e.text, "main.cf:1: continuation of nothing");
+	assert_string_equal(buf_cstr(&c.faults),
+	    "main.cf:1: continuation of nothing\nmain.cf:3: missing '=' after \"nonsense\"\n"
+	    "main.cf:6: missing parameter name\nmain.cf:9: bad parameter name \"x y\"\n");
+	assert_string_equal(conf_str(&c, "mydomain"), "a.test");
+	assert_string_equal(conf_str(&c, "myhostname"), "b .test");
+	assert_true(conf_unset(&c, "mydomain"));
+	assert_string_equal(conf_str(&c, "mydomain"), "localdomain");
+	conf_clear(&c);
+
+	assert_int_equal(master_cf_parse(&m,
+			     view_of("25 inet n - y - - smtpx\n587 inet n - y - - smtpd\n"
+				     "588 inet n - y - - smtpd -o nix=1 -o nax=2 -o mydomain=x\n"
+				     "589 inet n - y - - smtpd -o smtpd_milters=a, b -o mydomain=x\n" REQUIRED),
+			     "m", &e),
+	    -1);
+	assert_memory_equal(buf_cstr(&m.faults), "m:1: unknown command \"smtpx\"", 28);
+	assert_non_null(strstr(buf_cstr(&m.faults),
+	    "\nm:3: unknown parameter \"nix\"\nm:3: unknown parameter \"nax\"\n"
+	    "m:4: unknown argument \"b\": white space ends a value; write -o { smtpd_milters = a, b ... }\n"));
+	assert_string_equal(m.services[0].name, "587");
+	master_cf_clear(&m);
+
+	assert_int_equal(master_cf_parse(&m, view_of("143 inet n - y - - imapd-login\n"), "m", &e), -1);
+	assert_string_equal(e.text, "m: no service runs log");
+	assert_non_null(strstr(buf_cstr(&m.faults), "m: no service runs imapd\n"));
+	master_cf_clear(&m);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_bad_line_is_named_and_the_others_count),
+		cmocka_unit_test(what_is_faulty_is_taken_out_until_the_rest_can_be_used),
 		cmocka_unit_test(values_are_read_as_postfix_reads_them),
 		cmocka_unit_test(names_expand_in_every_form),
 		cmocka_unit_test(faults_name_file_line_and_the_nearest_name),

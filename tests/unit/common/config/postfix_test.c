@@ -18,11 +18,12 @@ load(struct conf *c, const char *main_cf, const char *master_cf)
 }
 
 static void
-collect(void *arg, const char *text)
+collect(void *arg, const char *name, const char *text)
 {
 	char *all = arg;
 	size_t used = strlen(all);
 
+	(void)name;
 	snprintf(all + used, 2000 - used, "%s\n", text);
 }
 
@@ -110,7 +111,7 @@ collect_unmet(void *arg, const struct conf_setting *s, enum postfix_fate fate, c
 {
 	(void)s;
 	(void)fate;
-	collect(arg, text);
+	collect(arg, "", text);
 }
 
 static void
@@ -156,8 +157,10 @@ names_of_postfix_and_of_master_cf_are_known(void **state)
 	    "#x inet n $in_comment\nscalemail-backend unix - n n - - pipe\n"
 	    "submission inet n - y - - smtpd -o smtpd_client_restrictions=${from_master}\n");
 	conf_copy(&copy, &c);
-	assert_int_equal(conf_check(&copy, collect, said), 1);
-	assert_string_equal(said, "main.cf:5: unknown parameter \"transprt_maps\"\n");
+	assert_int_equal(conf_check(&copy, collect, said), 2);
+	assert_string_equal(said,
+	    "main.cf:5: unknown parameter \"transprt_maps\"\n"
+	    "main.cf:6: allow_ignored_parameters: \"no_such_name\" is no parameter\n");
 	assert_int_equal(conf_set(&copy, "transprt_maps", "$from_master", "main.cf", 5, NULL), 0);
 	conf_clear(&copy);
 	conf_clear(&c);
@@ -235,7 +238,7 @@ what_postfix_does_not_know_of_is_implied(void **state)
 		"m:9: slow: not honoured: the only SMTP client is relay",
 		"m:11: spf: not honoured: no commands are run",
 		"m:12: maildrop: not honoured: mail is not handed to commands",
-		"m:1: smtp: maxproc: not honoured: ",
+		"m:1: maxproc: not honoured: ",
 	};
 	struct master_cf m;
 	struct err e;

@@ -530,10 +530,63 @@ a_prepared_list_needs_no_path(void **state)
 	free(specs);
 }
 
+static void
+add_value(void *arg, const char *where, struct view value)
+{
+	struct buf *all = arg;
+	const char *name = strrchr(where, '/');
+
+	buf_printf(all, "%s=%.*s;", name != NULL ? name + 1 : where, VIEW_ARG(value));
+}
+
+/* With the line that an entry ends in, or a rule begins in; of a database, what it is built from. */
+static void
+all_values_of_a_text_are_told(void **state)
+{
+	static const struct {
+		const char *spec, *values;
+	} rows[] = {
+		{ "texthash:%s/map", "map, line 1=x;map, line 4=y  z;" },
+		{ "hash:%s/map", "map, line 1=x;map, line 4=y  z;" },
+		{ "proxy:lmdb:%s/nothing", "" },
+		{ "regexp:%s/other", "other, line 2=X;other, line 4=Z;" },
+		{ "cidr:{ {192.0.2.0/24 a}, {192.0.2.0/33 b}, {::/0 c d} }",
+		    "cidr map in braces, line 1=a;cidr map in braces, line 3=c d;" },
+		{ "static:x", "" },
+		{ "unionmap:{texthash:%s/map}", "" },
+	};
+	struct buf all;
+	struct err e;
+
+	(void)state;
+	put_file("map", "a x\nnovalue\nb y\n  z\n");
+	put_file("other", "if /x/\n/a/ X\n/(/ Y\n!/b/ Z\nendif\n");
+	buf_init(&all, 1000);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char spec[200];
+		const char *at = strstr(rows[i].spec, "%s");
+
+		buf_reset(&all);
+		if (at == NULL)
+			snprintf(spec, sizeof spec, "%s", rows[i].spec);
+		else
+			snprintf(spec, sizeof spec, "%.*s%s%s", (int)(at - rows[i].spec),
+			    rows[i].spec, dir, at + 2);
+		if (table_each_value(spec, add_value, &all, &e) < 0)
+			fail_msg("%s", e.text);
+		assert_string_equal(buf_cstr(&all), rows[i].values);
+	}
+	assert_int_equal(table_each_value("pcre:/nothing/there", add_value, &all, &e), -1);
+	assert_int_equal(table_each_value("nonsense:x", add_value, &all, &e), -1);
+	buf_clear(&all);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+		    all_values_of_a_text_are_told, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(built_and_text_tables_agree, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(
 		    odd_lines_are_reported_and_skipped, make_dir, remove_dir),
