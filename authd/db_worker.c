@@ -511,6 +511,47 @@ db_worker_prepare(const struct authd_conf *conf, struct err *err)
 	return user_db_enter(conf->user_database, err);
 }
 
+static void
+resolve_prepare(struct resolve_conf *r, const struct authd_conf *conf)
+{
+	resolve_conf_init(r, conf->mailbox_domains, conf->destination);
+	r->origin = conf->origin;
+	r->relayhost = conf->relayhost;
+	r->delimiter = conf->delimiter;
+	r->owner_uid = conf->owner_uid;
+	r->owner_gid = conf->owner_gid;
+}
+
+/* The database is not for a test to open: whoever runs has it.  What an alias names is believed to be there. */
+static int
+any_user_but_postmaster(void *arg, const char *address, struct user_record *out, struct err *err)
+{
+	(void)arg, (void)err;
+	*out = (struct user_record){ 0 };
+	return view_starts(view_of(address), "postmaster@") ? 1 : 0;
+}
+
+static void
+test_postmaster(const struct authd_conf *conf)
+{
+	struct db_worker w = { .aliases = prepared_aliases };
+	const struct resolve_source aliases = { source_alias, any_user_but_postmaster, &w };
+	struct resolution r;
+	struct err e;
+
+	resolve_prepare(&w.resolve, conf);
+	if (resolve_address(&w.resolve, &aliases, "postmaster", &r, &e) == 0) {
+		if (!r.is_known &&
+		    (w.resolve.mailbox_domains.count > 0 || w.resolve.local_domains.count > 0))
+			log_warn(
+			    "virtual_alias_maps: no alias for postmaster: without a mailbox postmaster@%s mail to it is "
+			    "refused, which must not be (RFC 5321 4.5.1)",
+			    conf->origin);
+		resolution_clear(&r);
+	}
+	resolve_conf_clear(&w.resolve);
+}
+
 int
 db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *err)
 {
@@ -520,7 +561,10 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 				  setresuid(uid, uid, uid) < 0))
 		return err_sys(err, ERR_PERM, "cannot become user %u", (unsigned)uid);
-	return tables_open(err) < 0 || lookup_test(err) < 0 ? -1 : 0;
+	if (tables_open(err) < 0 || lookup_test(err) < 0)
+		return -1;
+	test_postmaster(conf);
+	return 0;
 }
 
 /* -1: not all of it could be opened. */
@@ -531,12 +575,7 @@ worker_open(struct db_worker *w, struct err *err)
 	struct err second;
 	int r;
 
-	resolve_conf_init(&w->resolve, conf->mailbox_domains, conf->destination);
-	w->resolve.origin = conf->origin;
-	w->resolve.relayhost = conf->relayhost;
-	w->resolve.delimiter = conf->delimiter;
-	w->resolve.owner_uid = conf->owner_uid;
-	w->resolve.owner_gid = conf->owner_gid;
+	resolve_prepare(&w->resolve, conf);
 	w->aliases = prepared_aliases;
 	r = tables_open(err);
 	if (user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, r < 0 ? &second : err) == 0)

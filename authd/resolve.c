@@ -353,32 +353,53 @@ expand(struct walk *w, const struct step *at, struct err *err)
 	return expand_words(w, at, view_of(words), extension, err);
 }
 
+/* A name of a domain that is not ours, and that no alias leads away, would only be relayed back to us. */
+static int
+expand_ours(struct walk *w, const char *address, struct err *err)
+{
+	const struct step first = { .address = address };
+	struct resolution *out = w->out;
+	int r = expand(w, &first, err);
+
+	if (r == 0 && !is_ours(w->conf, address) && out->count == 1 &&
+	    strcmp(out->results[0].address, address) == 0)
+		out->is_known = false;
+	if (r == 0 && !out->is_known)
+		out->count = 0;
+	return r;
+}
+
+/* RFC 5321 4.5.1: each domain has a postmaster.  One without an alias or a mailbox of its own has this machine's. */
+static int
+expand_local(struct walk *w, const char *address, struct err *err)
+{
+	const char *postmaster;
+	int r = expand_ours(w, address, err);
+
+	if (r < 0 || w->out->is_known || !view_starts(view_of(address), "postmaster@"))
+		return r;
+	postmaster = normalize(&w->out->arena, w->conf, VIEW_LIT("postmaster"), err);
+	return postmaster == NULL ? -1 : expand_ours(w, postmaster, err);
+}
+
 int
 resolve_address(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
     struct resolution *out, struct err *err)
 {
 	struct walk w = { .conf = c, .source = s, .out = out };
-	struct step first = { 0 };
-	bool is_bare = strchr(address, '@') == NULL, ours;
+	const char *name;
 	int r = -1;
 
 	*out = (struct resolution){ 0 };
 	arena_init(&out->arena, 4 * RESOLVE_ALIAS_BYTES);
 	map_init(&w.done);
 	buf_init(&w.value, RESOLVE_ALIAS_BYTES);
-	first.address = normalize(&out->arena, c, view_of(address), err);
-	if (first.address == NULL)
+	name = normalize(&out->arena, c, view_of(address), err);
+	if (name == NULL)
 		goto out;
 	/* RFC 5321 4.5.1: a name without a domain is a name of this machine, "postmaster" above all */
-	ours = is_ours(c, first.address);
-	out->is_local = ours || is_bare;
-	r = out->is_local ? expand(&w, &first, err) : deliver_to(&w, first.address, err);
-	/* one that no alias leads away would only be relayed back to us */
-	if (r == 0 && is_bare && !ours && out->count == 1 &&
-	    strcmp(out->results[0].address, first.address) == 0)
-		out->is_known = false;
-	if (r == 0 && !out->is_known)
-		out->count = 0;
+	out->is_local = is_ours(c, name) || strchr(address, '@') == NULL;
+	r = out->is_local ? expand_local(&w, name, err) : deliver_to(&w, name, err);
 out:
 	map_clear(&w.done);
 	buf_clear(&w.value);

@@ -3,7 +3,7 @@
  *
  * An alias is looked for as user+ext@domain, user@domain, user+ext and user (domains of this
  * machine only), @domain; what it gives is looked up again, until nothing is found or an address
- * gives itself. */
+ * gives itself.  postmaster of any of our domains is postmaster of this machine where it is nothing else. */
 #ifndef AUTHD_RESOLVE_H
 #define AUTHD_RESOLVE_H
 

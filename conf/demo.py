@@ -166,7 +166,7 @@ def set_up():
         shutil.rmtree(DEMO)
     subprocess.run(["sh", ROOT / "conf" / "users.sh"], check=True)
     DEMO.mkdir()
-    conf = sample.write(DEMO, IP, virtual="postmaster@example.test alice@example.test\n")
+    conf = sample.write(DEMO, IP, virtual="postmaster alice@example.test\n")
     estafeta("map", "build", "hash:%s/virtual" % conf)
     for address, password in USERS.items():
         estafeta("user", "add", address, input=password + "\n")

@@ -212,7 +212,10 @@ begin(void *arg)
 	const struct submit_conf uc = { .myhostname = nc.myhostname,
 		.mail_name = nc.mail_name,
 		.myorigin = conf_str(c, "myorigin"),
-		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit") };
+		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit"),
+		.completion = {
+		    view_of(conf_bool(c, "append_at_myorigin") ? conf_str(c, "myorigin") : ""),
+		    view_of(conf_bool(c, "append_dot_mydomain") ? conf_str(c, "mydomain") : "") } };
 	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
 	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
 

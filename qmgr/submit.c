@@ -17,7 +17,9 @@ enum {
 	RCPTS_BYTES_MAX = 4 << 20,
 	RCPTS_MAX = 20000,
 	ASKED_AT_ONCE = 16,
-	HEADERS_SCAN = 1 << 20, /* of the header block looked through for missing fields */
+	HEADERS_SCAN =
+	    1 << 20, /* of the header block looked through for missing fields, and for addresses */
+	COMPLETED_MAX = 1 << 20, /* bytes added to these */
 	DATE = 64,
 };
 
@@ -198,16 +200,63 @@ blank_stray_crs(struct buf *raw)
 			*p = ' ';
 }
 
+/* The value with CRLF, its addresses completed, as smtpd does for local clients. */
+static void
+put_completed(const struct submission *x, struct view value, size_t *growth, struct buf *out)
+{
+	struct buf plain, completed;
+
+	buf_init(&plain, 2 * value.len + 1);
+	crlf_append(value, &plain);
+	buf_init(&completed, plain.len + *growth);
+	if (address_complete(buf_view(&plain), &x->s->conf.completion, &completed) == 1) {
+		*growth -= completed.len - plain.len;
+		buf_append_view(out, buf_view(&completed));
+	} else {
+		buf_append_view(out, buf_view(&plain));
+	}
+	buf_clear(&plain);
+	buf_clear(&completed);
+}
+
+/* The fields at the start of the message, as far as their addresses are to be completed.  Returns how many bytes of the message that
+ * was: a line that is no field ends the header, and what looks like fields behind it is text. */
+static size_t
+put_fields(const struct submission *x, struct view message, bool is_all, struct buf *out)
+{
+	const char *at = message.p, *end = message.p + message.len;
+	size_t growth = COMPLETED_MAX;
+	struct header_field f;
+	struct view rest = message;
+
+	while (header_next(&rest, &f)) {
+		const char *next = f.raw.p + f.raw.len, *behind = f.value.p + f.value.len;
+
+		if (f.raw.p != at || (next == end && !is_all))
+			break;
+		if (address_complete_wants(f.name)) {
+			crlf_append(view_make(at, (size_t)(f.value.p - at)), out);
+			put_completed(x, f.value, &growth, out);
+			crlf_append(view_make(behind, (size_t)(next - behind)), out);
+		} else {
+			crlf_append(f.raw, out);
+		}
+		at = next;
+	}
+	return (size_t)(at - message.p);
+}
+
 static int
 make_content(struct submission *x, struct err *err)
 {
 	struct content *c = &x->f->content;
 	struct buf raw, headers, body;
 	struct view scan;
+	size_t fields;
 	int r = -1;
 
 	buf_init(&raw, x->content_len);
-	buf_init(&headers, HEADERS_SCAN);
+	buf_init(&headers, 3 * HEADERS_SCAN + COMPLETED_MAX);
 	buf_init(&body, 2 * x->content_len + 2);
 	if (buf_reserve(&raw, x->content_len) == NULL) {
 		err_set(err, ERR_TEMP, "no memory for the message");
@@ -225,7 +274,8 @@ make_content(struct submission *x, struct err *err)
 	add_missing_fields(x, scan, &headers);
 	if (!begins_with_field(scan))
 		buf_append_str(&headers, "\r\n");
-	if (headers.failed || crlf_append(buf_view(&raw), &body) < 0) {
+	fields = put_fields(x, scan, scan.len == raw.len, &headers);
+	if (headers.failed || crlf_append(view_make(raw.p + fields, raw.len - fields), &body) < 0) {
 		err_set(err, ERR_TEMP, "no memory for the message");
 		goto out;
 	}

@@ -3,11 +3,13 @@
 #define QMGR_SUBMIT_H
 
 #include "common/ipc/conn.h"
+#include "common/mime/address_complete.h"
 #include "qmgr/queue.h"
 
 struct submit_conf {
 	const char *myhostname, *myorigin, *mail_name; /* borrowed */
 	uint64_t message_size_limit;                   /* 0 = none */
+	struct address_completion completion;          /* of the header */
 };
 
 struct submit;

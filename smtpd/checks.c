@@ -452,8 +452,10 @@ checked(struct smtpd_session *s, int result)
 		smtpd_reply(s, 554, "5.6.0", "Error: MIME nesting exceeds safety limit");
 		result = REFUSED;
 	} else if (result == FAILED) {
-		log_warn("%s: queue file write error: %s", s->tx->queue_id, k->err.text);
-		smtpd_reply(s, 451, "4.3.0", "Error: queue file write error");
+		struct content_verdict v = smtpd_content_unreadable(&k->err);
+
+		log_warn("%s: %s", s->tx->queue_id, k->err.text);
+		smtpd_reply(s, v.code, v.dsn, "%s", v.text);
 	}
 	s->tx->checks = NULL;
 	smtpd_checks_free(k);

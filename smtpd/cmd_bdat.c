@@ -14,7 +14,8 @@ bool
 smtpd_check_bdat(struct smtpd_session *s, struct view args)
 {
 	struct view count = { 0 }, rest = args;
-	struct smtpd_chunk k = { 0 };
+	struct smtpd_chunk k = { .nrcpts =
+				     s->tx != NULL ? (unsigned)s->tx->naccepted : s->chunk.nrcpts };
 
 	s->chunk = k;
 	if (view_token(&rest, " \t", &count) && view_u64(count, INT64_MAX, &k.size)) {
@@ -92,12 +93,15 @@ chunk_complete(struct smtpd_session *s)
 	if (k->is_answered || k->refusal.code != 0) {
 		if (!k->is_answered)
 			smtpd_reply(s, k->refusal.code, k->refusal.dsn, "%s", k->refusal.text);
+		if (k->is_last)
+			s->chunk.nrcpts = 0;
 		smtpd_session_reset(s);
 		return CMD_DONE;
 	}
 	c = s->tx->content;
 	if (k->is_last) {
 		smtpd_content_end(c);
+		s->chunk.nrcpts = 0; /* behind this message there is nothing to answer for */
 		smtpd_session_set_state(s, ST_CONTENT);
 		return smtpd_content_complete(s);
 	}

@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-enum { ENVID_MAX = 100 /* RFC 3461 5.4 */ };
-
 /* RFC 1870 3: up to 20 digits, which may say more than 64 bits hold: that is too much for anybody. */
 static bool
 size_parse(struct view value, uint64_t *size)
@@ -108,7 +106,7 @@ param_ret(struct smtpd_session *s, struct view value)
 static bool
 param_envid(struct smtpd_session *s, struct view value)
 {
-	if (value.len > ENVID_MAX || !dsn_xtext_is_valid(value)) {
+	if (!dsn_envid_is_valid(value)) {
 		smtpd_reply(s, 501, "5.5.4", "Bad ENVID parameter syntax");
 		return false;
 	}

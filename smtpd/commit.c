@@ -98,12 +98,18 @@ has_field(const struct smtpd_content *c, const char *name, bool was_received)
 }
 
 /* RFC 6409 8.1, 8.3: a message from our own users gets what is missing.  Mail that only passes is left alone. */
+static bool
+adds_missing(const struct smtpd_session *s)
+{
+	return smtpd_client_is_ours(s) || s->tx->adds_missing;
+}
+
 static void
 put_missing(struct smtpd_session *s, int64_t now, struct buf *out)
 {
 	const struct smtpd_content *c = s->tx->content;
 
-	if (!smtpd_client_is_ours(s))
+	if (!adds_missing(s))
 		return;
 	if (!has_field(c, "Message-Id", c->headers.has_message_id)) {
 		buf_append_str(out, "Message-Id: ");
@@ -172,7 +178,7 @@ log_message_id(struct smtpd_session *s, int64_t now)
 	struct buf made;
 
 	buf_init(&made, 1000);
-	if (!h->has_message_id && smtpd_client_is_ours(s)) {
+	if (!h->has_message_id && adds_missing(s)) {
 		format_message_id(s, now, &made);
 		id = buf_view(&made);
 	}

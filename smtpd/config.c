@@ -215,7 +215,9 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	    smtpd_ext_config_read(&c->ext, conf, err) < 0)
 		return -1;
 	if (bcc_config_read(&c->bcc, conf, err) < 0 ||
-	    checks_config_read(&c->checks, conf, err) < 0 || milter_config_read(&c->milters, conf, err) < 0)
+	    checks_config_read(&c->checks, conf, err) < 0 ||
+	    rewrite_config_read(&c->rewrite, conf, err) < 0 ||
+	    milter_config_read(&c->milters, conf, err) < 0)
 		return -1;
 	return read_restrictions(c, err);
 }
@@ -228,6 +230,7 @@ smtpd_config_clear(struct smtpd_config *c)
 	x_free(&c->limit_exceptions.items);
 	bcc_config_clear(&c->bcc);
 	checks_config_clear(&c->checks);
+	rewrite_config_clear(&c->rewrite);
 	milter_config_clear(&c->milters);
 	smtpd_ext_config_clear(&c->ext);
 	for (size_t i = 0; i < RESTRICT_LISTS; i++)

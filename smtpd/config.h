@@ -8,6 +8,7 @@
 #include "smtpd/bcc.h"
 #include "smtpd/checks.h"
 #include "smtpd/ext_config.h"
+#include "smtpd/header_rewrite.h"
 #include "smtpd/milter_config.h"
 #include "smtpd/rate.h"
 #include "smtpd/restrict.h"
@@ -46,6 +47,7 @@ struct smtpd_config {
 	struct restrict_env *restrict_env; /* owned */
 	struct bcc_config bcc;
 	struct checks_config checks;
+	struct rewrite_config rewrite;
 	struct rate_config rate;
 	struct screen_config screen;
 	struct restrict_list restrictions[RESTRICT_LISTS];

@@ -192,6 +192,14 @@ is_malformed(const struct smtpd_content *c, struct content_verdict *v)
 	return true;
 }
 
+struct content_verdict
+smtpd_content_unreadable(const struct err *why)
+{
+	if (why->kind == ERR_LIMIT) /* no later attempt would be better */
+		return (struct content_verdict){ 552, "5.3.4", "Error: message header too large" };
+	return (struct content_verdict){ 451, "4.3.0", "Error: queue file write error" };
+}
+
 bool
 smtpd_content_is_refused(const struct smtpd_content *c, unsigned hop_limit, size_t header_limit,
     struct content_verdict *v)

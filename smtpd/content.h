@@ -54,6 +54,8 @@ struct content_verdict {
 	int code; /* 0: it is not */
 	const char *dsn, *text;
 };
+/* When smtpd_content_headers, or what was done to the headers, failed. */
+struct content_verdict smtpd_content_unreadable(const struct err *why);
 bool smtpd_content_is_refused(const struct smtpd_content *c, unsigned hop_limit,
     size_t header_limit, struct content_verdict *v);
 

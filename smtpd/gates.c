@@ -1,6 +1,7 @@
 #include "smtpd/gates.h"
 #include "smtpd/bcc.h"
 #include "smtpd/checks.h"
+#include "smtpd/header_rewrite.h"
 #include "smtpd/milter.h"
 #include "smtpd/policy.h"
 #include "smtpd/rate.h"
@@ -9,12 +10,8 @@
 #include "smtpd/verdicts.h"
 
 static smtpd_gate *const gates[] = {
-	smtpd_rate_gate,
-	smtpd_screen_gate,
-	smtpd_policy_gate,
-	smtpd_checks_gate,
-	smtpd_milter_gate,
-	smtpd_bcc_gate,
+	smtpd_rate_gate, smtpd_screen_gate, smtpd_policy_gate, smtpd_checks_gate,
+	smtpd_rewrite_gate, smtpd_milter_gate, smtpd_bcc_gate,
 	smtpd_verdicts_gate, /* the last: what all others have decided counts */
 };
 

@@ -208,12 +208,14 @@ ask_command(struct milter *m)
 static bool
 ask_message(struct milter *m)
 {
+	struct content_verdict v;
 	struct err err;
 
 	if (milter_replay_start(m, &err) < 0) {
 		log_warn("%s: cannot be shown to milter %s: %s", m->all->session->tx->queue_id,
 		    m->conf->endpoint, err.text);
-		refuse_for_now(m->all);
+		v = smtpd_content_unreadable(&err);
+		refuse(m->all, v.code, v.dsn, v.text);
 		return false;
 	}
 	milter_replay_step(m);

@@ -1,8 +1,10 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "smtpd/command.h"
 #include "smtpd/content.h"
 #include "smtpd/milter.h"
 #include "smtpd/milter_private.h"
+#include "smtpd/params.h"
 #include "smtpd/rcpt_lookup.h"
 #include "smtpd/transaction.h"
 
@@ -41,8 +43,10 @@ milter_replay_clear(struct milter_session *a)
 	x_free(&a->chunk);
 	body_clear(&a->new_body);
 	a->has_new_body = a->new_body_saw_cr = false;
-	for (size_t i = 0; i < a->nrcpts; i++)
+	for (size_t i = 0; i < a->nrcpts; i++) {
 		free(a->rcpts[i].address);
+		free(a->rcpts[i].orcpt);
+	}
 	x_free(&a->rcpts);
 	a->nrcpts = a->next_rcpt = a->nheader_changes = 0;
 	a->is_resolving = false;
@@ -323,12 +327,84 @@ parse_address(struct view text, unsigned options, struct address *out, struct er
 	return address_parse(text, options, out, err) == 0;
 }
 
-static void
-warn_args(const struct milter *m, const struct milter_reply *r)
+/* What an ESMTP parameter sets: of a sender in the transaction, of a recipient in r. */
+struct milter_arg {
+	const char *keyword;
+	bool (*take)(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value);
+};
+
+static bool
+arg_ret(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value)
 {
-	if (r->has_args)
-		log_warn("%s: milter %s: ESMTP parameters are ignored: %s",
-		    m->all->session->tx->queue_id, m->conf->endpoint, lq(r->b));
+	uint32_t flag = view_case_eq_str(value, "FULL")   ? ENVELOPE_RET_FULL
+			: view_case_eq_str(value, "HDRS") ? ENVELOPE_RET_HDRS
+							  : 0;
+
+	(void)r;
+	if (flag != 0)
+		tx->flags = (tx->flags & ~(uint32_t)(ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS)) | flag;
+	return flag != 0;
+}
+
+static bool
+arg_envid(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value)
+{
+	const char *copy;
+
+	(void)r;
+	if (!dsn_envid_is_valid(value) ||
+	    (copy = arena_strndup(&tx->arena, value.p, value.len)) == NULL)
+		return false;
+	tx->envid = copy;
+	return true;
+}
+
+static bool
+arg_notify(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value)
+{
+	(void)tx;
+	r->notify = dsn_notify_parse(value);
+	return r->notify != 0;
+}
+
+static bool
+arg_orcpt(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value)
+{
+	if (!dsn_orcpt_is_valid(value, (tx->flags & ENVELOPE_SMTPUTF8) != 0))
+		return false;
+	free(r->orcpt);
+	r->orcpt = x_strndup(value.p, value.len);
+	return true;
+}
+
+/* Those that Postfix's cleanup knows too (RFC 3461); what else a milter says of SIZE, BODY and the like we know better. */
+static const struct milter_arg sender_args[] = { { "RET", arg_ret }, { "ENVID", arg_envid } };
+static const struct milter_arg rcpt_args[] = { { "NOTIFY", arg_notify }, { "ORCPT", arg_orcpt } };
+
+static bool
+take_arg(struct milter *m, const struct milter_arg table[2], struct milter_rcpt *r,
+    struct view keyword, struct view value)
+{
+	for (size_t i = 0; i < 2; i++)
+		if (view_case_eq_str(keyword, table[i].keyword))
+			return value.p != NULL && table[i].take(m->all->session->tx, r, value);
+	return false;
+}
+
+static void
+take_args(
+    struct milter *m, const struct milter_arg table[2], struct milter_rcpt *r, struct view rest)
+{
+	struct view whole = rest, keyword, value;
+	bool all_taken = true;
+	struct err err;
+	int next;
+
+	while ((next = esmtp_param_next(&rest, &keyword, &value, &err)) == 0)
+		all_taken &= take_arg(m, table, r, keyword, value);
+	if (next < 0 || !all_taken)
+		log_warn("%s: milter %s: not all ESMTP parameters are taken: %s",
+		    m->all->session->tx->queue_id, m->conf->endpoint, lq(whole));
 }
 
 static int
@@ -339,7 +415,7 @@ change_sender(struct milter *m, const struct milter_reply *r, struct err *err)
 	if (!parse_address(
 		r->a, ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8, &a, err))
 		return err_set(err, ERR_SYNTAX, "bad sender address %s", lq(r->a));
-	warn_args(m, r);
+	take_args(m, sender_args, NULL, r->b);
 	*sender = a;
 	sender->domain = sender->text + (a.domain - a.text);
 	return 0;
@@ -351,15 +427,17 @@ note_rcpt(struct milter *m, const struct milter_reply *r, struct err *err)
 {
 	struct milter_session *a = m->all;
 	struct address parsed;
+	struct milter_rcpt *mine;
 
 	if (!parse_address(r->a, ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8, &parsed, err))
 		return err_set(err, ERR_SYNTAX, "bad recipient address %s", lq(r->a));
 	if (a->nrcpts == RCPT_CHANGES_MAX)
 		return err_set(err, ERR_LIMIT, "too many changes of recipients");
-	warn_args(m, r);
 	a->rcpts = x_realloc(a->rcpts, a->nrcpts + 1, sizeof *a->rcpts);
-	a->rcpts[a->nrcpts++] = (struct milter_rcpt){ .is_removed = r->answer == MILTER_DELRCPT,
+	mine = &a->rcpts[a->nrcpts++];
+	*mine = (struct milter_rcpt){ .is_removed = r->answer == MILTER_DELRCPT,
 		.address = x_strdup(parsed.text) };
+	take_args(m, rcpt_args, mine, r->b);
 	return 0;
 }
 
@@ -457,14 +535,14 @@ static int
 take_resolved(struct milter_session *a, struct err *err)
 {
 	struct smtpd_transaction *tx = a->session->tx;
-	const char *address = a->rcpts[a->next_rcpt - 1].address;
+	const struct milter_rcpt *r = &a->rcpts[a->next_rcpt - 1];
 
 	if (tx->found.fact != FACT_YES)
-		return err_set(err, ERR_TEMP, "recipient <%s> cannot be added: %s", lqs(address),
+		return err_set(err, ERR_TEMP, "recipient <%s> cannot be added: %s", lqs(r->address),
 		    tx->found.fact == FACT_NO     ? "unknown"
 		    : tx->found.fact == FACT_FULL ? "mailbox full"
 						  : "lookup failed");
-	if (smtpd_transaction_add(tx, address, NULL, 0, err) < 0)
+	if (smtpd_transaction_add(tx, r->address, r->orcpt, r->notify, err) < 0)
 		return -1;
 	tx->only_rcpt = NULL;
 	return milter_changes_apply(a, err);

@@ -1,5 +1,6 @@
 #include "smtpd/milter_macros.h"
 #include "common/base/clock.h"
+#include "smtpd/rate.h"
 #include "smtpd/received.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -103,6 +104,19 @@ static void
 macro_auth_authen(struct smtpd_session *s, struct buf *out)
 {
 	put(out, s->login);
+}
+
+/* No mechanism that is offered has a security layer (RFC 4422 3.7); that is TLS's business. */
+static void
+macro_auth_ssf(struct smtpd_session *s, struct buf *out)
+{
+	put(out, s->login != NULL ? "0" : NULL);
+}
+
+static void
+macro_client_connections(struct smtpd_session *s, struct buf *out)
+{
+	buf_printf(out, "%u", smtpd_rate_connections(s));
 }
 
 static void
@@ -214,7 +228,7 @@ macro_rcpt_mailer(struct smtpd_session *s, struct buf *out)
 		put(out, f->rcpts[0].transport == TRANSPORT_VIRTUAL ? "virtual" : "smtp");
 }
 
-/* {client_connections}, {auth_author}, {auth_ssf} have no value here but what milter_macro_defaults gives them. */
+/* {auth_author} has no value here but what milter_macro_defaults gives it. */
 /* clang-format off */
 static const struct macro_row {
 	const char *name;
@@ -234,8 +248,10 @@ static const struct macro_row {
 	{ "client_ptr",    macro_client_name },
 	{ "client_addr",   macro_client_addr },
 	{ "client_port",   macro_client_port },
+	{ "client_connections", macro_client_connections },
 	{ "auth_type",     macro_auth_type },
 	{ "auth_authen",   macro_auth_authen },
+	{ "auth_ssf",      macro_auth_ssf },
 	{ "tls_version",   macro_tls_version },
 	{ "cipher",        macro_cipher },
 	{ "cipher_bits",   macro_cipher_bits },

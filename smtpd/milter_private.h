@@ -30,7 +30,9 @@ struct milter {
 /* A recipient that a milter adds or removes. */
 struct milter_rcpt {
 	bool is_removed;
-	char *address; /* owned */
+	char *address;   /* owned */
+	char *orcpt;     /* owned; NULL: none */
+	uint32_t notify; /* enum notify_flags; 0: default */
 };
 
 struct milter_session {

@@ -268,7 +268,6 @@ take_field(char kind, struct view *rest, struct milter_reply *out, struct view *
 	case 's':
 		return take_string(rest, text);
 	case 'o':
-		out->has_args = rest->len > 1;
 		return rest->len == 0 || take_string(rest, text);
 	default:
 		*text = *rest;

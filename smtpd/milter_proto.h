@@ -122,7 +122,7 @@ enum milter_answer {
 	MILTER_SKIP,
 	MILTER_PROGRESS,
 	/* changes: only as answers to the end of the message, and only if negotiated */
-	MILTER_ADDRCPT, /* a: address */
+	MILTER_ADDRCPT, /* a: address; b: ESMTP parameters, if any (CHGFROM too) */
 	MILTER_DELRCPT,
 	MILTER_CHGFROM,
 	MILTER_ADDHEADER, /* a: name, b: value */
@@ -135,7 +135,6 @@ struct milter_reply {
 	enum milter_answer answer;
 	uint32_t index;
 	struct view a, b; /* into the packet */
-	bool has_args;    /* ADDRCPT, CHGFROM: ESMTP parameters came along */
 };
 /* -1: ERR_SYNTAX: no such answer, fields that are not there, bytes left over. */
 int milter_reply_read(

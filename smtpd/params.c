@@ -6,7 +6,7 @@
 #include "smtpd/command.h"
 #include "smtpd/session.h"
 
-enum { ORCPT_MAX = 500 /* RFC 3461 5.4 */ };
+enum { ORCPT_MAX = 500, ENVID_MAX = 100 /* RFC 3461 5.4 */ };
 
 bool
 smtpd_param_unsupported(struct smtpd_session *s, struct view keyword)
@@ -105,6 +105,12 @@ dsn_xtext_is_valid(struct view v)
 		    (!hex_decode(&c, 1, view_make(v.p + i + 1, 2)) || c < ' ' || c >= 127))
 			return false;
 	return true;
+}
+
+bool
+dsn_envid_is_valid(struct view value)
+{
+	return value.len <= ENVID_MAX && dsn_xtext_is_valid(value);
 }
 
 /* RFC 6533 3: utf-8-addr-xtext, whose backslash begins "\x{...}", and under SMTPUTF8 utf-8-addr-unitext. */

@@ -26,6 +26,8 @@ bool smtpd_param_unsupported(struct smtpd_session *s, struct view keyword);
 unsigned dsn_notify_parse(struct view value);
 /* Is this an ORCPT value (RFC 3461 4.2, RFC 6533 3)?  Pure. */
 bool dsn_orcpt_is_valid(struct view value, bool allow_utf8);
+/* Is this an ENVID value (RFC 3461 4.4)?  Pure. */
+bool dsn_envid_is_valid(struct view value);
 /* xtext of printable characters only, as RFC 3461 4.2 and 4.4 want what was encoded.  Pure. */
 bool dsn_xtext_is_valid(struct view value);
 

@@ -42,6 +42,7 @@ struct smtpd_rate {
 	struct anvil_call *call; /* owned */
 	size_t at;               /* the rule that waits for its answer */
 	gate_then *then;
+	uint32_t connections;      /* of this client, this one among them; 0: not known */
 	char connected[ADDR_TEXT]; /* anvil was told of this client's connection; "" = of none */
 };
 
@@ -253,6 +254,7 @@ on_connected(void *arg, const struct anvil_answer *a)
 	bool is_flood = conf->connection_rate > 0 && a->rate > conf->connection_rate;
 
 	s->rate->call = NULL;
+	s->rate->connections = a->connections;
 	if (is_crowd)
 		log_excess(s, "Connection concurrency", a->connections);
 	else if (is_flood)
@@ -299,6 +301,12 @@ smtpd_rate_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then
 	rate_of(s)->then = then;
 	s->rate->at = 0;
 	return waits ? CMD_WAIT : walk(s);
+}
+
+uint32_t
+smtpd_rate_connections(const struct smtpd_session *s)
+{
+	return s->rate != NULL ? s->rate->connections : 0;
 }
 
 void

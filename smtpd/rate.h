@@ -15,6 +15,8 @@ struct rate_config {
 void smtpd_rate_config_read(struct rate_config *r, const struct conf *conf);
 
 smtpd_gate smtpd_rate_gate;
+/* How many connections the client has, as anvil counted them at this one; 0: it was not asked (no limit, or none for this client). */
+uint32_t smtpd_rate_connections(const struct smtpd_session *s);
 /* A TLS handshake is over. */
 void smtpd_rate_tls_up(struct smtpd_session *s);
 /* The session ends: so does its connection, for anvil. */

@@ -40,17 +40,17 @@ smtpd_session_set_state(struct smtpd_session *s, enum smtpd_state state)
 }
 
 /* RFC 2033 4.2, 4.3: what is said of the content, to a refused BDAT LAST too, is said once for each recipient that was
- * accepted.  All of them are in the same durable message, so that they share their fate.  Where there is none,
- * once: 4.3 wants no answer then, and a client that waits for one would wait for ever. */
+ * accepted: to a client that pipelines its chunks also when an earlier one was refused.  All of them are in the same durable
+ * message, so that they share their fate.  Where there is none, once: 4.3 wants no answer then, and a client that waits for
+ * one would wait for ever. */
 static size_t
 copies(const struct smtpd_session *s, int code)
 {
 	bool is_last_chunk = s->row != NULL && s->row->cmd == smtpd_cmd_bdat && s->chunk.is_last;
 	bool is_final = (s->state == ST_CONTENT || is_last_chunk) && code != 354 && code != 421;
+	size_t nrcpts = s->tx != NULL ? s->tx->naccepted : is_last_chunk ? s->chunk.nrcpts : 0;
 
-	if (!s->server->conf->ext.is_lmtp || !is_final || s->tx == NULL || s->tx->naccepted == 0)
-		return 1;
-	return s->tx->naccepted;
+	return s->server->conf->ext.is_lmtp && is_final && nrcpts > 0 ? nrcpts : 1;
 }
 
 /* Tables, policy servers and name servers have a say in the text: what would end the line is not theirs to say. */
@@ -530,6 +530,8 @@ execute(struct smtpd_session *s, struct view line, size_t used)
 
 	command_split(line, &c);
 	s->row = smtpd_command_find(c.verb);
+	if (s->row->cmd != smtpd_cmd_bdat)
+		s->chunk.nrcpts = 0;
 	s->args = x_calloc(1, sizeof *s->args);
 	smtpd_session_touch(s);
 	ok = is_admissible(s, s->row->flags & CMD_WHOLE_LINE ? line : c.args);

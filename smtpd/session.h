@@ -65,6 +65,8 @@ struct smtpd_chunk {
 	uint64_t size, left;
 	bool is_last;
 	bool is_answered; /* refused already, its octets are thrown away */
+	unsigned
+	    nrcpts; /* accepted in its transaction, which a refused chunk right before it may have ended */
 	struct content_verdict
 	    refusal; /* code 0: none; else the answer once the octets are thrown away */
 };

@@ -6,6 +6,7 @@
 #include "smtpd/bcc.h"
 #include "smtpd/checks.h"
 #include "smtpd/cmd_data.h"
+#include "smtpd/header_rewrite.h"
 #include "smtpd/milter.h"
 #include "smtpd/verdicts.h"
 #include "smtpd/xclient.h"
@@ -59,6 +60,7 @@ smtpd_transaction_free(struct smtpd_session *s)
 	smtpd_content_free(tx->content);
 	smtpd_bcc_free(tx->bcc);
 	smtpd_checks_free(tx->checks);
+	smtpd_rewrite_free(tx->rewrite);
 	smtpd_verdicts_clear(tx);
 	map_clear(&tx->seen);
 	arena_clear(&tx->arena);

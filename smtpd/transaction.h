@@ -39,6 +39,8 @@ struct smtpd_transaction {
 	size_t verdict_at;
 	struct smtpd_bcc *bcc; /* owned; while its gate is open */
 	struct smtpd_checks *checks; /* owned; while its gate is open */
+	struct smtpd_rewrite *rewrite; /* owned; while its gate is open */
+	bool adds_missing;     /* Date:, From:, Message-Id: are put in where they are missing */
 	const char *envid;     /* RFC 3461 4.4, as it came (xtext); NULL: none */
 	struct address sender;   /* "" = <> */
 	uint32_t flags;          /* enum envelope_flags */

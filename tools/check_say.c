@@ -199,6 +199,12 @@ text_of_origin(const struct conf *conf, const struct conf_param *p, const char *
 	    "%s:%d: %s%s", s->file, s->line, conf_origin(conf, p->name), text + strlen(p->name));
 }
 
+static bool
+is_taken_out(const struct check *c, const struct conf_param *p)
+{
+	return p != NULL && map_get(&c->taken_out, view_of(p->name)) != NULL;
+}
+
 const char *
 check_say(struct check *c, const struct service *s, const struct conf *conf, enum check_level level,
     const char *fmt, ...)
@@ -228,10 +234,10 @@ check_say(struct check *c, const struct service *s, const struct conf *conf, enu
 	} else { /* implied */
 		whole = x_asprintf("%s: %s: %s", s->file, role_row(s->role)->name, text);
 	}
-	if (level != CHECK_ERROR || !check_is_consequence(c, text))
+	p = p != NULL ? p : other;
+	if (level == CHECK_ERROR ? !check_is_consequence(c, text) : !is_taken_out(c, p))
 		check_add(c, level, whole);
 	free(whole);
-	p = p != NULL ? p : other;
 	return p != NULL ? conf_origin(conf, p->name) : NULL;
 }
 

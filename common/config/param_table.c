@@ -39,7 +39,7 @@ static const struct conf_param params[] = {
 	LIST("debug_peer_list", "", "all", "Not empty: debug lines are logged."),
 
 	/* --- network ------------------------------------------------------------------------------- */
-	LIST("inet_interfaces", "all", "master relay", "Addresses of listeners that name only a port; also known as our own in loop detection."),
+	LIST("inet_interfaces", "all", "master relay smtpd", "Addresses of listeners that name only a port; also known as our own in loop detection."),
 	LIST("proxy_interfaces", "", "relay", "Further addresses under which mail reaches this machine (NAT, proxies)."),
 	WORDS("inet_protocols", "all", "all|ipv4|ipv6", "master relay", "Address families to listen on and to connect from."),
 	LIST("mynetworks", "127.0.0.0/8 [::1]/128", "smtpd", "Trusted clients: addresses and networks, '!' excludes."),
@@ -275,6 +275,11 @@ static const struct conf_param params[] = {
 	SIZE("body_checks_size_limit", "51200", 0, "smtpd", "How much of each part's text body_checks looks at."),
 	INT("mime_nesting_limit", "100", 1, 100, "smtpd", "How deep header checks look into nested MIME parts; what lies deeper is text to them."),
 	BOOL("strict_mime_nesting", "no", "smtpd", "Messages nested deeper than mime_nesting_limit are refused."),
+	LIST("local_header_rewrite_clients", "permit_inet_interfaces", "smtpd", "Clients in whose messages addresses of the header are completed by $myorigin and $mydomain, and missing fields are added: permit_inet_interfaces (this machine), permit_mynetworks, permit_sasl_authenticated, permit_tls_clientcerts, permit_tls_all_clientcerts, check_address_map type:table. Mail of sendmail is always treated so."),
+	STR("remote_header_rewrite_domain", "", "smtpd", "The domain that completes addresses in the headers of all others' messages; empty: they stay as they are."),
+	BOOL("append_at_myorigin", "yes", "smtpd qmgr", "A header address without a domain gets @$myorigin (of remote clients: @$remote_header_rewrite_domain)."),
+	BOOL("append_dot_mydomain", "no", "smtpd qmgr", "A header address whose domain has no dot gets .$mydomain (of remote clients: .$remote_header_rewrite_domain)."),
+	BOOL("always_add_missing_headers", "no", "smtpd", "Date:, From: and Message-Id: are added to everybody's messages where they are missing, not only to those of local_header_rewrite_clients, logins and mynetworks."),
 	STR("always_bcc", "", "smtpd", "An address that gets a copy of every message."),
 	TABLES("sender_bcc_maps", "", "smtpd authd", "Who gets a copy of what this sender sends: address or @domain to an address."),
 	TABLES("recipient_bcc_maps", "", "smtpd authd", "Who gets a copy of what this recipient gets: address or @domain to an address."),

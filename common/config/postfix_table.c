@@ -269,12 +269,9 @@ static const struct postfix_group groups[] = {
 	    "smtpd_sasl_security_options = noanonymous | noanonymous, noplaintext\n"
 	    "smtpd_sasl_tls_security_options = $smtpd_sasl_security_options | noanonymous\n" },
 	{ POSTFIX_IGNORED, "addresses and headers are left as they came, but for what an address without a domain needs",
-	    "append_at_myorigin = yes\n"
-	    "append_dot_mydomain = no | ${{$compatibility_level} <level {1} ? {yes} : {no}}\n"
 	    "allow_min_user = no\n"
 	    "allow_percent_hack = yes\n"
 	    "allow_untrusted_routing = no\n"
-	    "always_add_missing_headers = no\n"
 	    "canonical_classes = envelope_sender, envelope_recipient, header_sender, header_recipient\n"
 	    "detect_8bit_encoding_header = yes\n"
 	    "disable_mime_input_processing = no\n"
@@ -284,7 +281,6 @@ static const struct postfix_group groups[] = {
 	    "header_address_token_limit = 10240\n"
 	    "header_from_format = standard\n"
 	    "info_log_address_format = external\n"
-	    "local_header_rewrite_clients = permit_inet_interfaces\n"
 	    "masquerade_classes = envelope_sender, header_sender, header_recipient\n"
 	    "masquerade_exceptions\n"
 	    "message_drop_headers = bcc, content-length, resent-bcc, return-path\n"
@@ -293,7 +289,6 @@ static const struct postfix_group groups[] = {
 	    "mime_boundary_length_limit = 2048\n"
 	    "propagate_unmatched_extensions = canonical, virtual\n"
 	    "recipient_canonical_classes = envelope_recipient, header_recipient\n"
-	    "remote_header_rewrite_domain\n"
 	    "resolve_dequoted_address = yes\n"
 	    "resolve_null_domain = no\n"
 	    "resolve_numeric_domain = no\n"

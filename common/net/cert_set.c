@@ -87,20 +87,20 @@ add_key(struct cert_set *s, const char *header, const unsigned char *der, long l
 static int
 add_cert(struct cert_set *s, const unsigned char *der, long len, struct err *err)
 {
-	struct cert_chain *c = s->nchains > 0 ? &s->chains[s->nchains - 1] : NULL;
+	bool begins_chain = s->is_behind_key || s->nchains == 0;
+	struct cert_chain *c = &s->chains[begins_chain ? s->nchains : s->nchains - 1];
 	X509 *cert;
 
-	if (s->is_behind_key && s->nchains == CERT_SET_MAX)
+	if (begins_chain && s->nchains == CERT_SET_MAX)
 		return err_set(err, ERR_LIMIT, "more than %d chains", CERT_SET_MAX);
-	if (!s->is_behind_key && c->count == CERT_CHAIN_MAX)
+	if (!begins_chain && c->count == CERT_CHAIN_MAX)
 		return err_set(err, ERR_LIMIT, "more than %d certificates", CERT_CHAIN_MAX);
 	cert = d2i_X509(NULL, &der, len);
 	if (cert == NULL || X509_get0_pubkey(cert) == NULL) {
 		X509_free(cert);
 		return err_set(err, ERR_SYNTAX, "no certificate in PEM");
 	}
-	if (s->is_behind_key)
-		c = &s->chains[s->nchains++];
+	s->nchains += begins_chain;
 	s->is_behind_key = false;
 	c->certs[c->count++] = cert;
 	return 0;

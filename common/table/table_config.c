@@ -11,7 +11,7 @@ struct each {
 };
 
 static void
-on_restriction(void *arg, const char *param, struct view before, struct view word)
+on_word(void *arg, const char *param, struct view before, struct view word)
 {
 	struct each *e = arg;
 
@@ -25,6 +25,7 @@ table_config_each(
     const struct conf *conf, void (*fn)(void *arg, const char *param, struct view specs), void *arg)
 {
 	struct each e = { fn, arg };
+	struct view rest, word;
 	size_t count;
 	const struct conf_param *p = conf_params(&count);
 
@@ -32,7 +33,9 @@ table_config_each(
 		if (p[i].type == CONF_TABLES && conf_is_read_by(&p[i], "smtpd") &&
 		    conf_str(conf, p[i].name)[0] != '\0')
 			fn(arg, p[i].name, view_of(conf_str(conf, p[i].name)));
-	restrictions_each(conf, on_restriction, &e);
+	restrictions_each(conf, on_word, &e);
+	for (rest = view_of(conf_str(conf, "local_header_rewrite_clients")); conf_next(&rest, &word);)
+		on_word(&e, "local_header_rewrite_clients", VIEW_LIT(""), word);
 }
 
 /* --- collecting ------------------------------------------------------------------------------- */

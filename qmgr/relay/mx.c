@@ -73,19 +73,6 @@ relay_mx_cut_own_name(const struct relay_mx *mx, size_t count, const char *myhos
 	return count;
 }
 
-static bool
-address_eq(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	if (a->ss_family != b->ss_family)
-		return false;
-	if (a->ss_family == AF_INET)
-		return memcmp(&((const struct sockaddr_in *)a)->sin_addr,
-			   &((const struct sockaddr_in *)b)->sin_addr, 4) == 0;
-	return a->ss_family == AF_INET6 &&
-	       memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
-		   &((const struct sockaddr_in6 *)b)->sin6_addr, 16) == 0;
-}
-
 /* A connection to "no address" ends on this machine. */
 static bool
 address_is_unspecified(const struct sockaddr_storage *a)
@@ -96,25 +83,20 @@ address_is_unspecified(const struct sockaddr_storage *a)
 	       IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
-bool
-relay_is_own_address(const struct relay_own *own, const struct sockaddr_storage *a)
+static bool
+is_own(const struct own_addresses *own, const struct sockaddr_storage *a)
 {
-	if (address_is_unspecified(a))
-		return true;
-	for (size_t i = 0; i < own->count; i++)
-		if (address_eq(&own->addresses[i], a))
-			return true;
-	return false;
+	return address_is_unspecified(a) || own_addresses_have(own, a);
 }
 
 size_t
-relay_addresses_cut_own(struct relay_address *a, size_t count, const struct relay_own *own)
+relay_addresses_cut_own(struct relay_address *a, size_t count, const struct own_addresses *own)
 {
 	unsigned best = ~0u;
 	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++)
-		if (a[i].preference < best && relay_is_own_address(own, &a[i].addr))
+		if (a[i].preference < best && is_own(own, &a[i].addr))
 			best = a[i].preference;
 	for (size_t i = 0; i < count; i++)
 		if (a[i].preference < best)

@@ -4,6 +4,7 @@
 #define QMGR_RELAY_MX_H
 
 #include "common/net/dns.h"
+#include "common/net/own_addresses.h"
 
 enum {
 	RELAY_MX_HOSTS_MAX = 20,     /* hosts of one domain whose addresses are looked up */
@@ -20,12 +21,6 @@ struct relay_address {
 	struct sockaddr_storage addr;
 };
 
-/* Addresses under which this machine itself receives mail. */
-struct relay_own {
-	struct sockaddr_storage *addresses; /* owned by the configuration */
-	size_t count;
-};
-
 /* A number in 0..bound-1. */
 typedef uint32_t relay_pick(uint32_t bound);
 
@@ -39,9 +34,9 @@ void relay_mx_sort(struct relay_mx *mx, size_t count, relay_pick *pick);
  * left. */
 size_t relay_mx_cut_own_name(const struct relay_mx *mx, size_t count, const char *myhostname);
 
-bool relay_is_own_address(const struct relay_own *own, const struct sockaddr_storage *a);
-/* The same for addresses in any order. */
-size_t relay_addresses_cut_own(struct relay_address *a, size_t count, const struct relay_own *own);
+/* The same for addresses in any order; "this host" (0.0.0.0/8, ::) is ourselves too. */
+size_t relay_addresses_cut_own(
+    struct relay_address *a, size_t count, const struct own_addresses *own);
 /* Neither multicast nor broadcast. */
 bool relay_address_is_usable(const struct sockaddr_storage *a);
 

@@ -3,66 +3,9 @@
 #include "common/net/addr.h"
 #include "qmgr/relay/nexthop.h"
 
-#include <ifaddrs.h>
 #include <stdlib.h>
 
 enum { LINE_LIMIT_LEAST = 12, QUIT_MS_MOST = 10000 };
-
-static void
-own_add(struct relay_own *own, const struct sockaddr_storage *a)
-{
-	own->addresses = x_realloc(own->addresses, own->count + 1, sizeof *own->addresses);
-	own->addresses[own->count++] = *a;
-}
-
-static int
-own_add_interfaces(struct relay_own *own, struct err *err)
-{
-	struct ifaddrs *list, *i;
-
-	if (getifaddrs(&list) < 0)
-		return err_sys(err, ERR_TEMP, "addresses of this machine");
-	for (i = list; i != NULL; i = i->ifa_next) {
-		struct sockaddr_storage a = { 0 };
-
-		if (i->ifa_addr == NULL)
-			continue;
-		if (i->ifa_addr->sa_family == AF_INET)
-			memcpy(&a, i->ifa_addr, sizeof(struct sockaddr_in));
-		else if (i->ifa_addr->sa_family == AF_INET6)
-			memcpy(&a, i->ifa_addr, sizeof(struct sockaddr_in6));
-		else
-			continue;
-		own_add(own, &a);
-	}
-	freeifaddrs(list);
-	return 0;
-}
-
-/* inet_interfaces and proxy_interfaces: words and addresses; host names there are master's to resolve. */
-static int
-own_read(struct relay_own *own, const struct conf *conf, const char *name, struct err *err)
-{
-	struct view rest = view_of(conf_str(conf, name)), item;
-	struct sockaddr_storage a;
-
-	while (conf_next(&rest, &item)) {
-		if (item.len > 2 && item.p[0] == '[' && item.p[item.len - 1] == ']')
-			item = view_make(item.p + 1, item.len - 2);
-		if (view_case_eq_str(item, "all")) {
-			if (own_add_interfaces(own, err) < 0)
-				return -1;
-		} else if (view_case_eq_str(item, "loopback-only")) {
-			addr_parse(VIEW_LIT("127.0.0.1"), &a);
-			own_add(own, &a);
-			addr_parse(VIEW_LIT("::1"), &a);
-			own_add(own, &a);
-		} else if (addr_parse(item, &a)) {
-			own_add(own, &a);
-		}
-	}
-	return 0;
-}
 
 static int
 bind_read(const struct conf *conf, const char *name, sa_family_t family, bool *has,
@@ -150,8 +93,8 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	read_times(rc, conf);
 	read_words(rc, conf);
 	if (relayhost_check(conf, err) < 0 ||
-	    own_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
-	    own_read(&rc->own, conf, "proxy_interfaces", err) < 0 ||
+	    own_addresses_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
+	    own_addresses_read(&rc->own, conf, "proxy_interfaces", err) < 0 ||
 	    bind_read(conf, "smtp_bind_address", AF_INET, &rc->has_bind4, &rc->bind4, err) < 0 ||
 	    bind_read(conf, "smtp_bind_address6", AF_INET6, &rc->has_bind6, &rc->bind6, err) < 0)
 		return -1;
@@ -163,8 +106,7 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 void
 relay_conf_clear(struct relay_conf *rc)
 {
-	x_free(&rc->own.addresses);
-	rc->own.count = 0;
+	own_addresses_clear(&rc->own);
 	if (rc->tls != NULL)
 		tls_context_free(rc->tls);
 	rc->tls = NULL;

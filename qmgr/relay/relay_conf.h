@@ -22,7 +22,7 @@ struct relay_conf {
 	enum relay_family first_family;
 	bool has_bind4, has_bind6;
 	struct sockaddr_storage bind4, bind6;
-	struct relay_own own;
+	struct own_addresses own; /* under which this machine itself receives mail */
 };
 
 /* Asks the kernel for the machine's addresses and loads what TLS needs: before the cage closes.  0 or -1. */

@@ -1,6 +1,10 @@
-"""Real milters from Debian, each started in a directory of its own on a loopback address."""
+"""Real milters from Debian, each started in a directory of its own on a loopback address, and one that follows a script."""
+import contextlib
 import socket
+import socketserver
+import struct
 import subprocess
+import threading
 
 from instance import wait_until
 
@@ -67,3 +71,77 @@ def opendkim(directory, *options):
     conf = ["Socket local:%s" % path, "UMask 0000", "Background no", "Syslog no", "RequireSafeKeys no", *options]
     (directory / "opendkim.conf").write_text("\n".join(conf) + "\n")
     return Milter(directory, ["opendkim", "-f", "-x", directory / "opendkim.conf"], path.is_socket)
+
+
+EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}" + "$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"  # apart: no scanner shall find it here
+
+
+def options_file(path, options):
+    path.write_text("".join("%s %s\n" % o for o in options.items()))
+    return path
+
+
+def clamd(directory):
+    """At DIRECTORY/clamd; all it knows is the test virus."""
+    path = directory / "clamd"
+    (directory / "db").mkdir()
+    (directory / "db" / "test.ndb").write_text("Test.Eicar:0:*:%s\n" % EICAR.encode().hex())
+    conf = options_file(directory / "clamd.conf", {
+        "LocalSocket": path, "DatabaseDirectory": directory / "db", "TemporaryDirectory": directory, "Foreground": "yes",
+        "MaxThreads": 2, "SelfCheck": 0, "Bytecode": "no", "PhishingSignatures": "no"})
+    return Milter(directory, ["clamd", "-c", conf], path.is_socket)
+
+
+def clamav_milter(directory, scanner, **options):
+    """At DIRECTORY/socket, for everybody; scanner: clamd's socket."""
+    path = directory / "socket"
+    conf = options_file(directory / "clamav-milter.conf", {
+        "MilterSocket": "unix:%s" % path, "MilterSocketMode": "666", "ClamdSocket": "unix:%s" % scanner,
+        "TemporaryDirectory": directory, "Foreground": "yes", "OnFail": "Defer", **options})
+    return Milter(directory, ["clamav-milter", "-c", conf], path.is_socket)
+
+
+def packet(data):
+    return struct.pack(">I", len(data)) + data
+
+
+class Script(socketserver.ThreadingTCPServer):
+    """A milter that keeps what it is told, [(command, data, macros)], and says `answers` (whole packets' contents) at the
+    end of a message before it accepts.  options: (actions, protocol) that it negotiates."""
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, ip, port=0, answers=(), options=(0x1ff, 0)):
+        super().__init__((ip, port), Script.Conversation)
+        self.answers, self.options, self.told = answers, options, []
+        self.endpoint = "inet:%s:%d" % self.server_address
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+    def seen(self, command):
+        """[(data, macros)] of all such commands."""
+        return [(data, macros) for c, data, macros in self.told if c == command]
+
+    class Conversation(socketserver.BaseRequestHandler):
+        def handle(self):
+            f = self.request.makefile("rb")
+            macros = {}
+            with contextlib.suppress(OSError, struct.error):
+                while True:
+                    (size,) = struct.unpack(">I", f.read(4))
+                    data = f.read(size)
+                    command, data = data[:1].decode(), data[1:]
+                    if command == "D":
+                        words = data[1:].split(b"\0")[:-1]
+                        macros = {k.decode().strip("{}"): v.decode() for k, v in zip(words[::2], words[1::2])}
+                        continue
+                    self.server.told.append((command, data, macros))
+                    macros = {}
+                    if command == "O":
+                        self.request.sendall(packet(b"O" + struct.pack(">III", 6, *self.server.options)))
+                    elif command == "E":
+                        self.request.sendall(b"".join(map(packet, self.server.answers)) + packet(b"c"))
+                    elif command not in "AQ":
+                        self.request.sendall(packet(b"c"))

@@ -29,7 +29,7 @@ def write_conf(mail, *lines):
 @pytest.fixture(scope="module")
 def mail():
     """Never started: check needs no running suite."""
-    with Instance() as i:
+    with Instance(virtual="postmaster bob@example.test\n") as i:
         r = check(i)
         assert r.returncode == 0
         assert r.stderr.endswith(": warning: %s/main.cf:7: user_database: %s/data/users.db does not exist: "
@@ -305,6 +305,19 @@ def test_each_bad_network_is_named_and_a_fault_once(mail):
         write_conf(mail, line)
         r = check(mail)
         assert len(r.stderr.splitlines()) == 1 and "main.cf:0" not in r.stderr, r.stderr
+
+
+def test_nobody_is_postmaster(mail):
+    """RFC 5321 4.5.1: an account may be; an alias is what check can see."""
+    write_conf(mail, "virtual_alias_maps =")
+    try:
+        r = check(mail)
+        assert r.returncode == 0 and r.stderr.count("\n") == 1
+        assert "virtual_alias_maps: no alias for postmaster: without a mailbox postmaster@mail.example.test" in r.stderr
+        write_conf(mail, "virtual_alias_maps =", "virtual_mailbox_domains =")
+        assert check(mail).stderr == ""  # it takes mail for no domain
+    finally:
+        write_conf(mail)
 
 
 def test_unknown_users_are_a_warning(mail):

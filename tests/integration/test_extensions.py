@@ -85,3 +85,27 @@ def test_the_proxy_names_the_client(make_instance):
     c.say("MAIL FROM:<a@sender.example>", "250")
     c.say("RCPT TO:<x@elsewhere.example>", "554")
     mail.wait_log("from unknown[192.0.2.77]: 554")
+
+
+def test_every_domain_has_a_postmaster(make_instance):
+    """RFC 5321 4.5.1: one alias is enough."""
+    mail = make_instance(main_cf="virtual_mailbox_domains = example.test, second.test\n", virtual="postmaster bob@example.test\n")
+    mail.add_users("bob@example.test", "postmaster@second.test")
+    mail.start()
+    c = Talk(socket.create_connection((mail.ip, mail.port("smtp")), source_address=("127.0.0.2", 0)))
+    assert c.reply().startswith("220")
+    c.say("EHLO c.example", "250")
+    for rcpt in ["postmaster", "PostMaster", "POSTMASTER@example.test", "postmaster@mail.example.test", "postmaster@second.test"]:
+        c.say("MAIL FROM:<a@sender.example>", "250")
+        # $myhostname alone is no domain of this instance
+        if rcpt.endswith("@mail.example.test"):
+            c.say("RCPT TO:<%s>" % rcpt, "554")
+            c.say("RSET", "250")
+            continue
+        c.say("RCPT TO:<%s>" % rcpt, "250")
+        c.say("DATA", "354")
+        c.say("Subject: to %s\r\n\r\nhello\r\n." % rcpt, "250")
+    c.say("MAIL FROM:<a@sender.example>", "250")
+    c.say("RCPT TO:<postmaster@elsewhere.example>", "554")
+    c.say("RCPT TO:<hostmaster@example.test>", "550")
+    wait_until(lambda: len(mail.messages("bob@example.test")) == 3 and len(mail.messages("postmaster@second.test")) == 1)

@@ -640,7 +640,7 @@ def test_a_mad_milter(mad, at, how):
     assert milter_talk(mad)[-1].startswith(b"250")  # the next session has a milter in its right mind
 
 
-@pytest.mark.parametrize("fields", [100000, 99990, 1000])
+@pytest.mark.parametrize("fields", [100001, 100000, 99990, 1000])
 def test_header_bombs_through_the_milters_list(mad, fields):
     mad.evil.at = None
     with bounded(mad, "smtpd", growth=SMTPD_GROWTH + 128 * MIB):
@@ -649,7 +649,8 @@ def test_header_bombs_through_the_milters_list(mad, fields):
             t.say(b"EHLO x", b"MAIL FROM:<evil@elsewhere.test>", b"RCPT TO:<bob@example.test>", b"DATA")
             t.s.sendall(b"a:b\r\n" * fields + b"\r\nx\r\n.\r\n")
             serves(mad)
-            assert t.reply()[:1] in b"245"
+            reply = t.reply()
+            assert reply[:1] in b"245" if fields <= 100000 else reply.startswith(b"552 5.3.4 "), reply
 
 
 def test_case_20_changes_of_many_headers_cost_the_others_nothing(mad):

@@ -162,7 +162,17 @@ cases(void **state)
 		{ "+alice@example.test", "NO" },
 		{ "postmaster", "v:bob@example.test:2001 " },
 		{ "postmaster@mail.example.test", "v:bob@example.test:2001 " },
-		{ "postmaster@example.test", "NO" },
+		{ "PostMaster", "v:bob@example.test:2001 " },
+		{ "postmaster@example.test", "v:bob@example.test:2001 " },
+		{ "POSTMASTER@OLD.test", "v:bob@example.test:2001 " },
+		{ "\"postmaster\"@b\xc3\xbc"
+		  "cher.test",
+		    "v:bob@example.test:2001 " },
+		{ "postmaster@catch.test", "v:bob@example.test:2001 " },
+		{ "postmaster@elsewhere.test",
+		    "foreign s:postmaster@elsewhere.test:[smart.test] " },
+		{ "postmaster2@example.test", "NO" },
+		{ "abuse@example.test", "NO" },
 		{ "alice", "v:alice@mail.example.test:500 " },
 		{ "bare@example.test", "v:alice@mail.example.test:500 " },
 		{ "\"alice\"@example.test", "v:alice@example.test:500 " },
@@ -174,13 +184,23 @@ cases(void **state)
 		{ "@example.test", "SYNTAX" },
 		{ "a@", "SYNTAX" },
 		/* RFC 6531: one mailbox, whether the domain comes in U-labels or A-labels, the name composed or not */
-		{ "j\xc3\xb6rg@b\xc3\xbc" "cher.test", "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
+		{ "j\xc3\xb6rg@b\xc3\xbc"
+		  "cher.test",
+		    "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
 		{ "J\xc3\xb6rg@XN--BCHER-KVA.TEST", "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
-		{ "jo\xcc\x88rg@bu\xcc\x88" "cher.test", "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
-		{ "j\xc3\xb6rg+x@b\xc3\xbc" "cher.test", "v:j\xc3\xb6rg+x@xn--bcher-kva.test:500 " },
+		{ "jo\xcc\x88rg@bu\xcc\x88"
+		  "cher.test",
+		    "v:j\xc3\xb6rg@xn--bcher-kva.test:500 " },
+		{ "j\xc3\xb6rg+x@b\xc3\xbc"
+		  "cher.test",
+		    "v:j\xc3\xb6rg+x@xn--bcher-kva.test:500 " },
 		{ "chef@xn--bcher-kva.test", "v:alice@example.test:500 " },
-		{ "chef@b\xc3\xbc" "cher.test", "v:alice@example.test:500 " },
-		{ "\xc3\xb6@stra\xc3\x9f" "e.test", "foreign s:\xc3\xb6@xn--strae-oqa.test:[smart.test] " },
+		{ "chef@b\xc3\xbc"
+		  "cher.test",
+		    "v:alice@example.test:500 " },
+		{ "\xc3\xb6@stra\xc3\x9f"
+		  "e.test",
+		    "foreign s:\xc3\xb6@xn--strae-oqa.test:[smart.test] " },
 	};
 
 	(void)state;

@@ -397,6 +397,21 @@ test_submit(void **state)
 }
 
 static void
+test_submit_completes_addresses(void **state)
+{
+	struct fixture *f = *state;
+
+	fix_start(f);
+	submit(f, "root",
+	    "From: R\xf6\xf6t (it) <root>\nTo: bob,\n\tcarol@host ,\r\n dave@x.test\nX-To: bob\n"
+	    "Cc: \"bob\nno field\nBcc: eve\n\nTo: bob\n",
+	    "bob", 3);
+	assert_non_null(strstr(fix_next_job(f)->text,
+	    "\r\nFrom: R\xf6\xf6t (it) <root@example.test>\r\nTo: bob@example.test,\r\n\tcarol@host.d.test ,\r\n"
+	    " dave@x.test\r\nX-To: bob\r\nCc: \"bob\r\nno field\r\nBcc: eve\r\n\r\nTo: bob\r\n"));
+}
+
+static void
 test_submit_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -655,6 +670,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_hold_in_journal, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_flush, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_submit, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_submit_completes_addresses, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_submit_refused, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_rude_tool, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_idle, fix_setup, fix_teardown),

@@ -267,9 +267,10 @@ fix_start(struct fixture *f)
 {
 	static const struct queue_ops ops = { fix_route_op, fix_start_op, fix_stop_op,
 		fix_content_op, fix_notify_op };
-	struct submit_conf uc = {
-		.myhostname = "mx.example.test", .myorigin = "example.test", .mail_name = "Estafeta"
-	};
+	struct submit_conf uc = { .myhostname = "mx.example.test",
+		.myorigin = "example.test",
+		.mail_name = "Estafeta",
+		.completion = { VIEW_LIT("example.test"), VIEW_LIT("d.test") } };
 	struct intake_conf ic = { 0 };
 	struct peer *p;
 	struct err err;

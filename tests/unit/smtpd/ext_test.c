@@ -165,6 +165,11 @@ static const struct ext_case lmtp_cases[] = {
 	{ "RFC 2033 4.2 refused by a restriction", LMTP "smtpd_end_of_data_restrictions = reject\n", STRANGER, LHLO MAIL RCPT "> RCPT TO:<carol@example.test>\n< 250\n> DATA\n< 354\n> .\n< 554\n< 554\n> NOOP\n< 250\n" },
 	{ "RFC 2033 4.2 DATA without recipients", LMTP, STRANGER, LHLO MAIL "> DATA\n< 503\n> RCPT TO:<nobody@example.test>\n< 550\n> DATA\n< 554\n" },
 	{ "BDAT LAST: one reply for each", LMTP, STRANGER, LHLO MAIL RCPT "> RCPT TO:<carol@example.test>\n< 250\n>> BDAT 2\\r\\n\\r\\nBDAT 2 LAST\\r\\n\\r\\n\n< 250 2.0.0 Ok: 2\n< 250 2.0.0 Ok: queued\n< 250 2.0.0 Ok: queued\n> NOOP\n< 250\n" },
+	{ "BDAT LAST behind a chunk that was refused: one reply for each", LMTP "message_size_limit = 10\n", STRANGER, LHLO MAIL RCPT "> RCPT TO:<carol@example.test>\n< 250\n"
+	    ">> BDAT 20\\r\\n012345678901234567\\r\\nBDAT 2\\r\\n\\r\\nBDAT 2 LAST\\r\\n\\r\\n\n< 552\n< 503\n< 503\n< 503\n> NOOP\n< 250\n>> BDAT 0 LAST\\r\\n\n< 503\n> NOOP\n< 250\n" },
+	{ "BDAT LAST that a restriction refuses: one reply for each", LMTP "smtpd_data_restrictions = reject\n", STRANGER, LHLO MAIL RCPT "> RCPT TO:<carol@example.test>\n< 250\n"
+	    ">> BDAT 2 LAST\\r\\n\\r\\n\n< 554\n< 554\n>> BDAT 0 LAST\\r\\n\n< 503\n> NOOP\n< 250\n" },
+	{ "BDAT LAST behind one that was taken", LMTP, STRANGER, LHLO MAIL RCPT "> RCPT TO:<carol@example.test>\n< 250\n>> BDAT 2 LAST\\r\\n\\r\\nBDAT 0 LAST\\r\\n\n< 250\n< 250\n< 503\n> NOOP\n< 250\n" },
 	{ "relaying is refused as elsewhere", LMTP, STRANGER, LHLO MAIL "> RCPT TO:<x@foreign.example>\n< 554 5.7.1\n" },
 	{ "a client on a Unix socket is one of mynetworks", LMTP, "unix", LHLO "L connect from local[local]\n" MAIL "> RCPT TO:<x@foreign.example>\n< 250\n" SEND "V client=local[local]: \n" },
 };

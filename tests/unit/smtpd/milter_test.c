@@ -285,7 +285,15 @@ static const struct milter_case cases[] = {
 	{ "the second rejects", TWO, "\n=\nE r", UP_TO_RCPT TEXT "< 550\nN 0\n" },
 	{ "the first rejects", TWO, "M r\n=\nM X", HELLO "> MAIL FROM:<a@b.example>\n< 550\n" },
 	{ "sender changed", ONE, "E e<new@sender.example>\\0|c", UP_TO_RCPT TEXT "< 250\nN 1\nF new@sender.example\n" },
-	{ "recipients changed", ONE, "E +<alice@example.test>\\0|-<bob@example.test>\\0|2<list@example.test>\\0NOTIFY=NEVER\\0|c", UP_TO_RCPT TEXT "< 250\nR alice@example.test bob@example.test\nL ESMTP parameters are ignored\n" },
+	{ "recipients changed", ONE, "E +<alice@example.test>\\0|-<bob@example.test>\\0|2<list@example.test>\\0NOTIFY=NEVER\\0|c", UP_TO_RCPT TEXT "< 250\nR alice@example.test bob@example.test\n"
+	    "V to=<alice@example.test> orig=<> notify=0 orcpt= to=<bob@example.test> orig=<list@example.test> notify=1 orcpt=\n" },
+	{ "parameters of a recipient", ONE, "E 2<alice@example.test>\\0NOTIFY=SUCCESS,DELAY orcpt=rfc822;a+2Bb@x FOO=bar\\0|c", UP_TO_RCPT TEXT "< 250\n"
+	    "V to=<alice@example.test> orig=<> notify=10 orcpt=rfc822;a+2Bb@x\nL milter inet:127.0.0.1:1: not all ESMTP parameters are taken: NOTIFY=SUCCESS,DELAY orcpt=rfc822;a+2Bb@x FOO=bar\n" },
+	{ "bad parameters of a recipient", ONE, "E 2<alice@example.test>\\0NOTIFY=ALWAYS ORCPT=x NOTIFY\\0|2<carol@example.test>\\0=\\0|c", UP_TO_RCPT TEXT "< 250\n"
+	    "V to=<alice@example.test> orig=<> notify=0 orcpt= to=<carol@example.test> orig=<> notify=0 orcpt=\n"
+	    "L taken: NOTIFY=ALWAYS ORCPT=x NOTIFY\nL taken: =\n" },
+	{ "parameters of a sender", ONE, "E e<new@sender.example>\\0RET=HDRS ENVID=a+2Bb SIZE=1\\0|c", UP_TO_RCPT TEXT "< 250\nF new@sender.example\n"
+	    "V flags=0x8 envid=a+2Bb\nL taken: RET=HDRS ENVID=a+2Bb SIZE=1\n" },
 	{ "RFC 2033 4.2 replies count RCPT, not what milters add", ONE "\nsmtpd_lmtp = yes", "E +<alice@example.test>\\0|c", "C 192.0.2.1\n< 220\n> LHLO c.example\n< 250\n> MAIL FROM:<a@sender.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n"
 	    TEXT "< 250 2.0.0 Ok: queued\n> VRFY x\n< 252\nR bob@example.test alice@example.test\n" },
 	{ "more changes of headers than anybody needs", ONE, "E Y|c", UP_TO_RCPT TEXT "< 451 4.7.1\nL too many changes of headers\nN 0\n" },
@@ -316,6 +324,7 @@ static const struct milter_case cases[] = {
 	{ "large message without replies", ONE, "O 6 1ff ff080\nC -\nH -\nM -\nR -\nT -\nL -\nN -\nB -", UP_TO_RCPT "> DATA\n< 354\n> A: b\n> \nZ 40000 0123456789012345678901234567890123456789012345678\\r\\n\n> .\n< 250\nN 1\n" },
 	{ "large message gets a new body", ONE, "E bsmall\\r\\n|c", UP_TO_RCPT "> DATA\n< 354\n> A: b\n> \nZ 20000 0123456789012345678901234567890123456789012345678\\r\\n\n> .\n< 250\nQ A: b\\r\\n\\r\\nsmall\\r\\n\n" },
 	{ "many headers", ONE, "E hX-A\\0b\\0|c", UP_TO_RCPT "> DATA\n< 354\nZ 5000 X-Field: 0123456789012345678901234567890123456789\\r\\n\n> \n> body\n> .\n< 250\nQ 0123456789\\r\\nX-A: b\\r\\n\\r\\nbody\n" },
+	{ "too many headers", ONE, "", UP_TO_RCPT "> DATA\n< 354\nZ 100001 a:b\\r\\n\n> \n> .\n< 552 5.3.4\n> NOOP\n< 250\nN 0\n" },
 	{ "the client goes while a milter thinks", ONE, "M -", HELLO "> MAIL FROM:<a@b.example>\nm M(\nX rst\n" },
 	{ "submission gets what a milter has not added", ONE, "E hDate\\0Mon, 1 Jan 2024 00:00:00 +0000\\0|c", "C 127.0.0.1\n< 220\n> EHLO x\n< 250\n> MAIL FROM:<a@sender.example>\n< 250\n> RCPT TO:<bob@example.test>\n< 250\n" TEXT "< 250\nQ Message-Id: \nQ Subject: x\\r\\nDate: Mon, 1 Jan 2024\n" },
 };

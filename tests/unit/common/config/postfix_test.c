@@ -65,8 +65,8 @@ each_value_has_its_fate(void **state)
 		enum postfix_fate fate;
 	} rows[] = {
 		{ "biff", "no", POSTFIX_MOOT },
-		{ "append_dot_mydomain", "no", POSTFIX_SAME },
-		{ "append_dot_mydomain", "yes", POSTFIX_IGNORED },
+		{ "strict_8bitmime", "no", POSTFIX_SAME },
+		{ "strict_8bitmime", "yes", POSTFIX_IGNORED },
 		{ "mailbox_size_limit", "0", POSTFIX_SAME },
 		{ "mailbox_size_limit", "100000000", POSTFIX_IGNORED },
 		{ "transport_maps", "", POSTFIX_SAME },
@@ -122,7 +122,7 @@ unmet_lines_come_in_their_order(void **state)
 
 	(void)state;
 	load(&c,
-	    "transport_maps = hash:/x\nmyhostname = a.example\nbiff = no\nappend_dot_mydomain = no\n"
+	    "transport_maps = hash:/x\nmyhostname = a.example\nbiff = no\nstrict_8bitmime = no\n"
 	    "mua_helo_restrictions = reject\nsoft_bounce = yes\nfallback_relay = b.example\n",
 	    "submission inet n - y - - smtpd\n  -o smtpd_helo_restrictions=$mua_helo_restrictions\n");
 	postfix_each_unmet(&c, collect_unmet, said);
@@ -133,7 +133,7 @@ unmet_lines_come_in_their_order(void **state)
 	assert_non_null(strstr(said, "\nmain.cf:6: soft_bounce: not honoured: "));
 	assert_non_null(strstr(
 	    said, "\nmain.cf:7: fallback_relay: not honoured: the SMTP client does not do it\n"));
-	assert_null(strstr(said, "append_dot_mydomain"));
+	assert_null(strstr(said, "strict_8bitmime"));
 	assert_null(strstr(said, "mua_helo_restrictions"));
 	conf_clear(&c);
 }

@@ -92,7 +92,7 @@ static void
 test_own_address(void **state)
 {
 	struct sockaddr_storage mine[2];
-	struct relay_own own = { mine, 2 };
+	struct own_addresses own = { mine, 2 };
 	struct relay_address a[] = { address(30, "192.0.2.3"), address(10, "192.0.2.1"),
 		address(20, "2001:db8::2"), address(20, "192.0.2.2") };
 
