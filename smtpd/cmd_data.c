@@ -65,7 +65,8 @@ smtpd_content_open(struct smtpd_session *s, unsigned modes, struct content_verdi
 	else {
 		tx->content = smtpd_content_new(conf->message_size_limit, conf->data_line_limit,
 		    modes | (normalizes(s) ? DATA_NORMALIZE : 0));
-		tx->content->drop.drops_return_path = conf->is_submission || s->login != NULL;
+		tx->content->drop.names = conf->ext.dropped_headers;
+		tx->content->drop.nnames = conf->ext.ndropped_headers;
 		if (!net_list_has(&conf->ext.authserv_trusted_hosts, &s->client.address))
 			tx->content->drop.authserv_id = conf->ext.authserv_id;
 	}

@@ -1,8 +1,26 @@
 #include "smtpd/ext_config.h"
 #include "common/base/mem.h"
 #include "smtpd/extensions.h"
+#include "smtpd/header_drop.h"
 
 #include <stdlib.h>
+
+static int
+read_dropped_headers(struct smtpd_ext_config *c, const struct conf *conf, struct err *err)
+{
+	struct view rest = view_of(conf_str(conf, "message_drop_headers")), name;
+
+	while (conf_next(&rest, &name)) {
+		if (name.len > HEADER_DROP_NAME_MAX || memchr(name.p, ':', name.len) != NULL)
+			return err_set(err, ERR_SYNTAX,
+			    "message_drop_headers: \"%.*s\" is not the name of a header field",
+			    VIEW_ARG(name));
+		c->dropped_headers = x_realloc(
+		    c->dropped_headers, c->ndropped_headers + 1, sizeof *c->dropped_headers);
+		c->dropped_headers[c->ndropped_headers++] = name;
+	}
+	return 0;
+}
 
 /* A name that is no domain is compared as it stands. */
 static int
@@ -28,7 +46,7 @@ smtpd_ext_config_read(struct smtpd_ext_config *c, const struct conf *conf, struc
 	c->is_lmtp = conf_bool(conf, "smtpd_lmtp");
 	c->has_utf8 = conf_bool(conf, "smtputf8_enable");
 	c->normalizes_bare_lf = strcmp(conf_str(conf, "smtpd_forbid_bare_newline"), "reject") != 0;
-	if (read_authserv_id(c, conf, err) < 0)
+	if (read_dropped_headers(c, conf, err) < 0 || read_authserv_id(c, conf, err) < 0)
 		return -1;
 	if (smtpd_config_networks(&c->xclient_hosts, conf, "smtpd_authorized_xclient_hosts", err) <
 		0 ||
@@ -46,4 +64,5 @@ smtpd_ext_config_clear(struct smtpd_ext_config *c)
 	x_free(&c->xforward_hosts.items);
 	x_free(&c->bare_lf_exclusions.items);
 	x_free(&c->authserv_trusted_hosts.items);
+	x_free(&c->dropped_headers);
 }

@@ -25,7 +25,9 @@ struct smtpd_ext_config {
 	bool has_utf8;                      /* smtputf8_enable */
 	bool normalizes_bare_lf;            /* for everyone */
 	struct net_list bare_lf_exclusions; /* and else for these */
-	char authserv_id[IDN_DOMAIN_MAX];   /* as header_drop.h compares it */
+	struct view *dropped_headers; /* message_drop_headers: names in the configuration; owned */
+	size_t ndropped_headers;
+	char authserv_id[IDN_DOMAIN_MAX]; /* as header_drop.h compares it */
 	struct net_list authserv_trusted_hosts;
 };
 

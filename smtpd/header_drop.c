@@ -11,8 +11,6 @@ enum drop_state {
 	DROP_FIELD_END,
 };
 
-static const char return_path[] = "return-path", results[] = "authentication-results";
-
 static void
 let_pass(struct header_drop *d, struct buf *out)
 {
@@ -73,46 +71,46 @@ judge_results(struct header_drop *d, bool is_whole, struct buf *out)
 	return DROP_KEEP;
 }
 
+/* At the colon: the line begins a field of this name. */
 static enum drop_state
-name_is_complete(struct header_drop *d)
+judge_name(struct header_drop *d, struct view name, struct buf *out)
 {
-	if (d->name == results)
+	if (d->authserv_id != NULL && *d->authserv_id != '\0' &&
+	    view_case_eq_str(name, "Authentication-Results"))
 		return DROP_RESULTS;
-	leave_out(d);
-	return DROP_FIELD;
+	for (size_t i = 0; i < d->nnames; i++)
+		if (view_case_eq(name, d->names[i])) {
+			leave_out(d);
+			return DROP_FIELD;
+		}
+	let_pass(d, out);
+	return DROP_KEEP;
 }
 
-static const char *
-wanted_name(const struct header_drop *d, char first)
-{
-	if (first == return_path[0] && d->drops_return_path)
-		return return_path;
-	if (first == results[0] && d->authserv_id != NULL && *d->authserv_id != '\0')
-		return results;
-	return NULL;
-}
-
-/* Is the byte the next one of the name, or white space before its colon (RFC 5322 4.5.8), or the colon? */
+/* Is it a byte of a name (RFC 5322 3.6.8), or white space behind one (4.5.8)? */
 static bool
-goes_on_with_name(const struct header_drop *d, char c)
+may_be_held(const struct header_drop *d, char c)
 {
-	size_t len = strlen(d->name);
-
-	if (d->nheld < len)
-		return ascii_lower((unsigned char)c) == d->name[d->nheld];
-	return c == ':' || ((c == ' ' || c == '\t') && d->nheld < HEADER_DROP_HELD - 1);
+	if (ascii_is_space(c))
+		return d->nheld > 0 && d->nheld < HEADER_DROP_HELD - 1;
+	return c > ' ' && c != 127 && d->nheld < HEADER_DROP_NAME_MAX &&
+	       (d->nheld == 0 || !ascii_is_space(d->held[d->nheld - 1]));
 }
 
 static enum drop_state
 line_start_byte(struct header_drop *d, char c, struct buf *out)
 {
-	if (d->nheld == 0)
-		d->name = wanted_name(d, ascii_lower((unsigned char)c));
-	if (d->name != NULL && goes_on_with_name(d, c)) {
+	if (c == ':' && d->nheld > 0) {
+		struct view name = view_trim(view_make(d->held, d->nheld));
+
 		d->held[d->nheld++] = c;
-		return c == ':' ? name_is_complete(d) : DROP_LINE_START;
+		return judge_name(d, name, out);
 	}
-	/* the line does not begin as one of the fields does: what was held is text */
+	if (may_be_held(d, c)) {
+		d->held[d->nheld++] = c;
+		return DROP_LINE_START;
+	}
+	/* the line does not begin as a field does */
 	d->is_over = d->nheld == 0 && c == '\r';
 	let_pass(d, out);
 	buf_append_byte(out, c);

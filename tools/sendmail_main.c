@@ -340,6 +340,7 @@ build(const struct invocation *i, struct submission *s, const char *sender, cons
 		.sender = sender,
 		.full_name = full_name,
 		.message_id = id,
+		.drop_headers = conf_str(&i->tool.conf, "message_drop_headers"),
 		.now = now };
 
 	localtime_r(&now, &tm);

@@ -162,12 +162,12 @@ header_length(struct view input)
 }
 
 static bool
-is_dropped(struct view name)
+is_dropped(const char *names, struct view name)
 {
-	static const char *const names[] = { "Bcc", "Resent-Bcc", "Return-Path", "Content-Length" };
+	struct view rest = view_of(names), dropped;
 
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (view_case_eq_str(name, names[i]))
+	while (view_token(&rest, ", \t\n", &dropped))
+		if (view_case_eq(name, dropped))
 			return true;
 	return false;
 }
@@ -188,13 +188,14 @@ note_field(struct header_facts *facts, struct view name)
 }
 
 static int
-copy_header(struct submission *s, struct view header, struct header_facts *facts, struct err *err)
+copy_header(struct submission *s, struct view header, const char *dropped,
+    struct header_facts *facts, struct err *err)
 {
 	struct header_field f;
 
 	while (header_next(&header, &f)) {
 		note_field(facts, f.name);
-		if (is_dropped(f.name))
+		if (is_dropped(dropped, f.name))
 			continue;
 		crlf_append(f.raw, &s->message);
 		if (f.raw.p[f.raw.len - 1] != '\n')
@@ -300,7 +301,7 @@ submission_build(
 	if (body.len > 0 &&
 	    (body.p[0] == '\n' || (body.p[0] == '\r' && body.len > 1 && body.p[1] == '\n')))
 		take_line(&body);
-	if (copy_header(s, header, &facts, err) < 0)
+	if (copy_header(s, header, o->drop_headers, &facts, err) < 0)
 		return -1;
 	if (o->recipients_from_headers &&
 	    recipients_from_headers(s, header, facts.is_resent, o->origin, err) < 0)

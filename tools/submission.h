@@ -13,6 +13,7 @@ struct submission_options {
 	const char *sender;           /* with domain; "" = <> */
 	const char *full_name;        /* "" = none */
 	const char *message_id;       /* without <>: used when the message has none */
+	const char *drop_headers;     /* names of fields to leave out: message_drop_headers */
 	int64_t now;
 	int zone_minutes;
 };
@@ -30,8 +31,8 @@ void submission_clear(struct submission *s);
 /* Adds the addresses of one command line argument, completed.  -1: ERR_SYNTAX, ERR_LIMIT. */
 int submission_add_recipients(
     struct submission *s, struct view addresses, const char *origin, struct err *err);
-/* Fills the message, and the recipients with -t.  Bcc:, Resent-Bcc:, Return-Path: and Content-Length: go, as with
- * Postfix's message_drop_headers; From:, Date: and Message-ID: are added where missing. */
+/* Fills the message, and the recipients with -t.  From:, Date: and Message-ID: are added where
+ * missing. */
 int submission_build(
     struct submission *s, struct view input, const struct submission_options *o, struct err *err);
 /* local@domain with the quotes it needs; a missing domain is filled in ("" = left out). */

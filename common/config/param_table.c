@@ -184,6 +184,7 @@ static const struct conf_param params[] = {
 	TIME("smtpd_upstream_proxy_timeout", "5s", 1, "smtpd", "Time for that header."),
 	BOOL("smtpd_lmtp", "no", "smtpd", "The listener speaks LMTP (RFC 2033): LHLO, and behind the content one reply for each recipient. A client on a listener of type unix counts as one of mynetworks."),
 	BOOL("smtputf8_enable", "yes", "smtpd", "SMTPUTF8 is offered (RFC 6531): addresses and headers beyond ASCII."),
+	LIST("message_drop_headers", "bcc, content-length, resent-bcc, return-path", "smtpd", "Names of header fields that are left out of messages."),
 	STR("authserv_id", "$myhostname", "smtpd", "Our name in Authentication-Results: (RFC 8601). Such a field that bears it, or no readable name, is left out of what strangers send; empty: never."),
 	LIST("authserv_trusted_hosts", "127.0.0.0/8 [::1]/128", "smtpd", "Addresses and networks of our own servers and filters: what they say in Authentication-Results: under our name is kept."),
 	ENUM("smtpd_forbid_bare_newline", "reject", "reject|normalize|yes|no", "smtpd", "A message with a bare LF: refused, or (normalize, yes, and no as well, since anything else is unsafe) its bare LFs become CRLF; none ever ends a message. A bare CR or NUL is always refused."),

@@ -283,7 +283,6 @@ static const struct postfix_group groups[] = {
 	    "info_log_address_format = external\n"
 	    "masquerade_classes = envelope_sender, header_sender, header_recipient\n"
 	    "masquerade_exceptions\n"
-	    "message_drop_headers = bcc, content-length, resent-bcc, return-path\n"
 	    "message_reject_characters\n"
 	    "message_strip_characters\n"
 	    "mime_boundary_length_limit = 2048\n"

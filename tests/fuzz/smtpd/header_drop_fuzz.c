@@ -6,7 +6,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct header_drop fresh = { .drops_return_path = true, .authserv_id = "m.test" };
+	static const struct view names[] = { { "Bcc", 3 }, { "return-path", 11 } };
+	const struct header_drop fresh = { .names = names, .nnames = 2, .authserv_id = "m.test" };
 	struct header_drop whole = fresh, cut = fresh, again = fresh;
 	struct view in = view_make(data, size);
 	struct buf a, b, c;

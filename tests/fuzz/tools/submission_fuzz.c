@@ -9,6 +9,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct submission_options o = { .recipients_from_headers = true,
+		.drop_headers = "bcc, resent-bcc",
 		.origin = "o.test",
 		.sender = "s@o.test",
 		.full_name = "",

@@ -150,7 +150,8 @@ static const struct ext_case return_path_cases[] = {
 	{ "RFC 5321 4.4 submission sends no Return-Path", SUBMITTED, STRANGER, LOGIN ENVELOPE "> DATA\n< 354\n> Return-Path: <x@y>\n>  folded\n> Date: x\n> Message-Id: <m@x>\n> \n> Return-Path: b\n> .\n< 250\nQ= Date: x\\r\\nMessage-Id: <m@x>\\r\\n\\r\\nReturn-Path: b\\r\\n\n" },
 	{ "BDAT, cut within the name", SUBMITTED, STRANGER, LOGIN ENVELOPE ">> BDAT 9\\r\\nA: b\\r\\nRetBDAT 17 LAST\\r\\nurn-Path: x\\r\\n\\r\\nRe\n< 250\n< 250 2.0.0 Ok: queued\nQ= A: b\\r\\n\\r\\nRe\n" },
 	{ "BDAT, an end that is still held", SUBMITTED, STRANGER, LOGIN ENVELOPE ">> BDAT 12 LAST\\r\\nA: b\\r\\nReturn\n< 250\nQ= A: b\\r\\nReturn\n" },
-	{ "a message that only passes is left alone", "", STRANGER, HELLO ENVELOPE "> DATA\n< 354\n> Return-Path: x\n> \n> .\n< 250\nQ= Return-Path: x\\r\\n\\r\\n\n" },
+	{ "message_drop_headers: of every message, as Postfix's cleanup", "", STRANGER, HELLO ENVELOPE "> DATA\n< 354\n> Return-Path: x\n> BCC: y@z\n> A: b\n> \n> .\n< 250\nQ= A: b\\r\\n\\r\\n\n" },
+	{ "message_drop_headers: none", "message_drop_headers =\n", STRANGER, HELLO ENVELOPE "> DATA\n< 354\n> Return-Path: x\n> \n> .\n< 250\nQ= Return-Path: x\\r\\n\\r\\n\n" },
 	{ "a large header is cut nowhere", SUBMITTED, STRANGER, LOGIN ENVELOPE "> DATA\n< 354\n> Return-Path: x\nZ 9000 A: 12345678\\r\\n\n> Return-Path: y\n> Z: z\n> \n> .\n< 250\nQ A: 12345678\\r\\nZ: z\\r\\n\n" },
 };
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-/* P: Return-Path:, A: Authentication-Results: of mail.example.test or of nobody is left out */
+/* P: Return-Path: and Bcc:, A: Authentication-Results: of mail.example.test or of nobody is left out */
 static const struct {
 	const char *what, *in, *out;
 } cases[] = {
@@ -16,35 +16,55 @@ static const struct {
 	{ "P", "A: b\r\nRETURN-path:\r\n <x>\r\n\t(y)\r\nC: d\r\n\r\n", "A: b\r\nC: d\r\n\r\n" },
 	{ "P", "Return-Path: a\r\nReturn-Path: b\r\n\r\n", "\r\n" },
 	{ "P", "Return-Path \t: a\r\nB: c\r\n", "B: c\r\n" }, /* RFC 5322 4.5.8 */
-	{ "P", "Return-Paths: a\r\nReturn-Pat: b\r\nX-Return-Path: c\r\n", "Return-Paths: a\r\nReturn-Pat: b\r\nX-Return-Path: c\r\n" },
+	{ "P", "Return-Paths: a\r\nReturn-Pat: b\r\nX-Return-Path: c\r\n",
+	    "Return-Paths: a\r\nReturn-Pat: b\r\nX-Return-Path: c\r\n" },
 	{ "P", "A: b\r\n Return-Path: c\r\n", "A: b\r\n Return-Path: c\r\n" },
+	{ "P", "Bcc: a@b\r\n c@d\r\nBcc\r\nB cc: e\r\nBCC:\r\n\r\n", "Bcc\r\nB cc: e\r\n\r\n" },
+	{ "P",
+	    ": a\r\n:Bcc: b\r\n\x7f"
+	    "Bcc: c\r\n",
+	    ": a\r\n:Bcc: b\r\n\x7f"
+	    "Bcc: c\r\n" },
 	{ "P", "Return-", "Return-" },
 	{ "P", "r\r\nReturn-Path:", "r\r\n" },
-	{ "P", "Authentication-Results: mail.example.test; x\r\n", "Authentication-Results: mail.example.test; x\r\n" },
+	{ "P", "Authentication-Results: mail.example.test; x\r\n",
+	    "Authentication-Results: mail.example.test; x\r\n" },
 	{ "P", "", "" },
 	{ "P", "\r\n", "\r\n" },
 	/* RFC 8601 2.2 and 5 */
-	{ "A", "Return-Path: a\r\nAuthentication-Results: mail.example.test; none\r\nB: c\r\n\r\n", "Return-Path: a\r\nB: c\r\n\r\n" },
-	{ "A", "AUTHENTICATION-RESULTS : Mail.Example.TEST.\r\n ; dkim=pass\r\n\tx\r\nB: c\r\n\r\nAuthentication-Results: mail.example.test\r\n",
+	{ "A", "Return-Path: a\r\nAuthentication-Results: mail.example.test; none\r\nB: c\r\n\r\n",
+	    "Return-Path: a\r\nB: c\r\n\r\n" },
+	{ "A",
+	    "AUTHENTICATION-RESULTS : Mail.Example.TEST.\r\n ; dkim=pass\r\n\tx\r\nB: c\r\n\r\nAuthentication-Results: mail.example.test\r\n",
 	    "B: c\r\n\r\nAuthentication-Results: mail.example.test\r\n" },
 	{ "A", "Authentication-Results: \"mail\\.example.test\" 1; spf=pass\r\n", "" },
 	{ "A", "Authentication-Results: (a (b) \\) c)\r\n (d) mail.example.test/1; x\r\n", "" },
 	{ "A", "Authentication-Results: mail.example.test=x\r\n\r\n", "\r\n" },
-	{ "A", "Authentication-Results:\r\nAuthentication-Results: ; dkim=pass\r\nAuthentication-Results: (open mail.other.test\r\nA: b\r\n", "A: b\r\n" },
+	{ "A",
+	    "Authentication-Results:\r\nAuthentication-Results: ; dkim=pass\r\nAuthentication-Results: (open mail.other.test\r\nA: b\r\n",
+	    "A: b\r\n" },
 	{ "A", "Authentication-Results: =?utf-8?q?mail.example.test?=; x\r\n", "" },
-	{ "A", "Authentication-Results: mail.other.test; dkim=pass\r\n x\r\nA: b\r\n\r\n", "Authentication-Results: mail.other.test; dkim=pass\r\n x\r\nA: b\r\n\r\n" },
-	{ "A", "Authentication-Results: x.mail.example.test", "Authentication-Results: x.mail.example.test" },
+	{ "A", "Authentication-Results: mail.other.test; dkim=pass\r\n x\r\nA: b\r\n\r\n",
+	    "Authentication-Results: mail.other.test; dkim=pass\r\n x\r\nA: b\r\n\r\n" },
+	{ "A", "Authentication-Results: x.mail.example.test",
+	    "Authentication-Results: x.mail.example.test" },
 	{ "A", "Authentication-Results: mail.example.test", "" },
-	{ "A", "Authentication-Result: mail.example.test\r\nX-Authentication-Results: mail.example.test\r\n",
+	{ "A",
+	    "Authentication-Result: mail.example.test\r\nX-Authentication-Results: mail.example.test\r\n",
 	    "Authentication-Result: mail.example.test\r\nX-Authentication-Results: mail.example.test\r\n" },
-	{ "PA", "Authentication-Results: mail.example.test\r\nReturn-Path: x\r\nA: b\r\n", "A: b\r\n" },
-	{ "", "Authentication-Results: mail.example.test\r\nReturn-Path: x\r\n", "Authentication-Results: mail.example.test\r\nReturn-Path: x\r\n" },
+	{ "PA", "Authentication-Results: mail.example.test\r\nReturn-Path: x\r\nA: b\r\n",
+	    "A: b\r\n" },
+	{ "", "Authentication-Results: mail.example.test\r\nReturn-Path: x\r\n",
+	    "Authentication-Results: mail.example.test\r\nReturn-Path: x\r\n" },
 };
 
 static struct header_drop
 dropper(const char *what)
 {
-	return (struct header_drop){ .drops_return_path = strchr(what, 'P') != NULL,
+	static const struct view names[] = { { "Bcc", 3 }, { "return-path", 11 } };
+
+	return (struct header_drop){ .names = names,
+		.nnames = strchr(what, 'P') != NULL ? 2 : 0,
 		.authserv_id = strchr(what, 'A') != NULL ? "mail.example.test" : NULL };
 }
 
@@ -80,9 +100,12 @@ test_long_fields(void **state)
 
 	(void)state;
 	for (int pad = HEADER_DROP_HELD - 60; pad < HEADER_DROP_HELD + 20; pad++) {
-		snprintf(in, sizeof in, "Authentication-Results: (%*s) mail.example.test; x\r\n y\r\nA: b\r\n\r\n", pad, "");
+		snprintf(in, sizeof in,
+		    "Authentication-Results: (%*s) mail.example.test; x\r\n y\r\nA: b\r\n\r\n", pad,
+		    "");
 		check_cut("A", view_of(in), strlen(in), "A: b\r\n\r\n");
-		snprintf(in, sizeof in, "Authentication-Results: mail.other.test; %*s\r\n x\r\nA: b\r\n\r\n", pad, "");
+		snprintf(in, sizeof in,
+		    "Authentication-Results: mail.other.test; %*s\r\n x\r\nA: b\r\n\r\n", pad, "");
 		snprintf(out, sizeof out, "%s", in);
 		check_cut("A", view_of(in), strlen(in), out);
 	}
@@ -91,7 +114,8 @@ test_long_fields(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut), cmocka_unit_test(test_long_fields) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut),
+		cmocka_unit_test(test_long_fields) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,7 @@ make_options(void)
 		.sender = "me@origin.test",
 		.full_name = "",
 		.message_id = "id@host",
+		.drop_headers = "bcc, content-length, resent-bcc, return-path",
 		.now = 1795409323,
 		.zone_minutes = 60 };
 }
