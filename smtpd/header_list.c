@@ -54,7 +54,7 @@ header_name_length(struct view line)
 	return n < line.len && line.p[n] == ':' ? n : 0;
 }
 
-static struct header_field *
+static struct listed_field *
 make_room(struct header_list *l, size_t at, struct err *err)
 {
 	if (l->count >= HEADER_LIST_MAX_FIELDS) {
@@ -106,7 +106,7 @@ take_fields(struct header_list *l, struct view section, struct err *err)
 	size_t len, name_len;
 
 	for (; section.len > 0; section = view_make(section.p + len, section.len - len)) {
-		struct header_field *f = make_room(l, l->count, err);
+		struct listed_field *f = make_room(l, l->count, err);
 
 		if (f == NULL)
 			return -1;
@@ -178,7 +178,7 @@ put_value(struct buf *out, struct view value, struct err *err)
 }
 
 static int
-make_field(struct header_list *l, struct view name, struct view value, struct header_field *f,
+make_field(struct header_list *l, struct view name, struct view value, struct listed_field *f,
     struct err *err)
 {
 	struct buf clean;
@@ -207,7 +207,7 @@ int
 header_list_insert(
     struct header_list *l, size_t at, struct view name, struct view value, struct err *err)
 {
-	struct header_field f, *place;
+	struct listed_field f, *place;
 
 	if (make_field(l, name, value, &f, err) < 0 || (place = make_room(l, at, err)) == NULL)
 		return -1;
@@ -230,7 +230,7 @@ int
 header_list_replace(
     struct header_list *l, size_t at, struct view name, struct view value, struct err *err)
 {
-	struct header_field f;
+	struct listed_field f;
 
 	if (at >= l->count)
 		bug("header %zu of %zu", at, l->count);
@@ -260,7 +260,7 @@ header_value_append(struct view value, struct buf *out)
 }
 
 int
-header_field_write(const struct header_field *f, struct buf *out)
+header_field_write(const struct listed_field *f, struct buf *out)
 {
 	buf_append_view(out, f->name);
 	buf_append_byte(out, ':');

@@ -10,7 +10,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-struct header_field {
+struct listed_field {
 	struct view
 	    name; /* in the arena; with the white space before the colon, if there was any (RFC 5322 4.5) */
 	struct view
@@ -19,7 +19,7 @@ struct header_field {
 
 struct header_list {
 	struct arena arena;
-	struct header_field *fields; /* owned */
+	struct listed_field *fields; /* owned */
 	size_t count, cap;
 	bool is_changed;
 	bool has_empty_line; /* stood behind the section; one that was changed always gets it */
@@ -46,7 +46,7 @@ int header_list_replace(
 void header_list_remove(struct header_list *l, size_t at);
 /* A value with its folds as LF and white space, as tables and milters see it. */
 void header_value_append(struct view value, struct buf *out);
-int header_field_write(const struct header_field *f, struct buf *out);
+int header_field_write(const struct listed_field *f, struct buf *out);
 /* The fields and the empty line behind them.  0, or -1 past the cap of out. */
 int header_list_write(const struct header_list *l, struct buf *out);
 

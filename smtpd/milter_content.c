@@ -53,7 +53,7 @@ milter_replay_clear(struct milter_session *a)
 }
 
 static struct view
-field_name(const struct header_field *f)
+field_name(const struct listed_field *f)
 {
 	return view_trim(f->name);
 }
@@ -61,7 +61,7 @@ field_name(const struct header_field *f)
 /* Folds are LF and white space on this wire; the space behind the colon is part of the value only where that was
  * agreed on. */
 static void
-put_field(struct milter *m, const struct header_field *f, struct buf *out)
+put_field(struct milter *m, const struct listed_field *f, struct buf *out)
 {
 	struct view v = f->value;
 	struct buf value;
