@@ -490,7 +490,7 @@ queue_has_room(struct queue *q, uint64_t size)
 const char *
 queue_full_text(const struct queue *q, uint64_t size, char out[QUEUE_FULL_TEXT])
 {
-	uint64_t needed = size <= inline_max(q) ? q->conf.segment_size : size;
+	uint64_t needed = (size <= inline_max(q) ? q->conf.segment_size : size) + q->conf.minfree;
 	struct statvfs v;
 
 	if (fstatvfs(q->root_fd, &v) < 0)
@@ -503,7 +503,7 @@ queue_full_text(const struct queue *q, uint64_t size, char out[QUEUE_FULL_TEXT])
 		snprintf(out, QUEUE_FULL_TEXT,
 		    "insufficient queue space: %llu bytes free, %llu bytes needed",
 		    (unsigned long long)v.f_bavail * v.f_frsize,
-		    (unsigned long long)(needed + q->conf.minfree));
+		    (unsigned long long)needed);
 	return out;
 }
 

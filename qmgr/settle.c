@@ -400,9 +400,13 @@ static void
 release_notices(struct queue *q, struct message *m)
 {
 	for (int i = 0; i < NOTICE_KINDS; i++) {
-		if (m->active->held[i] != NULL)
-			queue_begin(q, m->active->held[i]);
+		struct message *notice = m->active->held[i];
+
+		if (notice == NULL)
+			continue;
 		m->active->held[i] = NULL;
+		notice->is_busy = false;
+		queue_begin(q, notice);
 	}
 }
 
@@ -524,8 +528,10 @@ file_noticed(struct queue *q, struct message *m, struct log_op *op)
 	}
 	adopt_notices(q, op, adopted);
 	for (int i = 0; i < NOTICE_KINDS; i++)
-		if (adopted[i] != NULL)
+		if (adopted[i] != NULL) {
+			adopted[i]->is_busy = true; /* with m's file: neither a flush nor a deletion may touch it */
 			m->active->held[i] = adopted[i];
+		}
 	for (size_t i = 0; i < op->nrcpts; i++)
 		m->active->rcpts[op->rcpts[i]].is_dirty = true; /* the file is still to follow */
 	message_settle_soon(q, m);

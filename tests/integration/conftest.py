@@ -1,5 +1,6 @@
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -9,6 +10,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "harness"))
 
 import instance  # noqa: E402
+
+
+# smtplib asks for the machine's name for each EHLO: that may take a name server's five seconds
+socket.getfqdn = lambda name="": "client.test"
 
 
 def pytest_configure(config):

@@ -175,6 +175,63 @@ test_delay_warning(void **state)
 	}
 }
 
+/* The notice of a message that has a file waits until the file says it, too: whoever looks at the queue meanwhile and flushes or
+ * deletes all that waits, meets it.  Returns how many notices were delivered. */
+static size_t
+meddled_with(struct fixture *f, void (*meddle)(struct fixture *f, struct message *notice))
+{
+	struct queue_id q;
+	char id[QUEUE_ID_TEXT];
+
+	fix_forget_jobs(f);
+	fix_send(f, &plain, id);
+	queue_id_parse(view_of(id), &q);
+	fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.4.1", "no route");
+	fix_run(f, is_settled);
+	queue_flush(f->queue, queue_find(f->queue, q));
+	fix_answer(fix_next_job(f), 0, DELIVERY_BOUNCED, "5.1.1", "unknown user");
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; !fix_is_empty(f);) {
+		struct map_walk w = { 0 };
+		struct map_entry *e;
+
+		assert_true(clock_mono_ms() < end);
+		loop_run_once(f->loop, false);
+		while ((e = map_next(&f->queue->messages, &w)) != NULL) {
+			struct message *m = e->value;
+
+			if (m->is_bounce && m->state == MESSAGE_WAITING && m->wants == 0)
+				meddle(f, m);
+		}
+		fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	}
+	fix_turn(f, 20);
+	return count_notices(f);
+}
+
+static void
+flush_it(struct fixture *f, struct message *notice)
+{
+	queue_flush(f->queue, notice);
+}
+
+static void
+delete_it(struct fixture *f, struct message *notice)
+{
+	queue_want(f->queue, notice, WANT_DELETE, NULL, NULL);
+}
+
+static void
+test_a_notice_that_waits_for_its_message(void **state)
+{
+	struct fixture *f = *state;
+
+	fix_start(f);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(meddled_with(f, flush_it), 1);
+		assert_int_equal(meddled_with(f, delete_it), 0);
+	}
+}
+
 /* authd does not answer: the failure waits with its notice; the sender does not exist: it is dropped. */
 static void
 test_unreachable_sender(void **state)
@@ -261,6 +318,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_mixed_outcomes, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_ret_and_size, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_delay_warning, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_a_notice_that_waits_for_its_message, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_unreachable_sender, fix_setup, fix_teardown),
 		cmocka_unit_test(test_delays),
 		cmocka_unit_test_setup_teardown(test_log_lines, fix_setup, fix_teardown),
