@@ -9,6 +9,7 @@
 
 enum {
 	BEGUN_MAX = 20000,  /* ids of one connection that are neither committed nor aborted */
+	ADOPTED_MAX = 100000, /* ids of former lives taken over; each once */
 	COMMITS_MAX = 1000, /* under way; beyond it smtpd waits */
 	HEADERS_MAX = 64 << 20,
 	INLINE_AT_ONCE = 256 << 10, /* a larger memfd is looked at in a thread */
@@ -19,8 +20,8 @@ struct intake {
 	struct queue *q;
 	struct intake_conf conf;
 	LIST_HEAD(, intake_conn) conns;
-	size_t begun, commits;
-	bool is_draining;
+	size_t bodies, commits; /* of the begun ones those with a file; under way */
+	struct map adopted;     /* keys of ids */
 };
 
 struct intake_conn {
@@ -260,7 +261,34 @@ commit_check(
 }
 
 static struct begun *
-begun_take(struct intake_conn *ic, const char *text)
+begun_add(struct intake_conn *ic, struct queue_id id)
+{
+	struct begun *b = x_calloc(1, sizeof *b);
+	char key[QUEUE_ID_KEY];
+
+	b->id = id;
+	queue_id_key(id, key);
+	map_put(&ic->begun, view_make(key, sizeof key), b);
+	return b;
+}
+
+/* An id that a former life of ours gave to an smtpd that has outlived it: a reload, or our death, in the middle of a message
+ * is nothing that its client should notice.  Each is taken once, so that none is in the queue twice, whoever asks. */
+static struct begun *
+begun_adopt(struct intake_conn *ic, struct queue_id id, struct view key)
+{
+	struct intake *in = ic->in;
+
+	if (id.life >= in->q->ids.life || ic->begun.count >= BEGUN_MAX ||
+	    in->adopted.count >= ADOPTED_MAX || map_get(&in->adopted, key) != NULL ||
+	    queue_find(in->q, id) != NULL)
+		return NULL;
+	map_put(&in->adopted, key, in);
+	return begun_add(ic, id);
+}
+
+static struct begun *
+begun_find(struct intake_conn *ic, const char *text)
 {
 	char key[QUEUE_ID_KEY];
 	struct queue_id id;
@@ -269,22 +297,23 @@ begun_take(struct intake_conn *ic, const char *text)
 	if (!queue_id_parse(view_of(text), &id))
 		return NULL;
 	queue_id_key(id, key);
-	b = map_remove(&ic->begun, view_make(key, sizeof key));
-	if (b != NULL)
-		ic->in->begun--;
-	return b;
+	b = map_get(&ic->begun, view_make(key, sizeof key));
+	return b != NULL ? b : begun_adopt(ic, id, view_make(key, sizeof key));
 }
 
+/* The caller's to free. */
 static struct begun *
-begun_find(struct intake_conn *ic, const char *text)
+begun_take(struct intake_conn *ic, const char *text)
 {
+	struct begun *b = begun_find(ic, text);
 	char key[QUEUE_ID_KEY];
-	struct queue_id id;
 
-	if (!queue_id_parse(view_of(text), &id))
+	if (b == NULL)
 		return NULL;
-	queue_id_key(id, key);
-	return map_get(&ic->begun, view_make(key, sizeof key));
+	queue_id_key(b->id, key);
+	map_remove(&ic->begun, view_make(key, sizeof key));
+	ic->in->bodies -= b->has_file;
+	return b;
 }
 
 static struct commit *
@@ -372,25 +401,16 @@ on_begin(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct intake_conn *ic = arg;
 	struct intake *t = ic->in;
 	uint64_t announced = ipc_get_u64(in);
-	char text[QUEUE_ID_TEXT] = "", key[QUEUE_ID_KEY], why[QUEUE_FULL_TEXT];
+	char text[QUEUE_ID_TEXT] = "", why[QUEUE_FULL_TEXT];
 	enum qmgr_status status = QMGR_OK;
 	struct ipc_out o;
 
-	if (t->is_draining)
-		status = QMGR_TEMP;
-	else if (ic->begun.count >= BEGUN_MAX)
+	if (ic->begun.count >= BEGUN_MAX)
 		status = QMGR_BAD;
 	else
 		status = queue_has_room(t->q, announced);
-	if (status == QMGR_OK) {
-		struct begun *b = x_calloc(1, sizeof *b);
-
-		b->id = queue_new_id(t->q);
-		queue_id_key(b->id, key);
-		map_put(&ic->begun, view_make(key, sizeof key), b);
-		queue_id_format(b->id, text);
-		t->begun++;
-	}
+	if (status == QMGR_OK)
+		queue_id_format(begun_add(ic, queue_new_id(t->q))->id, text);
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, status);
 	ipc_put_str(&o, text);
@@ -424,6 +444,7 @@ on_body(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		if (fd < 0)
 			log_error("%s", err.text);
 		b->has_file = fd >= 0;
+		ic->in->bodies += b->has_file;
 	}
 	if (fd < 0)
 		fd = memfd_sealed(
@@ -464,7 +485,7 @@ conn_end(struct intake_conn *ic)
 
 		if (b->has_file)
 			queue_forget_body(ic->in->q, b->id);
-		ic->in->begun--;
+		ic->in->bodies -= b->has_file;
 		free(b);
 	}
 	map_clear(&ic->begun);
@@ -514,6 +535,7 @@ intake_new(struct queue *q, const struct intake_conf *conf)
 	in->q = q;
 	in->conf = *conf;
 	LIST_INIT(&in->conns);
+	map_init(&in->adopted);
 	return in;
 }
 
@@ -528,17 +550,12 @@ intake_free(struct intake *in)
 		ipc_conn_close(ic->c);
 		conn_end(ic);
 	}
+	map_clear(&in->adopted);
 	free(in);
 }
 
-void
-intake_drain(struct intake *in)
-{
-	in->is_draining = true;
-}
-
 size_t
-intake_begun(const struct intake *in)
+intake_pending(const struct intake *in)
 {
-	return in->begun + in->commits;
+	return in->bodies + in->commits;
 }

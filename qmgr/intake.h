@@ -20,9 +20,9 @@ void intake_free(struct intake
 extern const struct ipc_conn_ops intake_ops;
 /* A connection of smtpd: made with intake_ops. */
 void intake_open(struct intake *in, struct ipc_conn *c);
-/* Nothing is begun any more; what is begun may still be committed. */
-void intake_drain(struct intake *in);
-size_t intake_begun(const struct intake *in);
+/* Messages that would fail if this process ended now: commits under way, and bodies that are files.  Others can be committed
+ * to the next life, under the ids that this one gave. */
+size_t intake_pending(const struct intake *in);
 
 /* Commits f, which is complete and, if it has a file, settled; f is consumed.  fn(arg, status) when it is
  * durable or refused, never from within. */

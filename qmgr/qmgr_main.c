@@ -111,7 +111,7 @@ on_drain_poll(void *arg)
 {
 	struct qmgr *g = arg;
 	bool idle = queue_is_quiet(g->queue) && schedule_flying(g->schedule) == 0 &&
-		    intake_begun(g->intake) == 0;
+		    intake_pending(g->intake) == 0;
 
 	/* at any moment kill -9 would do no harm either: what is waited for are second copies */
 	if (idle || clock_mono_ms() >= g->drain_until_ms)
@@ -127,7 +127,6 @@ on_drain(void *arg)
 
 	queue_drain(g->queue);
 	schedule_drain(g->schedule);
-	intake_drain(g->intake);
 	g->drain_until_ms = clock_mono_ms() + DRAIN_MS;
 	on_drain_poll(g);
 }

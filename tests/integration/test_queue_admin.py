@@ -2,6 +2,7 @@
 import os
 import re
 import smtplib
+import time
 
 import pytest
 
@@ -71,6 +72,35 @@ def test_a_domain_that_has_come_here_and_one_that_has_gone(make_instance, smart)
     wait_until(lambda: has(mail, "carol@new.test", "come"))
     wait_until(lambda: any(b'unknown user: "nobody@new.test"' in m for m in mail.messages("alice@example.test")))
     mail.wait_queue_empty()
+
+
+def test_a_reload_in_the_middle_of_messages(make_instance):
+    """Clients that are in DATA, and others that come meanwhile, notice nothing; and no one waits for them."""
+    mail = make_instance(main_cf=FAST).add_users("alice@example.test", "bob@example.test").start()
+    qmgr = [pid for name, pid in mail.processes() if name == "qmgr"]
+    talks = []
+    for n in range(4):
+        s = smtplib.SMTP(mail.ip, mail.port("smtp"), timeout=60)
+        s.ehlo()
+        assert s.mail("a@far.test")[0] == 250 and s.rcpt("bob@example.test")[0] == 250
+        if n % 2:
+            assert s.docmd("DATA")[0] == 354
+        talks.append(s)
+    begin = time.monotonic()
+    mail.estafeta("reload")
+    wait_until(lambda: [pid for name, pid in mail.processes() if name == "qmgr" and pid not in qmgr])
+    assert time.monotonic() - begin < 8 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
+    submit(mail, "alice@example.test", "meanwhile")
+    for n, s in enumerate(talks):
+        if n % 2 == 0:
+            assert s.docmd("DATA")[0] == 354
+        s.send("Subject: through %d\r\n\r\nbody\r\n.\r\n" % n)
+        assert s.getreply()[0] == 250
+        s.quit()
+    mail.wait_queue_empty()
+    assert has(mail, "alice@example.test", "meanwhile")
+    for n in range(4):
+        assert has(mail, "bob@example.test", "through %d" % n)
 
 
 def test_two_instances_never_share_a_queue(make_instance, smart):

@@ -258,6 +258,63 @@ test_orphans(void **state)
 	assert_false(fix_exists(f, path));
 }
 
+/* A reload in the middle of a message: the next life takes what was begun in this one, each id once. */
+static void
+test_ids_of_a_former_life(void **state)
+{
+	struct fixture *f = *state;
+	struct parts p, q;
+	char id[QUEUE_ID_TEXT], path[64];
+	struct fix_reply r;
+	int fd;
+
+	fix_start(f);
+	fix_commit(f, &plain, id, &r);
+	fix_wait(f, &r);
+	parts_make(f, &p);
+	parts_make(f, &q);
+	fix_restart(f);
+	assert_int_equal(parts_commit(f, &p), QMGR_OK);
+	assert_int_equal(parts_commit(f, &p), QMGR_BAD);
+	/* a body that is to be a file */
+	fd = body_file(f, q.id);
+	assert_int_equal(write(fd, plain.body, q.body_len), q.body_len);
+	close(fd);
+	close(q.body);
+	q.body = -1;
+	assert_int_equal(parts_commit(f, &q), QMGR_OK);
+	snprintf(path, sizeof path, "bodies/%s", q.id);
+	assert_true(fix_exists(f, path));
+	/* one that is in the queue already */
+	q.body = memfd_sealed("b", plain.body, q.body_len, NULL);
+	memcpy(q.id, id, sizeof q.id);
+	assert_int_equal(parts_commit(f, &q), QMGR_BAD);
+	assert_int_equal(queue_count(f->queue), 3);
+	fix_restart(f);
+	assert_int_equal(queue_count(f->queue), 3);
+	parts_clear(&p);
+	parts_clear(&q);
+}
+
+/* An id that nobody gave: of this life, or of one to come. */
+static void
+test_ids_that_were_not_given(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_id id;
+	struct parts p;
+
+	fix_start(f);
+	parts_make(f, &p);
+	assert_true(queue_id_parse(view_of(p.id), &id));
+	for (uint32_t ahead = 0; ahead < 2; ahead++) {
+		queue_id_format((struct queue_id){ id.us + 1, id.life + ahead }, p.id);
+		assert_int_equal(parts_commit(f, &p), QMGR_BAD);
+	}
+	assert_int_equal(queue_count(f->queue), 0);
+	parts_clear(&p);
+}
+
 /* Envelope by descriptor, body too large for the journal. */
 static void
 test_large(void **state)
@@ -433,6 +490,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_body_still_open, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_body_of_wrong_size, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_orphans, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_ids_of_a_former_life, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_ids_that_were_not_given, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_large, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_body_offset, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(
