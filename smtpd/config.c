@@ -209,6 +209,9 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	if (c->is_wrapper && !c->has_certificate)
 		return err_set(err, ERR_SYNTAX,
 		    "smtpd_tls_wrappermode: needs a certificate, but smtpd_tls_cert_file is empty");
+	if (c->tls_level == SMTPD_TLS_ENCRYPT && !c->has_certificate)
+		return err_set(err, ERR_SYNTAX,
+		    "smtpd_tls_security_level: encrypt needs a certificate, but smtpd_tls_cert_file is empty");
 	if (smtpd_config_networks(&c->mynetworks, conf, "mynetworks", err) < 0 ||
 	    smtpd_config_networks(
 		&c->limit_exceptions, conf, "smtpd_client_event_limit_exceptions", err) < 0 ||

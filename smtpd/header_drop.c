@@ -71,18 +71,34 @@ judge_results(struct header_drop *d, bool is_whole, struct buf *out)
 	return DROP_KEEP;
 }
 
-/* At the colon: the line begins a field of this name. */
+static bool
+is_results(const struct header_drop *d, struct view name)
+{
+	return d->authserv_id != NULL && *d->authserv_id != '\0' &&
+	       view_case_eq_str(name, "Authentication-Results");
+}
+
+static bool
+is_unwanted(const struct header_drop *d, struct view name)
+{
+	for (size_t i = 0; i < d->nnames; i++)
+		if (view_case_eq(name, d->names[i]))
+			return true;
+	return false;
+}
+
+/* At the colon, or where there is no room for it: the line begins a field of this name. */
 static enum drop_state
 judge_name(struct header_drop *d, struct view name, struct buf *out)
 {
-	if (d->authserv_id != NULL && *d->authserv_id != '\0' &&
-	    view_case_eq_str(name, "Authentication-Results"))
+	bool is_full = d->nheld == HEADER_DROP_HELD;
+
+	if (is_unwanted(d, name) || (is_full && is_results(d, name))) {
+		leave_out(d);
+		return DROP_FIELD;
+	}
+	if (is_results(d, name))
 		return DROP_RESULTS;
-	for (size_t i = 0; i < d->nnames; i++)
-		if (view_case_eq(name, d->names[i])) {
-			leave_out(d);
-			return DROP_FIELD;
-		}
 	let_pass(d, out);
 	return DROP_KEEP;
 }
@@ -92,7 +108,7 @@ static bool
 may_be_held(const struct header_drop *d, char c)
 {
 	if (ascii_is_space(c))
-		return d->nheld > 0 && d->nheld < HEADER_DROP_HELD - 1;
+		return d->nheld > 0;
 	return c > ' ' && c != 127 && d->nheld < HEADER_DROP_NAME_MAX &&
 	       (d->nheld == 0 || !ascii_is_space(d->held[d->nheld - 1]));
 }
@@ -100,15 +116,13 @@ may_be_held(const struct header_drop *d, char c)
 static enum drop_state
 line_start_byte(struct header_drop *d, char c, struct buf *out)
 {
-	if (c == ':' && d->nheld > 0) {
-		struct view name = view_trim(view_make(d->held, d->nheld));
+	struct view name = view_trim(view_make(d->held, d->nheld));
+	bool is_colon = c == ':' && d->nheld > 0;
 
+	if (is_colon || may_be_held(d, c)) {
 		d->held[d->nheld++] = c;
-		return judge_name(d, name, out);
-	}
-	if (may_be_held(d, c)) {
-		d->held[d->nheld++] = c;
-		return DROP_LINE_START;
+		return is_colon || d->nheld == HEADER_DROP_HELD ? judge_name(d, name, out)
+								: DROP_LINE_START;
 	}
 	/* the line does not begin as a field does */
 	d->is_over = d->nheld == 0 && c == '\r';

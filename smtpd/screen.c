@@ -36,6 +36,7 @@ struct smtpd_screen {
 	bool is_told;     /* PASS NEW was logged: one line a client */
 	struct probe *probes;
 	size_t nprobes, npending;
+	bool is_unsure; /* a list could not be asked */
 	int score;
 	const char *listed_by; /* the first that said yes and counts against the client */
 	bool has_verdict;      /* action enforce: refuses every recipient */
@@ -196,6 +197,13 @@ smtpd_screen_free(struct smtpd_session *s)
 	x_free(&s->screen);
 }
 
+/* XCLIENT may say that nobody knows the address: those who have none are many. */
+static bool
+is_memorable(const struct smtpd_session *s)
+{
+	return s->client.address.ss_family != AF_UNSPEC;
+}
+
 /* What the tests of the mask have found lasts for their time. */
 static void
 remember(struct smtpd_session *s, unsigned passed)
@@ -209,7 +217,8 @@ remember(struct smtpd_session *s, unsigned passed)
 		if (passed & BIT(i))
 			w->until[i] = now + config_of(s)->ttl[i];
 	w->todo &= ~passed;
-	anvil_screen_put(s->server, s->client.ip, w->until);
+	if (is_memorable(s))
+		anvil_screen_put(s->server, s->client.ip, w->until);
 }
 
 static enum cmd_result
@@ -243,7 +252,7 @@ finish(struct smtpd_session *s)
 	const struct screen_config *conf = config_of(s);
 	struct smtpd_screen *w = s->screen;
 	gate_then *then = w->then;
-	bool is_complete = w->npending == 0;
+	bool is_complete = w->npending == 0 && !w->is_unsure;
 	unsigned tested = w->todo & BEFORE_GREETING;
 
 	w->then = NULL;
@@ -339,6 +348,7 @@ on_listed(void *arg, const struct dnsbl_answer *a)
 
 	p->lookup = NULL;
 	w->npending--;
+	w->is_unsure |= a->fact == FACT_TEMP;
 	if (a->fact == FACT_YES) {
 		w->score += p->site->weight;
 		if (p->site->weight > 0 && w->listed_by == NULL)
@@ -492,6 +502,7 @@ connect_gate(struct smtpd_session *s, gate_then *then)
 	enum access access;
 	char text[200];
 
+	smtpd_screen_free(s); /* of the client that XCLIENT has replaced */
 	log_connect(s);
 	access = find_access(s);
 	if (access == ACCESS_ALLOWED) {
@@ -511,7 +522,8 @@ connect_gate(struct smtpd_session *s, gate_then *then)
 			return then(s, true);
 		}
 	}
-	s->screen->call = anvil_screen_get(s->server, s->client.ip, on_memory, s);
+	if (is_memorable(s))
+		s->screen->call = anvil_screen_get(s->server, s->client.ip, on_memory, s);
 	return s->screen->call != NULL ? CMD_WAIT : take_memory(s, &nothing);
 }
 

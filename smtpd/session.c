@@ -7,6 +7,7 @@
 #include "smtpd/cmd_auth.h"
 #include "smtpd/cmd_data.h"
 #include "smtpd/command.h"
+#include "smtpd/extensions.h"
 #include "smtpd/milter.h"
 #include "smtpd/opening.h"
 #include "smtpd/policy.h"
@@ -510,10 +511,17 @@ is_admissible(struct smtpd_session *s, struct view args)
 	return s->row->check(s, args);
 }
 
+/* RFC 2920 3.1: who was not offered it by the answer to EHLO may not. */
+static bool
+may_pipeline(const struct smtpd_session *s)
+{
+	return s->is_esmtp && !(s->row->flags & CMD_LAST) && !smtpd_discards(s, EXT_PIPELINING);
+}
+
 static void
 note_pipelining(struct smtpd_session *s)
 {
-	if (s->has_pipelined || !(s->row->flags & CMD_LAST) || !smtpd_session_has_more_input(s))
+	if (s->has_pipelined || may_pipeline(s) || !smtpd_session_has_more_input(s))
 		return;
 	s->has_pipelined = true;
 	log_info(

@@ -82,9 +82,22 @@ add_line(struct complaint *m, int line)
 	m->also[m->nalso++] = line;
 }
 
-void
-check_add(struct check *c, enum check_level level, const char *text)
+/* Tables are not always root's own work: what they hold must not speak to root's terminal. */
+static char *
+printable(struct view v)
 {
+	char *text = x_strndup(v.p, v.len);
+
+	for (char *p = text; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
+	return text;
+}
+
+void
+check_add(struct check *c, enum check_level level, const char *given)
+{
+	char *text = printable(view_of(given));
 	struct view what = view_of(text), file;
 	struct complaint *m;
 	int line;
@@ -93,17 +106,16 @@ check_add(struct check *c, enum check_level level, const char *text)
 	c->errors += level == CHECK_ERROR;
 	if ((m = find(c, level, file, what)) != NULL) {
 		add_line(m, line);
-		return;
+	} else if (c->count < COMPLAINTS_MAX) {
+		c->complaints = x_realloc(c->complaints, c->count + 1, sizeof *c->complaints);
+		c->complaints[c->count++] = (struct complaint){
+			.level = level,
+			.file = x_strndup(file.p, file.len),
+			.line = line,
+			.text = x_strndup(what.p, what.len),
+		};
 	}
-	if (c->count == COMPLAINTS_MAX)
-		return;
-	c->complaints = x_realloc(c->complaints, c->count + 1, sizeof *c->complaints);
-	c->complaints[c->count++] = (struct complaint){
-		.level = level,
-		.file = x_strndup(file.p, file.len),
-		.line = line,
-		.text = x_strndup(what.p, what.len),
-	};
+	free(text);
 }
 
 /* --- whose fault it is ----------------------------------------------------------------------------------- */

@@ -205,6 +205,8 @@ stray_word(const struct service *s, struct view word, struct err *err)
 	const struct service_option *last =
 	    s->noptions > 0 ? &s->options[s->noptions - 1] : NULL;
 
+	if (view_starts(word, "="))
+		return err_set(err, ERR_SYNTAX, "\"=\" behind white space: write -o name=value, or -o { name = value }");
 	if (last == NULL || word.p[0] == '-')
 		return err_set(err, ERR_SYNTAX, "unknown argument \"%.*s\"", VIEW_ARG(word));
 	return err_set(err, ERR_SYNTAX,

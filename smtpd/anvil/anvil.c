@@ -21,6 +21,8 @@ enum {
 	SWEEP_RECORDS = 500, /* a step */
 	UNIT_MAX = 86400,
 	COUNTS_BYTES = 64 << 20,
+	PASS_MAX =
+	    366 * 86400, /* seconds: nobody stays on the allow-list for longer without a test */
 };
 
 struct anvil {
@@ -71,7 +73,8 @@ connection_key(struct ipc_in *in)
 {
 	const char *service = ipc_get_str(in), *client = ipc_get_str(in);
 
-	return x_asprintf("%s:%s", service, client);
+	return x_asprintf(
+	    "%.*s:%.*s", COUNTERS_KEY_BYTES / 2, service, COUNTERS_KEY_BYTES / 2 - 1, client);
 }
 
 static void
@@ -380,8 +383,11 @@ on_screen_put(void *arg, struct ipc_conn *conn, struct ipc_in *in)
 	if (j == NULL)
 		return;
 	j->text[0] = x_strndup(ipc_get_str(in), STORE_KEY_MAX);
-	for (size_t i = 0; i < ANVIL_SCREEN_TESTS; i++)
-		j->until[i] = ipc_get_u64(in);
+	for (size_t i = 0; i < ANVIL_SCREEN_TESTS; i++) {
+		uint64_t until = ipc_get_u64(in), latest = (uint64_t)j->now + PASS_MAX;
+
+		j->until[i] = until < latest ? until : latest;
+	}
 	work_submit(c->anvil->pool, run_screen_put, done_plain, j);
 }
 

@@ -58,8 +58,8 @@ note_peak(struct counter_peak *p, uint32_t value, const char *key)
 static struct counter *
 counter_get(struct counters *c, struct counter_table *t, const char *key)
 {
-	struct counter *one = map_get(&t->keys, view_of(key));
-	size_t size = strlen(key) + 1;
+	size_t len = strnlen(key, COUNTERS_KEY_BYTES);
+	struct counter *one = map_get(&t->keys, view_make(key, len));
 
 	if (one != NULL)
 		return one;
@@ -68,9 +68,9 @@ counter_get(struct counters *c, struct counter_table *t, const char *key)
 			return NULL;
 		counter_drop(t, TAILQ_FIRST(&t->idle));
 	}
-	one = x_calloc(1, sizeof *one + size);
-	memcpy(one->key, key, size);
-	map_put(&t->keys, view_of(key), one);
+	one = x_calloc(1, sizeof *one + len + 1);
+	memcpy(one->key, key, len);
+	map_put(&t->keys, view_of(one->key), one);
 	TAILQ_INSERT_TAIL(&t->idle, one, link);
 	note_peak(&c->size, (uint32_t)t->keys.count, "");
 	return one;

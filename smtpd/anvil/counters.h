@@ -13,7 +13,12 @@
 
 #include <sys/queue.h>
 
-enum { COUNTERS_CONNECT = ANVIL_EVENTS, COUNTERS_TABLES, COUNTERS_KEYS_MAX = 100000 };
+enum {
+	COUNTERS_CONNECT = ANVIL_EVENTS,
+	COUNTERS_TABLES,
+	COUNTERS_KEYS_MAX = 100000,
+	COUNTERS_KEY_BYTES = 600 /* of a longer key the rest is not looked at */
+};
 
 struct counter;
 TAILQ_HEAD(counter_list, counter);
@@ -52,7 +57,8 @@ void counters_disconnect(struct counters *c, struct counter *one);
 size_t counters_expire(struct counters *c, int64_t now_ms);
 /* What a successor has to know: the counts of the tables from `first` on whose time unit lasts, one a line, "table count
  * start(wall ms) unit(ms) key".  load takes such lines in; lines that are none are passed over. */
-void counters_save(const struct counters *c, unsigned first, int64_t now_ms, int64_t wall_ms, struct buf *out);
+void counters_save(
+    const struct counters *c, unsigned first, int64_t now_ms, int64_t wall_ms, struct buf *out);
 void counters_load(struct counters *c, struct view text, int64_t now_ms, int64_t wall_ms);
 
 #endif

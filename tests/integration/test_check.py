@@ -477,3 +477,11 @@ def test_the_example_of_a_provider_passes(make_instance):
         with pytest.raises(smtplib.SMTPRecipientsRefused):
             s.sendmail("anna@customer-one.example", "anna@customer-one.example", "Subject: x\r\n\r\n.\r\n")
     wait_until(lambda: mail.messages("anna@customer-one.example"))
+
+
+def test_tables_do_not_speak_to_the_terminal(mail):
+    (mail.conf / "screen").write_text("192.0.2.1 \x1b]0;owned\x07 %n%s\n")
+    write_conf(mail, "postscreen_access_list = texthash:%s/screen" % mail.conf)
+    r = check(mail)
+    assert "\x1b" not in r.stderr and "\x07" not in r.stderr
+    assert '"?]0;owned? %n%s": permit, reject or dunno expected' in r.stderr

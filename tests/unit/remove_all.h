@@ -1,4 +1,4 @@
-/* remove_all.h - a test's directory and all that is in it goes. */
+/* remove_all.h - a test's directory and all in it go. */
 #ifndef TESTS_UNIT_REMOVE_ALL_H
 #define TESTS_UNIT_REMOVE_ALL_H
 
@@ -6,15 +6,12 @@
 #include <stdio.h>
 
 static inline int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
-	(void)st;
-	(void)type;
-	(void)ftw;
+	(void)st, (void)type, (void)at;
 	return remove(path);
 }
 
-/* No link is followed; what does not exist is no fault. */
 static inline void
 remove_all(const char *path)
 {

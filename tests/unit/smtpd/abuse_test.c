@@ -1,10 +1,6 @@
 /* Limits, the tests before and after the greeting, deadlines: a whole smtpd with a real anvil beside it. */
-#include "smtpd/anvil/anvil.h"
-#include "smtpd/anvil_client.h"
 #include "smtpd/session.h"
-#include "tests/unit/smtpd/session_world.h"
-
-#include <dirent.h>
+#include "tests/unit/smtpd/anvil_world.h"
 
 /* An address of 198.51.100/24 is nobody's in the zone of session_world.h; 203.0.113.0/24 is listed below. */
 #define STRANGER "198.51.100.1"
@@ -16,61 +12,6 @@
 #define SEND MAIL "< 250\n" RCPT "< 250\n> RSET\n< 250\n"
 #define LOGIN "> AUTH PLAIN AGFsaWNlAHNlY3JldA==\n< 235\n"
 #define NO_NAMES "smtpd_peername_lookup = no\n"
-
-struct helper {
-	struct anvil *anvil;
-	struct ipc_conn *side;
-	struct ipc_edge *edge;
-	char directory[64];
-};
-
-static void
-helper_init(struct helper *h, struct world *w)
-{
-	struct anvil_conf conf;
-	int fds[2];
-
-	anvil_conf_read(&conf, &w->conf);
-	snprintf(h->directory, sizeof h->directory, "/tmp/abuse-test-XXXXXX");
-	assert_non_null(mkdtemp(h->directory));
-	h->anvil = anvil_new(w->loop, &conf, h->directory);
-	anvil_start(h->anvil);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
-	h->side = ipc_conn_new(w->loop, fds[1], &anvil_caller_ops, NULL);
-	anvil_caller_open(h->anvil, h->side);
-	h->edge = ipc_edge_new_fd(w->loop, fds[0], NULL, NULL);
-	w->server.anvil = h->edge;
-}
-
-static void
-remove_all(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-	char sub[512];
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		snprintf(sub, sizeof sub, "%s/%s", path, e->d_name);
-		if (e->d_name[0] != '.' && unlink(sub) < 0)
-			remove_all(sub);
-	}
-	if (d != NULL)
-		closedir(d);
-	rmdir(path);
-}
-
-/* smtpd goes first, as at a reload: anvil sees its connection end. */
-static void
-helper_clear(struct helper *h, struct world *w)
-{
-	smtpd_server_clear(&w->server);
-	smtpd_server_start(&w->server); /* for world_clear */
-	ipc_edge_free(h->edge);
-	for (int i = 0; i < 20; i++)
-		loop_run_once(w->loop, false);
-	anvil_free(h->anvil);
-	remove_all(h->directory);
-}
 
 struct abuse_case {
 	const char *name, *settings, *script;
@@ -460,6 +401,9 @@ test_after_greeting(void **state)
 		{ "drop", DEEP "postscreen_pipelining_action = drop\n", PIPELINED "< 521 5.5.1 Protocol error\n! closed\n" },
 		{ "ignore", DEEP "postscreen_pipelining_action = ignore\n", PIPELINED "< 250\nL COMMAND PIPELINING\n" },
 		{ "passed is remembered", DEEP, "C " STRANGER "\n" HELLO SEND "L PASS NEW\n> QUIT\n< 221\n! closed\n" PIPELINED "< 250\nL PASS OLD\nL! COMMAND\n" },
+		{ "HELO offers no pipelining", DEEP, "C " STRANGER "\n< 220\n> HELO x\n< 250\n>> MAIL FROM:<a@sender.example>\\r\\nRCPT TO:<alice@example.test>\\r\\n\n< 250\n< 550 5.5.1 Protocol error\n"
+		  "L postscreen: COMMAND PIPELINING from [" STRANGER "]:0 after MAIL: RCPT TO:\n" },
+		{ "nor does EHLO if told so", DEEP "smtpd_discard_ehlo_keywords = pipelining\n", "C " STRANGER "\n" HELLO ">> MAIL FROM:<a@sender.example>\\r\\nRCPT TO:<alice@example.test>\\r\\n\n< 250\n< 550 5.5.1\n" },
 		{ "foreign protocol", DEEP "postscreen_non_smtp_command_enable = yes\n",
 		  "C " STRANGER "\n< 220\n> GET / HTTP/1.0\n< 221 2.7.0\n! closed\nL postscreen: NON-SMTP COMMAND from [" STRANGER "]:0 after CONNECT: GET / HTTP/1.0\n" },
 		{ "bare newline", DEEP "postscreen_bare_newline_enable = yes\n",

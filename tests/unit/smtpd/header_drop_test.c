@@ -111,11 +111,31 @@ test_long_fields(void **state)
 	}
 }
 
+/* White space behind the name takes the room that the field needs (RFC 5322 4.5.8). */
+static void
+test_much_space_behind_the_name(void **state)
+{
+	char in[HEADER_DROP_HELD * 3];
+
+	(void)state;
+	for (int pad = HEADER_DROP_HELD - 60; pad < HEADER_DROP_HELD + 20; pad++) {
+		snprintf(in, sizeof in, "%-*s: mail.other.test; %*s\r\n x\r\nA: b\r\n\r\n", pad,
+		    "Authentication-Results", HEADER_DROP_HELD, "y");
+		check_cut("A", view_of(in), strlen(in),
+		    pad < HEADER_DROP_HELD - 17 ? in : "A: b\r\n\r\n");
+		snprintf(in, sizeof in, "%-*s: x\r\nA: b\r\n\r\n", pad, "Bcc");
+		check_cut("P", view_of(in), strlen(in), "A: b\r\n\r\n");
+		snprintf(in, sizeof in, "%-*s: x\r\nA: b\r\n\r\n", pad, "Bcd");
+		check_cut("PA", view_of(in), strlen(in), in);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut),
-		cmocka_unit_test(test_long_fields) };
+		cmocka_unit_test(test_long_fields),
+		cmocka_unit_test(test_much_space_behind_the_name) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -515,6 +515,7 @@ static const struct zone_row zone[] = {
 	/* DNS lists of client addresses */
 	{ "1.113.0.203.good.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
 	{ "2.113.0.203.bad.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
+	{ "4.113.0.203.failing.example", DNS_A, DNS_FAIL, RDATA("") },
 	{ "4.113.0.203.bad.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
 	{ "4.113.0.203.worse.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\2") },
 	{ "9.113.0.203.bad.example", DNS_A, DNS_OK, RDATA("\x7f\0\0\11") },

@@ -29,6 +29,24 @@ test_rates(void **state)
 	counters_clear(&c);
 }
 
+/* Whatever an smtpd that was taken over sends, a key has little room. */
+static void
+test_long_keys(void **state)
+{
+	char key[COUNTERS_KEY_BYTES * 2] = "";
+	struct counters c;
+
+	(void)state;
+	counters_init(&c, 100);
+	memset(key, 'a', sizeof key - 1);
+	assert_int_equal(counters_add(&c, ANVIL_MESSAGE, key, UNIT, 1, 1000), 1);
+	key[COUNTERS_KEY_BYTES] = '\0';
+	assert_int_equal(counters_add(&c, ANVIL_MESSAGE, key, UNIT, 1, 1000), 2);
+	key[COUNTERS_KEY_BYTES - 1] = '\0';
+	assert_int_equal(counters_add(&c, ANVIL_MESSAGE, key, UNIT, 1, 1000), 1);
+	counters_clear(&c);
+}
+
 static void
 test_connections(void **state)
 {
@@ -117,7 +135,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_connections),
+		cmocka_unit_test(test_long_keys), cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_hand_over),
 		cmocka_unit_test(test_flood),
 	};

@@ -1,6 +1,6 @@
 #include "smtpd/anvil/greylist.h"
+#include "tests/unit/remove_all.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,23 +31,6 @@ setup(void **state)
 	(void)state;
 	snprintf(directory, sizeof directory, "/tmp/greylist-test-XXXXXX");
 	return mkdtemp(directory) != NULL ? 0 : -1;
-}
-
-static void
-remove_all(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-	char sub[512];
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		snprintf(sub, sizeof sub, "%s/%s", path, e->d_name);
-		if (e->d_name[0] != '.' && unlink(sub) < 0)
-			remove_all(sub);
-	}
-	if (d != NULL)
-		closedir(d);
-	rmdir(path);
 }
 
 static int
