@@ -162,7 +162,7 @@ save_table(const struct counter_table *t, unsigned number, int64_t now_ms, int64
 	TAILQ_FOREACH (one, &t->idle, link) {
 		int64_t age = now_ms - one->unit_start_ms;
 
-		if (one->count > 0 && age < one->unit_ms)
+		if (one->count > 0 && age < one->unit_ms && strchr(one->key, '\n') == NULL)
 			buf_printf(out, "%u %u %lld %lld %s\n", number, one->count,
 			    (long long)(wall_ms - age), (long long)one->unit_ms, one->key);
 	}
