@@ -129,13 +129,15 @@ integration: all
 
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 LIBEXECDIR = $(DESTDIR)$(PREFIX)/libexec/estafeta
+UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR) $(MANDIR)/man1 $(MANDIR)/man8
+	install -d $(DESTDIR)$(PREFIX)/sbin $(LIBEXECDIR) $(UNITDIR) $(DESTDIR)$(SYSCONFDIR) $(MANDIR)/man1 $(MANDIR)/man8
 	install -m 755 $(B)/estafeta $(B)/sendmail $(DESTDIR)$(PREFIX)/sbin
 	ln -sf sendmail $(DESTDIR)$(PREFIX)/sbin/mailq
 	ln -sf sendmail $(DESTDIR)$(PREFIX)/sbin/newaliases
 	install -m 755 $(filter $(B)/libexec/%,$(PROGS)) $(LIBEXECDIR)
 	install -m 755 conf/users.sh $(LIBEXECDIR)
+	sed 's,@PREFIX@,$(PREFIX),' conf/estafeta.service >$(UNITDIR)/estafeta.service && chmod 644 $(UNITDIR)/estafeta.service
 	install -m 644 docs/estafeta.8 docs/sendmail.8 $(MANDIR)/man8
 	for m in mailq newaliases; do echo .so man8/sendmail.8 > $(MANDIR)/man1/$$m.1 && chmod 644 $(MANDIR)/man1/$$m.1; done
 	for f in main.cf master.cf; do [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 644 conf/$$f $(DESTDIR)$(SYSCONFDIR); done
@@ -144,7 +146,7 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/sbin/,estafeta sendmail mailq newaliases) \
 	    $(addprefix $(MANDIR)/,man8/estafeta.8 man8/sendmail.8 man1/mailq.1 man1/newaliases.1)
-	rm -rf $(LIBEXECDIR)
+	rm -rf $(LIBEXECDIR) $(UNITDIR)/estafeta.service
 
 clean:
 	rm -rf build
