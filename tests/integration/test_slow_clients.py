@@ -81,7 +81,10 @@ def test_slow_clients(make_instance, port, count, goal, more, capsys):
     delivery_time(mail)
     before = pss(pids)
     with slow_clients(mail.ip, port, count, *more) as drivers:
-        each = (pss(pids) - before) / count
+        # what a burst of handshakes leaves is given back two seconds after its end, which a busy machine puts off
+        until = time.monotonic() + 15 * float(os.environ.get("TEST_TIME_FACTOR", "1"))
+        while (each := (pss(pids) - before) / count) >= goal and time.monotonic() < until:
+            time.sleep(0.1)
         times = [delivery_time(mail) for _ in range(20)]
         for d in drivers:
             still = int(d.stdout.readline().split()[1])
