@@ -90,14 +90,11 @@ param_requiretls(struct smtpd_session *s, struct view value)
 static bool
 param_ret(struct smtpd_session *s, struct view value)
 {
-	if (view_case_eq_str(value, "FULL")) {
-		s->args->flags |= ENVELOPE_RET_FULL;
+	uint32_t flag = dsn_ret_parse(value);
+
+	s->args->flags |= flag;
+	if (flag != 0)
 		return true;
-	}
-	if (view_case_eq_str(value, "HDRS")) {
-		s->args->flags |= ENVELOPE_RET_HDRS;
-		return true;
-	}
 	smtpd_reply(s, 501, "5.5.4", "Bad RET parameter syntax");
 	return false;
 }

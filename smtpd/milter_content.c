@@ -336,9 +336,7 @@ struct milter_arg {
 static bool
 arg_ret(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value)
 {
-	uint32_t flag = view_case_eq_str(value, "FULL")   ? ENVELOPE_RET_FULL
-			: view_case_eq_str(value, "HDRS") ? ENVELOPE_RET_HDRS
-							  : 0;
+	uint32_t flag = dsn_ret_parse(value);
 
 	(void)r;
 	if (flag != 0)

@@ -107,6 +107,14 @@ dsn_xtext_is_valid(struct view v)
 	return true;
 }
 
+uint32_t
+dsn_ret_parse(struct view value)
+{
+	return view_case_eq_str(value, "FULL")   ? ENVELOPE_RET_FULL
+	       : view_case_eq_str(value, "HDRS") ? ENVELOPE_RET_HDRS
+						 : 0;
+}
+
 bool
 dsn_envid_is_valid(struct view value)
 {

@@ -24,6 +24,8 @@ bool smtpd_param_unsupported(struct smtpd_session *s, struct view keyword);
 
 /* envelope.h's enum notify_flags of "NEVER" or "SUCCESS,FAILURE,DELAY" in any order, each once.  0: malformed.  Pure. */
 unsigned dsn_notify_parse(struct view value);
+/* ENVELOPE_RET_FULL or _HDRS (RFC 3461 4.3).  0: malformed.  Pure. */
+uint32_t dsn_ret_parse(struct view value);
 /* Is this an ORCPT value (RFC 3461 4.2, RFC 6533 3)?  Pure. */
 bool dsn_orcpt_is_valid(struct view value, bool allow_utf8);
 /* Is this an ENVID value (RFC 3461 4.4)?  Pure. */

@@ -16,6 +16,7 @@ import time
 import pytest
 
 from instance import Instance, LoopbackAddress, wait_until
+from serving import serving
 
 GOOD, EVIL = "127.70.0.1", "127.70.0.66"
 MIB = 1024  # in kB, as /proc counts
@@ -397,7 +398,7 @@ class EvilServer(socketserver.BaseRequestHandler):
 
 @pytest.mark.parametrize("how", ["endless", "no line", "bare", "nul", "odd", "close", "early", "million"])
 def test_case_10_a_server_that_attacks_our_client(make_instance, how):
-    with serving(EvilServer) as server:
+    with serving(EvilServer, how=None) as server:
         server.how = how
         mail = make_instance(main_cf=ROBUST + "relayhost = [127.0.0.1]:%d\nsmtp_helo_timeout = 10s\n" % server.server_address[1])
         mail.add_users("bob@example.test", "carol@example.test")
@@ -513,20 +514,6 @@ def test_case_20_forged_results_are_left_out(mail, source):
 
 # --- milters and policy servers that have gone mad ------------------------------------------------------------------------------------------------
 
-@contextlib.contextmanager
-def serving(handler):
-    socketserver.ThreadingTCPServer.allow_reuse_address = True
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.how = None
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def packet(data):
     return struct.pack(">I", len(data)) + data
 
@@ -593,7 +580,7 @@ MAD = [(at, how) for at in (b"O", b"C", b"M", b"E") for how in ("garbage", "huge
 @contextlib.contextmanager
 def served_by(handler, option):
     """One listener whose option names the server, one without."""
-    with serving(handler) as server, Instance(main_cf=ROBUST) as i:
+    with serving(handler, how=None) as server, Instance(main_cf=ROBUST) as i:
         with open(i.conf / "master.cf", "a") as f:
             f.write("%s:2526 inet n - y - 1 smtpd -o %s\n" % (i.ip, option % server.server_address[1]))
         i.add_users("bob@example.test", "carol@example.test")

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from instance import LoopbackAddress, wait_until
+from serving import serving
 
 MESSAGE = "From: a@b.test\r\nSubject: %s\r\n\r\ntext\r\n"
 
@@ -176,21 +177,8 @@ class Sink(socketserver.BaseRequestHandler):
                 say("250 ok")
 
 
-@contextlib.contextmanager
-def serving(handler):
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.messages, server.asked = [], []
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_filter(make_instance):
-    with serving(Sink) as sink:
+    with serving(Sink, messages=[]) as sink:
         place = "[127.0.0.1]:%d" % sink.server_address[1]
         mail = make_instance(main_cf="smtpd_sender_restrictions = check_sender_access inline:{ { f@b.test = FILTER smtp:%s } }\n" % place)
         mail.add_user("bob@example.test")
@@ -278,7 +266,7 @@ USERS = ["%s@example.test" % n for n in ("bob", "carol", "info", "slow", "odd")]
 
 @pytest.fixture
 def policy(make_instance):
-    with serving(Policy) as server:
+    with serving(Policy, asked=[]) as server:
         place = "inet:127.0.0.1:%d" % server.server_address[1]
         mail = make_instance(main_cf="smtpd_peername_lookup = no\n"
                              "smtpd_recipient_restrictions = check_policy_service { %s, timeout=2s, try_limit=1, "
