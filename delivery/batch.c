@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 struct batch_box {
-	struct box box;
-	struct outcome failure; /* known: it could not be opened */
+	struct box *open;       /* borrowed from the cache */
+	struct outcome failure; /* known: it could not be opened, open is NULL */
 	const char *home;       /* borrowed from a copy */
 	unsigned published;     /* files renamed into new/ */
 	bool new_found,
@@ -26,6 +26,7 @@ struct batch {
 	struct copy **copies;
 	size_t count;
 	struct map boxes; /* home -> struct batch_box, owned */
+	bool sync_failed;
 };
 
 /* --- mailboxes ------------------------------------------------------------------------------------------ */
@@ -41,25 +42,25 @@ find_box(struct batch *b, const char *home)
 	box = x_calloc(1, sizeof *box);
 	box->home = home;
 	map_put(&b->boxes, view_of(home), box);
-	if (box_open(c->base_fd, home, &box->box, &box->failure) == 0 && c->clean_every > 0 &&
-	    c->boxes_opened++ % c->clean_every == 0)
-		box_clean_tmp(&box->box, clock_wall_ms() / 1000);
+	box->open = box_cache_get(c->boxes, home, &box->failure);
+	if (box->open != NULL && c->clean_every > 0 && c->boxes_asked++ % c->clean_every == 0)
+		box_clean_tmp(box->open, clock_wall_ms() / 1000);
 	return box;
 }
 
 static void
-close_boxes(struct batch *b)
+release_boxes(struct batch *b)
 {
 	struct map_walk w = { 0 };
 	struct map_entry *e;
 
-	while ((e = map_next(&b->boxes, &w)) != NULL) {
-		struct batch_box *box = e->value;
-
-		box_close(&box->box);
-		free(box);
-	}
+	while ((e = map_next(&b->boxes, &w)) != NULL)
+		free(e->value);
 	map_clear(&b->boxes);
+	if (b->sync_failed)
+		box_cache_clear(b->config->boxes);
+	else
+		box_cache_trim(b->config->boxes);
 }
 
 /* --- what an earlier attempt has left --------------------------------------------------------------------- */
@@ -97,11 +98,11 @@ search_box(struct batch *b, struct batch_box *box)
 			map_put(&s.wanted, view_of(b->copies[i]->base), b->copies[i]);
 	if (s.wanted.count == 0)
 		return;
-	r = box_each_name(box->box.new_fd, search_one, &s);
+	r = box_each_name(box->open->new.fd, search_one, &s);
 	box->new_found = s.found;
 	s.found = false;
-	if (r == 0 && box_open_cur(&box->box, &why) == 0)
-		r = box_each_name(box->box.cur_fd, search_one, &s);
+	if (r == 0 && box_open_cur(box->open, &why) == 0)
+		r = box_each_name(box->open->cur_fd, search_one, &s);
 	box->cur_found = s.found;
 	if (r < 0 && !why.is_known)
 		outcome_errno(&why, errno, "maildir delivery failed: read directory");
@@ -156,11 +157,11 @@ static int
 create_in_tmp(const struct copy *c)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL;
-	int fd = open_beneath(c->box->box.tmp_fd, c->base, flags, 0600);
+	int fd = open_beneath(c->box->open->tmp.fd, c->base, flags, 0600);
 
 	/* the name is of this copy alone: what stands there was cut off by a crash */
-	if (fd < 0 && errno == EEXIST && unlinkat(c->box->box.tmp_fd, c->base, 0) == 0)
-		fd = open_beneath(c->box->box.tmp_fd, c->base, flags, 0600);
+	if (fd < 0 && errno == EEXIST && unlinkat(c->box->open->tmp.fd, c->base, 0) == 0)
+		fd = open_beneath(c->box->open->tmp.fd, c->base, flags, 0600);
 	return fd;
 }
 
@@ -168,13 +169,13 @@ static void
 drop_from_tmp(struct copy *c)
 {
 	fd_close(&c->fd);
-	unlinkat(c->box->box.tmp_fd, c->base, 0); /* if that fails, the cleaning of tmp/ does it */
+	unlinkat(c->box->open->tmp.fd, c->base, 0); /* if that fails, the cleaning of tmp/ does it */
 }
 
 static void
 write_copy(struct copy *c)
 {
-	struct maildirsize *q = &c->box->box.quota;
+	struct maildirsize *q = &c->box->open->quota;
 
 	c->fd = create_in_tmp(c);
 	if (c->fd < 0) {
@@ -265,13 +266,14 @@ sync_files(struct batch *b)
 
 		if (c->fd < 0)
 			continue;
-		items[n] = (struct sync_item){ c->fd, c->box->box.tmp_fd, c->box->box.device, 0 };
+		items[n] = (struct sync_item){ c->fd, c->box->open->tmp.fd, c->box->open->new.device, 0 };
 		written[n++] = c;
 	}
 	sync_items(items, n, b->config->sync_all_from);
 	for (size_t i = 0; i < n; i++) {
 		if (items[i].error == 0)
 			continue;
+		b->sync_failed = true;
 		/* nobody knows what of it is on disk, and a second fsync would not tell (hostile.md 44) */
 		outcome_errno(&written[i]->outcome, items[i].error,
 		    "maildir delivery failed: sync %s/Maildir/tmp/%s", written[i]->home,
@@ -292,7 +294,7 @@ publish(struct copy *c)
 	if (close(c->fd) < 0 && errno != EINTR)
 		error = errno; /* NFS tells of a full disk here */
 	c->fd = -1;
-	if (error == 0 && box_publish(&c->box->box, c->base, c->name) < 0)
+	if (error == 0 && box_publish(c->box->open, c->base, c->name) < 0)
 		error = errno;
 	if (error == 0) {
 		c->is_published = true;
@@ -321,21 +323,23 @@ sync_directories(struct batch *b)
 
 	while ((e = map_next(&b->boxes, &w)) != NULL) {
 		struct batch_box *o = e->value;
-		const struct box *box = &o->box;
+		const struct box *box = o->open;
 
 		if (o->published > 0 || o->new_found) {
 			owners[n] = o;
-			items[n++] = (struct sync_item){ box->new_fd, box->tmp_fd, box->device, 0 };
+			items[n++] = (struct sync_item){ box->new.fd, box->tmp.fd, box->new.device, 0 };
 		}
 		if (o->cur_found) {
 			owners[n] = o;
-			items[n++] = (struct sync_item){ box->cur_fd, box->tmp_fd, box->device, 0 };
+			items[n++] = (struct sync_item){ box->cur_fd, box->tmp.fd, box->new.device, 0 };
 		}
 	}
 	sync_items(items, n, b->config->sync_all_from);
 	for (size_t i = 0; i < n; i++)
-		if (items[i].error != 0)
+		if (items[i].error != 0) {
 			owners[i]->sync_error = items[i].error;
+			b->sync_failed = true;
+		}
 	free(items);
 	free(owners);
 }
@@ -351,7 +355,7 @@ conclude(struct copy *c)
 		return;
 	if (box->sync_error != 0) {
 		if (c->is_published)
-			unlinkat(box->box.new_fd, c->name, 0);
+			unlinkat(box->open->new.fd, c->name, 0);
 		outcome_errno(&c->outcome, box->sync_error,
 		    "maildir delivery failed: sync %s/Maildir/new", c->home);
 		return;
@@ -373,8 +377,8 @@ count_quota(struct batch *b)
 		struct batch_box *box = e->value;
 
 		/* the mail is delivered; a count that is off is put right at the next recalculation */
-		if (box->count > 0 && box->box.quota.is_known)
-			maildirsize_append(box->box.maildir_fd, box->bytes, box->count, NULL);
+		if (box->count > 0 && box->open->quota.is_known)
+			maildirsize_append(box->open->maildir.fd, box->bytes, box->count, NULL);
 	}
 }
 
@@ -398,5 +402,5 @@ batch_run(struct batch_config *config, struct copy **copies, size_t count)
 	for (size_t i = 0; i < count; i++)
 		conclude(copies[i]);
 	count_quota(&b);
-	close_boxes(&b);
+	release_boxes(&b);
 }

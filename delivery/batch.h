@@ -7,7 +7,7 @@
 #ifndef DELIVERY_BATCH_H
 #define DELIVERY_BATCH_H
 
-#include "delivery/box.h"
+#include "delivery/box_cache.h"
 #include "delivery/letter.h"
 
 /* One copy for one recipient. */
@@ -31,12 +31,12 @@ struct copy {
 };
 
 struct batch_config {
-	int base_fd;      /* directory of all mailboxes, borrowed */
+	struct box_cache *boxes; /* borrowed */
 	const char *host; /* for file names */
 	unsigned
 	    sync_all_from; /* so many files or directories of one file system are synced by syncfs */
-	unsigned clean_every;  /* tmp/ of every n-th mailbox opened is cleaned; 0 = never */
-	unsigned boxes_opened; /* counts for clean_every */
+	unsigned clean_every; /* tmp/ of every n-th mailbox asked for is cleaned; 0 = never */
+	unsigned boxes_asked; /* counts for clean_every */
 };
 enum { BATCH_SYNC_ALL_FROM = 4, BATCH_CLEAN_EVERY = 64 };
 

@@ -34,22 +34,32 @@ box_home_is_valid(const char *home)
 	return strlen(home) < PATH_MAX;
 }
 
+/* Takes a directory just opened (fd < 0: it could not be, errno), if it is ours. */
 static int
-dir_is_ours(int fd, const char *home, const char *what, struct outcome *why)
+take_own(int fd, const char *home, const char *shown, struct box_dir *out, struct outcome *why)
 {
 	struct stat st;
 
+	*out = (struct box_dir){ .fd = fd };
+	if (fd < 0) {
+		outcome_errno(why, errno, "maildir delivery failed: open %s%s", home, shown);
+		return -1;
+	}
 	if (fstat(fd, &st) < 0) {
-		outcome_errno(why, errno, "maildir delivery failed: %s%s", home, what);
+		outcome_errno(why, errno, "maildir delivery failed: %s%s", home, shown);
+		fd_close(&out->fd);
 		return -1;
 	}
 	if (st.st_uid != geteuid()) {
 		outcome_set(why, DELIVERY_DEFERRED, "4.2.0",
-		    "maildir delivery failed: %s%s is not owned by uid %u", home, what,
+		    "maildir delivery failed: %s%s is not owned by uid %u", home, shown,
 		    (unsigned)geteuid());
 		why->is_alarm = true;
+		fd_close(&out->fd);
 		return -1;
 	}
+	out->device = st.st_dev;
+	out->inode = st.st_ino;
 	return 0;
 }
 
@@ -94,29 +104,21 @@ make_home(int base_fd, const char *home)
 }
 
 static int
-open_home(int base_fd, const char *home, struct outcome *why)
+open_home(int base_fd, const char *home, struct box_dir *out, struct outcome *why)
 {
 	int fd = open_beneath(base_fd, home, O_RDONLY | O_DIRECTORY, 0);
 
 	if (fd < 0 && errno == ENOENT)
 		fd = make_home(base_fd, home);
-	if (fd < 0)
-		outcome_errno(why, errno, "maildir delivery failed: open %s", home);
-	else if (dir_is_ours(fd, home, "", why) < 0)
-		fd_close(&fd);
-	return fd;
+	return take_own(fd, home, "", out, why);
 }
 
 static int
-open_own(int parent_fd, const char *home, const char *name, const char *shown, struct outcome *why)
+open_own(int parent_fd, const char *home, const char *name, const char *shown, struct box_dir *out,
+    struct outcome *why)
 {
-	int fd = open_or_make(parent_fd, name, MODE_OWN, O_RDONLY);
-
-	if (fd < 0)
-		outcome_errno(why, errno, "maildir delivery failed: open %s%s", home, shown);
-	else if (dir_is_ours(fd, home, shown, why) < 0)
-		fd_close(&fd);
-	return fd;
+	return take_own(
+	    open_or_make(parent_fd, name, MODE_OWN, O_RDONLY), home, shown, out, why);
 }
 
 static int
@@ -155,71 +157,90 @@ sync_above(int base_fd, const char *home)
 static int
 complete(const struct box *b, int base_fd, const char *home, struct outcome *why)
 {
+	struct box_dir cur;
 	struct stat st;
-	int fd;
 
-	if (fstatat(b->maildir_fd, "cur", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+	if (fstatat(b->maildir.fd, "cur", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
 	    st.st_uid == geteuid())
 		return 0;
-	if (sync_above(base_fd, home) < 0 || fsync(b->maildir_fd) < 0) {
+	if (sync_above(base_fd, home) < 0 || fsync(b->maildir.fd) < 0) {
 		outcome_errno(why, errno, "maildir delivery failed: sync %s/Maildir", home);
 		return -1;
 	}
-	fd = open_own(b->maildir_fd, home, "cur", "/Maildir/cur", why);
-	if (fd < 0)
+	if (open_own(b->maildir.fd, home, "cur", "/Maildir/cur", &cur, why) < 0)
 		return -1;
-	fd_close(&fd);
+	fd_close(&cur.fd);
 	return 0;
 }
 
 int
 box_open(int base_fd, const char *home, struct box *out, struct outcome *why)
 {
-	struct stat st;
-	int home_fd;
+	struct box_dir above;
+	int r;
 
-	*out = (struct box){ .maildir_fd = -1, .tmp_fd = -1, .new_fd = -1, .cur_fd = -1 };
+	*out = (struct box){ .maildir = { .fd = -1 },
+		.tmp = { .fd = -1 },
+		.new = { .fd = -1 },
+		.cur_fd = -1 };
 	if (!box_home_is_valid(home)) {
 		outcome_set(why, DELIVERY_DEFERRED, "4.3.5",
 		    "mailbox directory is not beneath the mailbox base");
 		why->is_alarm = true;
 		return -1;
 	}
-	home_fd = open_home(base_fd, home, why);
-	if (home_fd < 0)
+	if (open_home(base_fd, home, &above, why) < 0)
 		return -1;
-	out->maildir_fd = open_own(home_fd, home, "Maildir", "/Maildir", why);
-	fd_close(&home_fd);
-	if (out->maildir_fd >= 0)
-		out->tmp_fd = open_own(out->maildir_fd, home, "tmp", "/Maildir/tmp", why);
-	if (out->tmp_fd >= 0)
-		out->new_fd = open_own(out->maildir_fd, home, "new", "/Maildir/new", why);
-	if (out->new_fd < 0 || complete(out, base_fd, home, why) < 0 ||
-	    fstat(out->new_fd, &st) < 0) {
-		if (!why->is_known)
-			outcome_errno(why, errno, "maildir delivery failed: %s/Maildir/new", home);
+	r = open_own(above.fd, home, "Maildir", "/Maildir", &out->maildir, why);
+	fd_close(&above.fd);
+	if (r < 0 || open_own(out->maildir.fd, home, "tmp", "/Maildir/tmp", &out->tmp, why) < 0 ||
+	    open_own(out->maildir.fd, home, "new", "/Maildir/new", &out->new, why) < 0 ||
+	    complete(out, base_fd, home, why) < 0) {
 		box_close(out);
 		return -1;
 	}
-	out->device = st.st_dev;
-	maildirsize_load(out->maildir_fd, &out->quota);
 	return 0;
+}
+
+/* A name that leads, perhaps through a link, to what was opened without any is as good. */
+static bool
+stands_at(const struct box_dir *d, int parent_fd, const char *path)
+{
+	struct stat st;
+
+	return fstatat(parent_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_dev == d->device && st.st_ino == d->inode && st.st_uid == geteuid();
+}
+
+bool
+box_is_current(const struct box *b, int base_fd, const char *home)
+{
+	char path[PATH_MAX];
+
+	return (size_t)snprintf(path, sizeof path, "%s/Maildir", home) < sizeof path &&
+	       stands_at(&b->maildir, base_fd, path) && stands_at(&b->tmp, b->maildir.fd, "tmp") &&
+	       stands_at(&b->new, b->maildir.fd, "new");
 }
 
 int
 box_open_cur(struct box *b, struct outcome *why)
 {
-	if (b->cur_fd < 0)
-		b->cur_fd = open_own(b->maildir_fd, "", "cur", "Maildir/cur", why);
-	return b->cur_fd < 0 ? -1 : 0;
+	struct box_dir cur;
+
+	if (b->cur_fd >= 0)
+		return 0;
+	if (open_own(b->maildir.fd, "", "cur", "Maildir/cur", &cur, why) < 0)
+		return -1;
+	b->cur_fd = cur.fd;
+	return 0;
 }
 
 void
 box_close(struct box *b)
 {
-	fd_close(&b->maildir_fd);
-	fd_close(&b->tmp_fd);
-	fd_close(&b->new_fd);
+	fd_close(&b->maildir.fd);
+	fd_close(&b->tmp.fd);
+	fd_close(&b->new.fd);
 	fd_close(&b->cur_fd);
 }
 
@@ -282,14 +303,14 @@ box_each_name(int dir_fd, bool (*fn)(void *arg, int dir_fd, const char *name), v
 int
 box_publish(const struct box *b, const char *from, const char *to)
 {
-	if (renameat2(b->tmp_fd, from, b->new_fd, to, RENAME_NOREPLACE) == 0)
+	if (renameat2(b->tmp.fd, from, b->new.fd, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
 	/* a file system without RENAME_NOREPLACE: a link does not replace either */
-	if (linkat(b->tmp_fd, from, b->new_fd, to, 0) < 0)
+	if (linkat(b->tmp.fd, from, b->new.fd, to, 0) < 0)
 		return -1;
-	return unlinkat(b->tmp_fd, from, 0);
+	return unlinkat(b->tmp.fd, from, 0);
 }
 
 struct cleaning {
@@ -314,5 +335,5 @@ box_clean_tmp(const struct box *b, int64_t now_seconds)
 {
 	struct cleaning c = { .before = now_seconds - TMP_LIFE_SECONDS };
 
-	box_each_name(b->tmp_fd, clean_one, &c); /* what fails now is tried again another day */
+	box_each_name(b->tmp.fd, clean_one, &c); /* what fails now is tried again another day */
 }

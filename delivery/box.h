@@ -14,14 +14,22 @@
 
 enum { BOX_NAME_MAX = 200 };
 
-struct box {
-	int maildir_fd, tmp_fd, new_fd, cur_fd; /* owned; cur_fd: see box_open_cur */
+struct box_dir {
+	int fd; /* owned */
 	dev_t device;
-	struct maildirsize quota;
+	ino_t inode;
+};
+
+struct box {
+	struct box_dir maildir, tmp, new;
+	int cur_fd;               /* owned; see box_open_cur */
+	struct maildirsize quota; /* as box_cache_get has read it */
 };
 
 /* Opens HOME/Maildir below base_fd and makes (durably) what is missing of it.  -1: *why is filled, nothing is open. */
 int box_open(int base_fd, const char *home, struct box *out, struct outcome *why);
+/* Whether what is open still stands at its place and is ours: the owner of a mailbox may rename, remove or make anew. */
+bool box_is_current(const struct box *b, int base_fd, const char *home);
 int box_open_cur(struct box *b, struct outcome *why);
 void box_close(struct box *b);
 bool box_home_is_valid(const char *home);

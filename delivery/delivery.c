@@ -14,6 +14,7 @@ enum {
 	    2000, /* recipients held: beyond it qmgr is not listened to, until half of them are done */
 	JOBS_MAX = 1000, /* messages held, two descriptors each */
 	QUEUE_ID_MAX = 40,
+	BOXES_HELD_MAX = 1000, /* between batches, three descriptors each */
 	DRAIN_POLL_MS = 20,
 	DRAIN_POLLS_MAX = 250,
 };
@@ -463,7 +464,8 @@ delivery_new(
 	d->lookup = mailbox_lookup_new(l, config->uid, on_edge_lost, d);
 	d->batch = x_calloc(config->batch_limit, sizeof *d->batch);
 	d->batch_items = x_calloc(config->batch_limit, sizeof *d->batch_items);
-	d->batch_config = (struct batch_config){ .base_fd = config->base_fd,
+	d->batch_config = (struct batch_config){
+		.boxes = box_cache_new(config->base_fd, BOXES_HELD_MAX),
 		.host = config->host,
 		.sync_all_from = BATCH_SYNC_ALL_FROM,
 		.clean_every = BATCH_CLEAN_EVERY };
@@ -498,6 +500,7 @@ delivery_free(struct delivery *d)
 	loop_timer_stop(&d->soon);
 	loop_timer_stop(&d->idle);
 	loop_timer_stop(&d->drain);
+	box_cache_free(d->batch_config.boxes);
 	fd_close(&d->config.base_fd);
 	free(d->batch);
 	free(d->batch_items);

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Two descriptors a message held, a few a mailbox of the batch. */
+/* Two descriptors a message held, three a mailbox held open, a few more a copy of the batch. */
 enum { FILES_MAX = 8192 };
 
 struct process {

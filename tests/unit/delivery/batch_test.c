@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { ARRIVAL_MS = 1795409323 };
+enum { ARRIVAL_MS = 1795409323, HELD_MAX = 3 };
 
 struct fixture {
 	char dir[64];
@@ -53,9 +53,9 @@ setup(void **state)
 	snprintf(f->dir, sizeof f->dir, "/tmp/batch_test.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	f->base_fd = open(f->dir, O_RDONLY | O_DIRECTORY);
-	f->config = (struct batch_config){
-		.base_fd = f->base_fd, .host = "mx.example", .sync_all_from = 4
-	};
+	f->config = (struct batch_config){ .boxes = box_cache_new(f->base_fd, HELD_MAX),
+		.host = "mx.example",
+		.sync_all_from = 4 };
 	umask(066);
 	*state = f;
 	return 0;
@@ -80,6 +80,7 @@ teardown(void **state)
 	struct fixture *f = *state;
 
 	letter_clear(&f->letter);
+	box_cache_free(f->config.boxes);
 	close(f->base_fd);
 	assert_int_equal(remove_tree(f->dir), 0);
 	free(f);
@@ -308,6 +309,69 @@ test_foreign_owner(void **state)
 	assert_outcome(&c, DELIVERY_DEFERRED, "4.2.0", "v is not owned by uid 0");
 }
 
+static void
+rename_at(struct fixture *f, const char *from, const char *to)
+{
+	assert_int_equal(renameat(f->base_fd, from, f->base_fd, to), 0);
+}
+
+/* A mailbox held open from the batch before is another one when its owner has put another in its place. */
+static void
+test_replaced_between_batches(void **state)
+{
+	static const char *const places[] = { "v", "v/Maildir", "v/Maildir/new", "v/Maildir/tmp" };
+	struct fixture *f = *state;
+	uint32_t number = 1;
+	struct copy c = make_copy(f, number++, "v");
+
+	set_letter(f, "A: b\r\n\r\n", "x\r\n");
+	run_one(f, &c);
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		char path[300];
+
+		rename_at(f, places[i], "aside");
+		c = make_copy(f, number++, "v");
+		run_one(f, &c);
+		assert_outcome(&c, DELIVERY_SENT, "2.0.0", "");
+		snprintf(path, sizeof path, "v/Maildir/new/%s", c.name);
+		assert_int_equal(faccessat(f->base_fd, path, F_OK, 0), 0);
+		snprintf(path, sizeof path, "%s/aside", f->dir);
+		assert_int_equal(remove_tree(path), 0);
+	}
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(fchownat(f->base_fd, "v/Maildir/new", 65534, 65534, 0), 0);
+	c = make_copy(f, number, "v");
+	run_one(f, &c);
+	assert_outcome(&c, DELIVERY_DEFERRED, "4.2.0", "new is not owned by uid 0");
+}
+
+/* No more are held than allowed, and none twice. */
+static void
+test_held_open(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before = count_names(f, "/proc/self/fd");
+
+	set_letter(f, "A: b\r\n\r\n", "x\r\n");
+	before += 2; /* the letter's */
+	for (unsigned i = 0; i < 20; i++) {
+		char home[32];
+		struct copy c;
+
+		snprintf(home, sizeof home, "v%u", i % 5);
+		for (uint32_t number = 1; number <= 2; number++) {
+			c = make_copy(f, 2 * i + number, home);
+			run_one(f, &c);
+			assert_outcome(&c, DELIVERY_SENT, "2.0.0", "");
+		}
+		assert_int_equal(count_names(f, "/proc/self/fd"),
+		    before + 3 * (i + 1 < HELD_MAX ? i + 1 : HELD_MAX));
+	}
+	box_cache_clear(f->config.boxes);
+	assert_int_equal(count_names(f, "/proc/self/fd"), before);
+}
+
 /* What may be there already is looked for, in all three places. */
 static void
 test_maybe_done(void **state)
@@ -444,6 +508,7 @@ test_full_disk(void **state)
 	c = make_copy(f, 1, "small/v");
 	run_one(f, &c);
 	assert_outcome(&c, DELIVERY_SENT, "2.0.0", "");
+	box_cache_clear(f->config.boxes); /* they keep it mounted */
 	assert_int_equal(umount(mail), 0);
 	free(body);
 }
@@ -516,6 +581,8 @@ main(void)
 		TEST(test_links),
 		TEST(test_bad_homes),
 		TEST(test_foreign_owner),
+		TEST(test_replaced_between_batches),
+		TEST(test_held_open),
 		TEST(test_maybe_done),
 		TEST(test_never_replaces),
 		TEST(test_loop),
