@@ -120,7 +120,8 @@ main(int argc, char **argv)
 	struct process p = { .daemon = daemon_start(argc, argv, ROLE_DELIVERY) };
 	struct sandbox_plan plan = { .calls = CALLS_READ | CALLS_WRITE | CALLS_THREADS,
 		.paths = { { "/", true } },
-		.max_files = FILES_MAX };
+		.max_files = FILES_MAX,
+		.is_background = true };
 
 	daemon_configured(p.daemon);
 	daemon_on_message(p.daemon, master_rows, &p);

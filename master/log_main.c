@@ -201,7 +201,7 @@ int
 main(int argc, char **argv)
 {
 	struct logger g = { .d = daemon_start(argc, argv, ROLE_LOG) };
-	struct sandbox_plan plan = { 0 };
+	struct sandbox_plan plan = { .is_background = true };
 	size_t at = 0;
 	const char *name = daemon_next_attachment(g.d, "log:", &at);
 	char *dot;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -46,6 +47,8 @@ step_limits(struct cage *c, struct err *err)
 	if (p->max_memory > 0 && set_limit(RLIMIT_AS, p->max_memory, "as", err) < 0)
 		return -1;
 #endif
+	if (p->is_background && sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 }) < 0)
+		return err_sys(err, ERR_PERM, "sched_setscheduler");
 	if (p->max_file_size > 0) {
 		signal(SIGXFSZ, SIG_IGN);
 		if (set_limit(RLIMIT_FSIZE, p->max_file_size, "fsize", err) < 0)

@@ -50,6 +50,7 @@ struct sandbox_plan {
 	uint64_t max_files;   /* RLIMIT_NOFILE; 0 = leave */
 	uint64_t max_memory;  /* RLIMIT_AS bytes; 0 = leave (always left alone under a sanitizer) */
 	uint64_t max_file_size; /* RLIMIT_FSIZE bytes; 0 = leave.  SIGXFSZ is ignored: writes give EFBIG */
+	bool is_background;   /* nobody waits for it: SCHED_BATCH, it gets its share of the CPU but preempts no one to have it */
 	bool permissive;      /* sandbox = permissive: a failure warns instead of ending the worker */
 };
 

@@ -81,6 +81,9 @@ def test_proc_shows_the_cage_of_every_worker(busy):
                 assert root == expected_roots[program], program
             assert "Max core file size        0                    0" in pathlib.Path(
                 "/proc/%d/limits" % p).read_text()
+            # what nobody waits for does not push aside what somebody waits for
+            policy = os.SCHED_BATCH if program in ("delivery", "log") else os.SCHED_OTHER
+            assert {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/%d/task" % p)} == {policy}, program
             seen.add(program)
     assert seen == set(USERS)
     # roles that face strangers are alone with their uid: only the two login fronts share one
