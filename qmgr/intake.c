@@ -45,7 +45,8 @@ struct commit {
 	struct intake_conn *conn; /* NULL: it has gone */
 	uint32_t request;
 	struct fresh *f; /* owned until it is handed to the journal */
-	int envelope_fd; /* owned; -1: it came inline */
+	bool has_leftover; /* bodies/ID, which smtpd had asked for and did not need: nobody else removes it */
+	int envelope_fd;   /* owned; -1: it came inline */
 	uint64_t envelope_len;
 	struct err err;
 	int result;
@@ -144,6 +145,8 @@ commit_end(struct commit *x, enum qmgr_status status, const char *text)
 		LIST_REMOVE(x, link);
 		reply_us(x->conn->c, x->request, status, text);
 	}
+	if (x->has_leftover)
+		queue_forget_body(in->q, x->f->id);
 	queue_refuse(in->q, x->f);
 	fd_close(&x->envelope_fd);
 	if (in->commits-- >= COMMITS_MAX)
@@ -214,6 +217,11 @@ commit_run(void *arg)
 	struct fresh *f = x->f;
 
 	x->result = x->envelope_fd >= 0 ? read_envelope(x) : 0;
+	/* before another file of this name is made */
+	if (x->result == 0 && x->has_leftover) {
+		x->result = body_remove(x->in->q->root_fd, f->id, &x->err);
+		x->has_leftover = x->result < 0;
+	}
 	if (x->result == 0 && f->has_file)
 		x->result = body_settle(
 		    x->in->q->root_fd, f->id, f->content.body_len, &f->content.body_fd, &x->err);
@@ -337,8 +345,8 @@ static void
 commit_go(struct commit *x)
 {
 	struct queue *q = x->in->q;
-	bool blocks =
-	    x->envelope_fd >= 0 || x->f->has_file || x->f->content.body_len > INLINE_AT_ONCE;
+	bool blocks = x->envelope_fd >= 0 || x->has_leftover || x->f->has_file ||
+		      x->f->content.body_len > INLINE_AT_ONCE;
 
 	if (blocks) {
 		q->operations++;
@@ -373,8 +381,7 @@ on_commit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		return;
 	}
 	x = commit_new(ic, in->id, b, has_file);
-	if (b->has_file && !has_file)
-		queue_forget_body(ic->in->q, b->id);
+	x->has_leftover = b->has_file && !has_file;
 	free(b);
 	if (envelope_is_fd)
 		x->envelope_fd = ipc_get_fd(in);
