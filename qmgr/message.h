@@ -38,7 +38,16 @@ enum rcpt_phase {
 	PHASE_ANSWERED, /* done for this round */
 };
 
-enum notice_kind { NOTICE_FAILURE, NOTICE_DELAY, NOTICE_SUCCESS, NOTICE_KINDS };
+/* What a sender is told, then what the postmaster is (notify_classes): of a failure that its sender is told of, or that
+ * has no sender to be told, a double bounce; of a delay. */
+enum notice_kind {
+	NOTICE_FAILURE,
+	NOTICE_DELAY,
+	NOTICE_SUCCESS,
+	NOTICE_FAILURE_COPY,
+	NOTICE_DELAY_COPY,
+	NOTICE_KINDS
+};
 
 struct rcpt_state {
 	enum rcpt_status status;

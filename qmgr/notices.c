@@ -32,10 +32,13 @@ struct notice {
 	struct notices *n;
 	struct message *m;
 	enum notice_kind kind;
+	bool is_double; /* a notice, or one that has nobody to go to, goes to the postmaster */
+	const char *to; /* borrowed, from the message or the configuration */
 	struct ipc_call *call;
 	struct fresh *f;           /* owned */
 	struct bounce_rcpt *rcpts; /* owned */
 	size_t nrcpts;
+	const struct bounce_template *text;
 	int64_t now_ms, expires_ms;
 	bool in_journal;
 	struct segment_header seg;
@@ -101,15 +104,31 @@ read_original(struct notice *x, struct message_bytes *bytes)
 	return 0;
 }
 
-/* RFC 3461 4.3: the sender's wish, failures only (RFC 8689 5: headers only, where TLS is required); and not more than we are willing to send back. */
+static bool
+is_copy(const struct notice *x)
+{
+	return x->kind == NOTICE_FAILURE_COPY || x->kind == NOTICE_DELAY_COPY;
+}
+
+/* RFC 3461 4.3: the sender's wish, failures only (RFC 8689 5: headers only, where TLS is required); and not more than we are willing to send back.
+ * The postmaster reads whole only what nobody else does. */
 static bool
 returns_all(const struct notice *x)
 {
 	const struct envelope *e = &x->m->active->env;
 
-	return x->kind == NOTICE_FAILURE &&
+	return (x->kind == NOTICE_FAILURE || x->is_double) &&
 	       (e->flags & (ENVELOPE_RET_HDRS | ENVELOPE_REQUIRETLS)) == 0 &&
 	       e->size <= x->n->conf.bounce_size_limit;
+}
+
+static enum template_kind
+template_of(const struct notice *x)
+{
+	static const enum template_kind kinds[NOTICE_KINDS] = { TEMPLATE_FAILURE, TEMPLATE_DELAY,
+		TEMPLATE_SUCCESS, TEMPLATE_FAILURE, TEMPLATE_DELAY };
+
+	return kinds[x->kind];
 }
 
 static int
@@ -150,12 +169,14 @@ render(struct notice *x, struct view returned, bool is_full)
 {
 	const struct envelope *e = &x->m->active->env;
 	struct fresh *f = x->f;
-	struct bounce_input in = { .kind = x->kind,
+	struct bounce_input in = { .kind = x->is_double ? NOTICE_FAILURE_COPY : x->kind,
+		.text = x->text,
 		.myhostname = x->n->conf.myhostname,
 		.mail_name = x->n->conf.mail_name,
 		.id = f->id,
 		.now_s = x->now_ms / 1000,
 		.original = x->m->id,
+		.to = strchr(x->to, '@') != NULL ? x->to : f->env.rcpts[0].address,
 		.sender = e->sender,
 		.envid = e->envid,
 		.arrival_s = x->m->arrival_ms / 1000,
@@ -163,7 +184,8 @@ render(struct notice *x, struct view returned, bool is_full)
 		.rcpts = x->rcpts,
 		.nrcpts = x->nrcpts,
 		.returned = returned,
-		.is_full = is_full };
+		.is_full = is_full,
+		.is_smtputf8 = (e->flags & ENVELOPE_SMTPUTF8) != 0 };
 	struct buf headers, body;
 	bool is_8bit, is_utf8;
 	int r = -1;
@@ -229,7 +251,7 @@ fill_rcpts(struct notice *x)
 		const struct recipient *r = &a->env.rcpts[i];
 		const struct rcpt_state *s = &a->rcpts[i];
 
-		if (!queue_wants_notice(x->m, i, x->kind))
+		if (!queue_wants_notice(x->n->q, x->m, i, x->kind))
 			continue;
 		x->rcpts[x->nrcpts++] = (struct bounce_rcpt){ .address = r->address,
 			.orig = r->orig,
@@ -237,8 +259,38 @@ fill_rcpts(struct notice *x)
 			.dsn = s->dsn,
 			.reason = s->reason != NULL ? s->reason : "mail system error",
 			.remote = s->remote,
+			.last_s = s->last_ms / 1000,
 			.is_relayed = x->kind == NOTICE_SUCCESS && s->is_relayed };
 	}
+}
+
+static void on_resolved(void *arg, struct ipc_in *in);
+
+static void
+ask_where_to(struct notice *x, const char *to)
+{
+	x->to = to;
+	LIST_INSERT_HEAD(&x->n->asking, x, link);
+	x->call = resolve_ask(x->n->authd, to, on_resolved, x);
+}
+
+/* No mailbox of ours is called so.  A failure that its sender cannot hear of is the postmaster's, if he wants it. */
+static void
+end_unreachable(struct notice *x, const char *why)
+{
+	char id[QUEUE_ID_TEXT];
+
+	queue_id_format(x->m->id, id);
+	if (x->kind == NOTICE_FAILURE && !x->is_double && x->n->q->conf.has_double_bounces) {
+		x->is_double = true;
+		ask_where_to(x, x->n->conf.double_bounce_recipient);
+		return;
+	}
+	log_info("%s: %s notification discarded: <%s>: %s", id,
+	    is_copy(x) || x->is_double ? "postmaster" : "sender", lqs(x->to), lqs(why));
+	fresh_free(x->f);
+	x->f = NULL;
+	notice_end(x, false);
 }
 
 static void
@@ -247,37 +299,34 @@ on_resolved(void *arg, struct ipc_in *in)
 	struct notice *x = arg;
 	struct fresh *f = x->f;
 	struct resolved to;
-	char id[QUEUE_ID_TEXT];
 
 	LIST_REMOVE(x, link);
-	resolve_read(in, x->m->active->env.sender, &f->arena, &to);
+	resolve_read(in, x->to, &f->arena, &to);
 	if (to.status == AUTHD_TEMP) {
 		notice_end(x, true);
 		return;
 	}
 	if (to.count == 0) {
-		queue_id_format(x->m->id, id);
-		log_info("%s: sender notification discarded: <%s>: %s", id,
-		    lqs(x->m->active->env.sender), lqs(to.text));
-		fresh_free(f);
-		x->f = NULL;
-		notice_end(x, false);
+		end_unreachable(x, to.text);
 		return;
 	}
-	f->env = (struct envelope){ .sender = "",
-		.arrival_ms = x->now_ms,
-		.envid = "",
-		.client_name = "",
-		.client_address = "",
-		.helo = "",
-		.protocol = "",
-		.sasl_method = "",
-		.sasl_username = "",
-		.rcpts = to.rcpts,
-		.nrcpts = to.count };
+	f->env =
+	    (struct envelope){ .sender = is_copy(x) || x->is_double ? x->n->conf.double_bounce : "",
+		    .arrival_ms = x->now_ms,
+		    .envid = "",
+		    .client_name = "",
+		    .client_address = "",
+		    .helo = "",
+		    .protocol = "",
+		    .client_port = "",
+		    .sasl_method = "",
+		    .sasl_username = "",
+		    .rcpts = to.rcpts,
+		    .nrcpts = to.count };
 	/* RFC 3461 6.2: no notice about this one is ever wanted */
 	for (size_t i = 0; i < to.count; i++)
 		to.rcpts[i].notify = NOTIFY_NEVER;
+	x->text = notice_texts_find(x->n->conf.texts, template_of(x), x->to);
 	x->n->q->operations++;
 	work_submit(x->n->q->pool, notice_run, notice_done, x);
 }
@@ -287,18 +336,23 @@ notices_notify(struct notices *n, struct message *m, enum notice_kind kind)
 {
 	struct notice *x = x_calloc(1, sizeof *x);
 	int64_t age = clock_mono_ms() - m->born_ms;
+	int64_t life = m->is_bounce || m->active->env.sender[0] == '\0'
+			   ? n->q->conf.bounce_lifetime_ms
+			   : n->q->conf.lifetime_ms;
 
 	x->n = n;
 	x->m = m;
 	x->kind = kind;
 	x->now_ms = clock_wall_ms();
-	x->expires_ms =
-	    x->now_ms + (n->q->conf.lifetime_ms > age ? n->q->conf.lifetime_ms - age : 0);
+	x->expires_ms = x->now_ms + (life > age ? life - age : 0);
 	x->in_journal = m->segment != NULL;
 	if (m->segment != NULL)
 		x->seg = m->segment->header;
 	x->f = fresh_new(queue_new_id(n->q));
 	fill_rcpts(x);
-	LIST_INSERT_HEAD(&n->asking, x, link);
-	x->call = resolve_ask(n->authd, m->active->env.sender, on_resolved, x);
+	x->is_double = kind == NOTICE_FAILURE_COPY && m->active->env.sender[0] == '\0';
+	ask_where_to(x, x->is_double                  ? n->conf.double_bounce_recipient
+			: kind == NOTICE_FAILURE_COPY ? n->conf.bounce_recipient
+			: kind == NOTICE_DELAY_COPY   ? n->conf.delay_recipient
+						      : m->active->env.sender);
 }

@@ -1,13 +1,19 @@
-/* notices.h - makes notices to senders: finds out where they go, reads what they return, renders them. */
+/* notices.h - makes notices to senders and to the postmaster: finds out where they go, reads what they return, renders
+ * them.  A failure whose sender cannot exist, one of our own domains says so, goes to the postmaster as a double bounce. */
 #ifndef QMGR_NOTICES_H
 #define QMGR_NOTICES_H
 
 #include "common/ipc/conn.h"
+#include "qmgr/notice_texts.h"
 #include "qmgr/queue.h"
 
 struct notices_conf {
 	const char *myhostname, *mail_name; /* borrowed */
 	uint64_t bounce_size_limit;
+	/* whole addresses; borrowed */
+	const char *bounce_recipient, *delay_recipient, *double_bounce_recipient;
+	const char *double_bounce; /* sender of what goes to the postmaster */
+	struct notice_texts *texts;
 };
 
 struct notices;

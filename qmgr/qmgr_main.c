@@ -31,6 +31,7 @@ struct qmgr {
 	struct routes *routes;
 	struct schedule *schedule;
 	struct notices *notices;
+	struct notices_conf notices_conf;
 	struct intake *intake;
 	struct submit *submit;
 	struct control *control;
@@ -158,10 +159,42 @@ lock_queue(int root, const char *name)
 	log_fatal("queue_directory %s: in use by another qmgr (pid %d)", name, (int)holder);
 }
 
-static struct queue *
-open_queue(struct daemon *d)
+/* Of "resource, software", Postfix's default, nothing is sent either; but nobody has asked for it. */
+static void
+warn_of_classes(const struct conf *c)
 {
+	static const char known[] = " bounce 2bounce delay resource software ";
+	static const char unsent[] = " data policy protocol ";
+	struct view rest = view_of(conf_str(c, "notify_classes")), word;
+
+	while (conf_next(&rest, &word)) {
+		char *spaced = x_asprintf(" %.*s ", VIEW_ARG(word));
+
+		if (strcasestr(unsent, spaced) != NULL)
+			log_warn("notify_classes: nothing is sent of class %s", lq(word));
+		else if (strcasestr(known, spaced) == NULL)
+			log_warn("notify_classes: there is no class %s", lq(word));
+		free(spaced);
+	}
+}
+
+static bool
+is_notified_of(const struct conf *c, const char *class)
+{
+	struct view rest = view_of(conf_str(c, "notify_classes")), word;
+
+	while (conf_next(&rest, &word))
+		if (view_case_eq_str(word, class))
+			return true;
+	return false;
+}
+
+static struct queue *
+open_queue(struct qmgr *g)
+{
+	struct daemon *d = g->d;
 	const struct conf *c = daemon_conf(d);
+	bool has_bounce_copies = is_notified_of(c, "bounce");
 	int64_t run_delay_ms = conf_seconds(c, "queue_run_delay") * 1000;
 	struct queue_conf qc = { .segment_size = (uint64_t)conf_size(c, "queue_segment_size"),
 		.minfree = (uint64_t)conf_size(c, "queue_minfree"),
@@ -171,7 +204,13 @@ open_queue(struct daemon *d)
 		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000,
 		.lifetime_ms = conf_seconds(c, "maximal_queue_lifetime") * 1000,
 		.bounce_lifetime_ms = conf_seconds(c, "bounce_queue_lifetime") * 1000,
-		.delay_warning_ms = conf_seconds(c, "delay_warning_time") * 1000 };
+		.delay_warning_ms = conf_seconds(c, "delay_warning_time") * 1000,
+		.confirm_delay_cleared = conf_bool(c, "confirm_delay_cleared"),
+		.soft_bounce = conf_bool(c, "soft_bounce"),
+		.has_bounce_copies = has_bounce_copies,
+		.has_double_bounces = has_bounce_copies || is_notified_of(c, "2bounce"),
+		.has_delay_copies = is_notified_of(c, "delay"),
+		.double_bounce = g->notices_conf.double_bounce };
 	struct queue *q;
 	struct err err;
 	int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -205,11 +244,8 @@ begin(void *arg)
 	const struct route_conf rc = { .relayhost = conf_str(c, "relayhost"),
 		.mailbox_domains = conf_str(c, "virtual_mailbox_domains"),
 		.destination = conf_str(c, "mydestination") };
-	const struct notices_conf nc = { .myhostname = conf_str(c, "myhostname"),
+	const struct submit_conf uc = { .myhostname = conf_str(c, "myhostname"),
 		.mail_name = conf_str(c, "mail_name"),
-		.bounce_size_limit = (uint64_t)conf_size(c, "bounce_size_limit") };
-	const struct submit_conf uc = { .myhostname = nc.myhostname,
-		.mail_name = nc.mail_name,
 		.myorigin = conf_str(c, "myorigin"),
 		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit"),
 		.completion = {
@@ -218,7 +254,7 @@ begin(void *arg)
 	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
 	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
 
-	g->queue = open_queue(g->d);
+	g->queue = open_queue(g);
 	g->routes = routes_new(g->queue, g->authd, &rc);
 	g->schedule = schedule_new(daemon_loop(g->d), g->queue, &sc, want_delivery, g);
 	for (unsigned i = 0; i < g->nrelays; i++) {
@@ -226,7 +262,7 @@ begin(void *arg)
 
 		schedule_relay_attach(p, daemon_edge(g->d, ROLE_RELAY, &schedule_relay_ops, p));
 	}
-	g->notices = notices_new(g->queue, g->authd, &nc);
+	g->notices = notices_new(g->queue, g->authd, &g->notices_conf);
 	g->intake = intake_new(g->queue, &ic);
 	g->submit = submit_new(g->queue, g->authd, &uc);
 	g->control = control_new(g->queue, g->schedule, g->submit, &g->control_conf);
@@ -250,6 +286,34 @@ read_control_conf(struct qmgr *g)
 		user_acl_init(acls[i].acl, acls[i].parameter, conf_str(c, acls[i].parameter));
 }
 
+/* For the life of the process.  Who "postmaster" is without a domain authd knows (RFC 5321 4.5.1). */
+static const char *
+whole_address(const struct conf *c, const char *name)
+{
+	const char *address = conf_str(c, name);
+
+	if (strchr(address, '@') != NULL || strcasecmp(address, "postmaster") == 0)
+		return address;
+	return x_asprintf("%s@%s", address, conf_str(c, "myorigin"));
+}
+
+/* Texts stand in files of the admin's. */
+static void
+read_notices_conf(struct qmgr *g)
+{
+	const struct conf *c = daemon_conf(g->d);
+
+	warn_of_classes(c);
+	g->notices_conf = (struct notices_conf){ .myhostname = conf_str(c, "myhostname"),
+		.mail_name = conf_str(c, "mail_name"),
+		.bounce_size_limit = (uint64_t)conf_size(c, "bounce_size_limit"),
+		.bounce_recipient = whole_address(c, "bounce_notice_recipient"),
+		.delay_recipient = whole_address(c, "delay_notice_recipient"),
+		.double_bounce_recipient = whole_address(c, "2bounce_notice_recipient"),
+		.double_bounce = whole_address(c, "double_bounce_sender"),
+		.texts = notice_texts_new(c) };
+}
+
 int
 main(int argc, char **argv)
 {
@@ -261,6 +325,7 @@ main(int argc, char **argv)
 	};
 
 	read_control_conf(&g);
+	read_notices_conf(&g);
 	daemon_configured(g.d);
 	g.nrelays = (unsigned)conf_int(daemon_conf(g.d), "relay_connections");
 	g.authd = daemon_edge(g.d, ROLE_AUTHD, NULL, NULL);

@@ -638,12 +638,27 @@ set_dsn(struct rcpt_state *r, const struct attempt *a)
 		snprintf(r->dsn, sizeof r->dsn, "%s", def);
 }
 
+/* soft_bounce (postconf(5)): a failure becomes a delay, and its code one of class 4. */
+static void
+soften(struct attempt *a, char dsn[sizeof((struct rcpt_state *)NULL)->dsn])
+{
+	snprintf(dsn, sizeof((struct rcpt_state *)NULL)->dsn, "%s", a->dsn != NULL ? a->dsn : "");
+	if (dsn[0] == '5')
+		dsn[0] = '4';
+	a->dsn = dsn;
+	a->status = DELIVERY_DEFERRED;
+}
+
 void
-queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struct attempt *a)
+queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struct attempt *answer)
 {
 	struct rcpt_state *r = &m->active->rcpts[rcpt];
-	char reason[DEFERRED_REASON];
+	char reason[DEFERRED_REASON], dsn[sizeof r->dsn];
+	struct attempt soft = *answer;
+	const struct attempt *a = &soft;
 
+	if (q->conf.soft_bounce && answer->status == DELIVERY_BOUNCED)
+		soften(&soft, dsn);
 	if (r->phase == PHASE_FLYING)
 		m->active->flying--;
 	m->active->open--;

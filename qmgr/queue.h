@@ -15,7 +15,12 @@ struct queue_conf {
 	unsigned active_limit, content_limit;
 	int64_t min_backoff_ms, max_backoff_ms;
 	int64_t lifetime_ms, bounce_lifetime_ms;
-	int64_t delay_warning_ms; /* 0 = never */
+	int64_t delay_warning_ms;   /* 0 = never */
+	bool confirm_delay_cleared; /* whoever was told of a delay is told of its end */
+	bool soft_bounce;           /* no answer to an attempt is final but success */
+	bool has_bounce_copies, has_delay_copies, has_double_bounces; /* what the postmaster gets */
+	const char
+	    *double_bounce; /* borrowed: the sender of what goes to the postmaster; NULL = nobody */
 };
 
 struct queue_ops {
@@ -109,7 +114,8 @@ void queue_content_unuse(struct queue *q, struct message *m);
 
 /* --- the notices' side -------------------------------------------------------------------------------- */
 /* Does this recipient belong into a notice of this kind now? */
-bool queue_wants_notice(const struct message *m, size_t rcpt, enum notice_kind kind);
+bool queue_wants_notice(
+    const struct queue *q, const struct message *m, size_t rcpt, enum notice_kind kind);
 /* f: the notice, to be committed with the outcomes; NULL: there is none to be sent (retry false), or it
  * cannot be made now (retry true). */
 void queue_noticed(

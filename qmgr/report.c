@@ -93,7 +93,8 @@ void
 report_notice(struct queue_id id, enum notice_kind kind, struct queue_id notice)
 {
 	static const char *const words[NOTICE_KINDS] = { "sender non-delivery notification",
-		"sender delay notification", "sender delivery status notification" };
+		"sender delay notification", "sender delivery status notification",
+		"postmaster non-delivery notification", "postmaster delay notification" };
 	char old[QUEUE_ID_TEXT], new[QUEUE_ID_TEXT];
 
 	queue_id_format(id, old);

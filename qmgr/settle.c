@@ -30,7 +30,8 @@ is_unsaved(const struct rcpt_state *r, bool sent_only, const struct recipient *t
 	if (!r->is_dirty)
 		return false;
 	/* one whose success is to be told waits for the end of the round, and its notice */
-	return !sent_only || (r->status == RCPT_SENT && (to->notify & NOTIFY_SUCCESS) == 0);
+	return !sent_only ||
+	       (r->status == RCPT_SENT && (to->notify & NOTIFY_SUCCESS) == 0 && !r->is_delay_told);
 }
 
 static size_t
@@ -529,7 +530,8 @@ file_noticed(struct queue *q, struct message *m, struct log_op *op)
 	adopt_notices(q, op, adopted);
 	for (int i = 0; i < NOTICE_KINDS; i++)
 		if (adopted[i] != NULL) {
-			adopted[i]->is_busy = true; /* with m's file: neither a flush nor a deletion may touch it */
+			adopted[i]->is_busy =
+			    true; /* with m's file: neither a flush nor a deletion may touch it */
 			m->active->held[i] = adopted[i];
 		}
 	for (size_t i = 0; i < op->nrcpts; i++)
@@ -615,27 +617,68 @@ expire(struct queue *q, struct message *m)
 		report_expired(m);
 }
 
+/* Nobody is told of what became of that: it was told to the last one there is (RFC 5321 6.1). */
+static bool
+is_for_postmaster(const struct queue *q, const struct message *m)
+{
+	const char *sender = m->active->env.sender;
+
+	return sender[0] != '\0' &&
+	       (m->is_bounce || (q->conf.double_bounce != NULL &&
+				    strcasecmp(sender, q->conf.double_bounce) == 0));
+}
+
+static bool
+is_failed(const struct rcpt_state *r)
+{
+	return r->status == RCPT_FAILED && r->is_dirty;
+}
+
+/* Told once; but in the round in which one of both is told, the other still is. */
+static bool
+is_delayed(const struct rcpt_state *r)
+{
+	unsigned now = r->noticed & (1u << NOTICE_DELAY | 1u << NOTICE_DELAY_COPY);
+
+	return r->status == RCPT_PENDING && r->phase == PHASE_ANSWERED &&
+	       (!r->is_delay_told || now != 0);
+}
+
+/* A peer that does DSN was told of NOTIFY (RFC 3461 5.2.1); of any other the sender hears "relayed" (5.2.2). */
+static bool
+is_success_wanted(const struct queue *q, const struct rcpt_state *r, uint32_t notify)
+{
+	if ((notify & NOTIFY_SUCCESS) != 0)
+		return !r->took_dsn;
+	return q->conf.confirm_delay_cleared && r->is_delay_told &&
+	       (notify == 0 || (notify & NOTIFY_DELAY) != 0);
+}
+
 bool
-queue_wants_notice(const struct message *m, size_t rcpt, enum notice_kind kind)
+queue_wants_notice(
+    const struct queue *q, const struct message *m, size_t rcpt, enum notice_kind kind)
 {
 	const struct active *a = m->active;
 	const struct rcpt_state *r = &a->rcpts[rcpt];
 	uint32_t notify = a->env.rcpts[rcpt].notify;
+	bool has_sender = a->env.sender[0] != '\0'; /* RFC 5321 4.5.5: nobody else is told */
 
-	/* a notice about a notice would go to nobody (RFC 5321 4.5.5) */
-	if (a->env.sender[0] == '\0' || m->is_bounce || (r->noticed >> kind & 1) != 0)
+	if ((r->noticed >> kind & 1) != 0 || is_for_postmaster(q, m))
 		return false;
 	switch (kind) {
 	case NOTICE_FAILURE:
-		return r->status == RCPT_FAILED && r->is_dirty &&
+		return has_sender && is_failed(r) &&
 		       (notify == 0 || (notify & NOTIFY_FAILURE) != 0);
 	case NOTICE_DELAY:
-		return r->status == RCPT_PENDING && r->phase == PHASE_ANSWERED &&
-		       !r->is_delay_told && (notify == 0 || (notify & NOTIFY_DELAY) != 0);
+		return has_sender && is_delayed(r) && (notify == 0 || (notify & NOTIFY_DELAY) != 0);
 	case NOTICE_SUCCESS:
-		/* a peer that does DSN was told of NOTIFY (RFC 3461 5.2.1); of any other the sender hears "relayed" (5.2.2) */
-		return r->status == RCPT_SENT && r->is_dirty && !r->took_dsn &&
-		       (notify & NOTIFY_SUCCESS) != 0;
+		return has_sender && r->status == RCPT_SENT && r->is_dirty &&
+		       is_success_wanted(q, r, notify);
+	case NOTICE_FAILURE_COPY: /* whatever NOTIFY says, as Postfix does: it speaks for the sender */
+		return is_failed(r) &&
+		       (has_sender ? q->conf.has_bounce_copies : q->conf.has_double_bounces);
+	case NOTICE_DELAY_COPY:
+		return q->conf.has_delay_copies && is_delayed(r);
 	case NOTICE_KINDS:
 		break;
 	}
@@ -650,10 +693,12 @@ ask_for_notice(struct queue *q, struct message *m)
 		       clock_mono_ms() - m->born_ms >= q->conf.delay_warning_ms;
 
 	for (int kind = 0; kind < NOTICE_KINDS; kind++) {
-		if (m->active->notices[kind] != NULL || (kind == NOTICE_DELAY && !is_late))
+		bool is_of_delay = kind == NOTICE_DELAY || kind == NOTICE_DELAY_COPY;
+
+		if (m->active->notices[kind] != NULL || (is_of_delay && !is_late))
 			continue;
 		for (size_t i = 0; i < m->active->env.nrcpts; i++) {
-			if (!queue_wants_notice(m, i, (enum notice_kind)kind))
+			if (!queue_wants_notice(q, m, i, (enum notice_kind)kind))
 				continue;
 			m->is_busy = true;
 			q->ops.notify(q->ops_arg, m, (enum notice_kind)kind);
@@ -681,26 +726,29 @@ queue_noticed(
 		return;
 	}
 	for (size_t i = 0; i < a->env.nrcpts; i++) {
-		if (!queue_wants_notice(m, i, kind))
+		if (!queue_wants_notice(q, m, i, kind))
 			continue;
 		a->rcpts[i].noticed |= 1u << kind;
-		if (kind == NOTICE_DELAY)
+		if (kind == NOTICE_DELAY || kind == NOTICE_DELAY_COPY)
 			a->rcpts[i].is_delay_told = true;
 	}
 	message_settle_soon(q, m);
 }
 
 static void
-log_discarded(const struct message *m)
+log_discarded(const struct queue *q, const struct message *m)
 {
 	const struct active *a = m->active;
+	bool is_last = is_for_postmaster(q, m);
 
-	if (!m->is_bounce && a->env.sender[0] != '\0')
+	if (!is_last && (a->env.sender[0] != '\0' || q->conf.has_double_bounces))
 		return;
 	for (size_t i = 0; i < a->env.nrcpts; i++) {
-		if (a->rcpts[i].status != RCPT_FAILED || !a->rcpts[i].is_dirty)
+		if (!is_failed(&a->rcpts[i]))
 			continue;
-		report_event(m->id, "undeliverable notification discarded: it has no sender");
+		report_event(m->id, is_last
+					? "undeliverable postmaster notification discarded"
+					: "undeliverable notification discarded: it has no sender");
 		return;
 	}
 }
@@ -720,7 +768,7 @@ round_over(struct queue *q, struct message *m)
 		if (was_tried)
 			m->is_from_past = false;
 		expire(q, m);
-		log_discarded(m);
+		log_discarded(q, m);
 	}
 	if (ask_for_notice(q, m))
 		return;

@@ -196,6 +196,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->looks_up_names = conf_bool(conf, "smtpd_peername_lookup");
 	c->has_vrfy = !conf_bool(conf, "disable_vrfy_command");
 	c->is_strict = conf_bool(conf, "strict_rfc821_envelopes");
+	c->is_soft = conf_bool(conf, "soft_bounce");
 	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
 	read_limits(c, conf);
 	if (c->content_filter[0] != '\0' && strchr(c->content_filter, ':') == NULL)

@@ -26,7 +26,7 @@ struct smtpd_patience {
 struct smtpd_config {
 	const struct conf *conf; /* borrowed for the process's life, as are the strings */
 	const char *myhostname, *myorigin, *mail_name, *banner, *content_filter;
-	bool is_submission, is_wrapper;
+	bool is_submission, is_wrapper, is_soft; /* is_soft: soft_bounce */
 	enum smtpd_tls_level tls_level;
 	struct tls_server_setup tls;
 	bool has_certificate, tls_received_header, tls_is_logged;

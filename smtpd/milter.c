@@ -37,8 +37,7 @@ send_reply(struct smtpd_session *s, const struct milter_text *t)
 	struct view rest = view_of(t->text), line;
 
 	while (view_cut(rest, '\n', &line, &rest))
-		stream_printf(s->stream, "%d-%s%s%.*s\r\n", t->code, t->dsn,
-		    t->dsn[0] != '\0' ? " " : "", VIEW_ARG(line));
+		smtpd_reply_line(s, t->code, t->dsn, line);
 	smtpd_reply(s, t->code, t->dsn, "%.*s", VIEW_ARG(line));
 	if (t->code == 421)
 		smtpd_session_end(s);

@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/net/tls.h"
+#include "common/proto/reply.h"
 #include "smtpd/client_name.h"
 #include "smtpd/cmd_auth.h"
 #include "smtpd/cmd_data.h"
@@ -63,22 +64,43 @@ make_one_line(char *text)
 			*text = '?';
 }
 
+/* soft_bounce (postconf(5)): no refusal is for good.  text begins with its enhanced code, if it has one. */
+static int
+soften(const struct smtpd_session *s, int code, char *text)
+{
+	if (!s->server->conf->is_soft || code < 500)
+		return code;
+	if (text[0] == '5' && enhanced_code_length(view_of(text)) > 0)
+		text[0] = '4';
+	return code - 100;
+}
+
 void
 smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt, ...)
 {
 	char text[1024];
+	size_t n = copies(s, code), len = 0;
 	va_list ap;
 
-	if (dsn == NULL)
-		dsn = "";
+	if (dsn != NULL && dsn[0] != '\0')
+		len = (size_t)snprintf(text, sizeof text, "%.20s ", dsn);
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	vsnprintf(text + len, sizeof text - len, fmt, ap);
 	va_end(ap);
 	make_one_line(text);
-	s->reply_code = code;
-	for (size_t n = copies(s, code); n > 0; n--)
-		stream_printf(
-		    s->stream, "%d %s%s%s\r\n", code, dsn, dsn[0] != '\0' ? " " : "", text);
+	s->reply_code = soften(s, code, text);
+	for (; n > 0; n--)
+		stream_printf(s->stream, "%d %s\r\n", s->reply_code, text);
+}
+
+void
+smtpd_reply_line(struct smtpd_session *s, int code, const char *dsn, struct view line)
+{
+	char *text = x_asprintf("%s%s%.*s", dsn, dsn[0] != '\0' ? " " : "", VIEW_ARG(line));
+
+	code = soften(s, code, text);
+	stream_printf(s->stream, "%d-%s\r\n", code, text);
+	free(text);
 }
 
 const char *
@@ -172,13 +194,16 @@ void
 smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where, int code,
     const char *dsn, const char *text)
 {
+	char *whole = x_asprintf("%s %s", dsn, text);
 	struct buf line;
 
 	buf_init(&line, 4000);
 	put_particulars(s, &line);
-	log_info("%s: %s: %s from %s: %d %s %s;%s", log_id(s), verdict, where,
-	    smtpd_client_label(s), code, dsn, lqs(text), line.failed ? "" : buf_cstr(&line));
+	code = soften(s, code, whole);
+	log_info("%s: %s: %s from %s: %d %s;%s", log_id(s), verdict, where, smtpd_client_label(s),
+	    code, lqs(whole), line.failed ? "" : buf_cstr(&line));
 	buf_clear(&line);
+	free(whole);
 }
 
 void

@@ -126,6 +126,8 @@ void smtpd_session_set_state(struct smtpd_session *s, enum smtpd_state state);
 /* "%d %s text": dsn NULL or "" where RFC 2034 has no code.  A code of 400 and more makes the command a failed one. */
 void smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* A line of a reply of several that is not the last one. */
+void smtpd_reply_line(struct smtpd_session *s, int code, const char *dsn, struct view text);
 /* The last reply is on its way: nothing more is read, and the session ends. */
 void smtpd_session_end(struct smtpd_session *s);
 /* From outside a command: the suite stops.  Frees the session unless a promise is being made to it. */

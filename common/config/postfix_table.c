@@ -191,14 +191,9 @@ static const struct postfix_group groups[] = {
 	    "virtual_overquota_bounce\n"
 	    "virtual_trash_count\n"
 	    "virtual_trash_name\n" },
-	{ POSTFIX_IGNORED, "notices and bounces have the form and go to the addresses that are built in",
-	    "2bounce_notice_recipient = postmaster\n"
-	    "bounce_notice_recipient = postmaster\n"
-	    "delay_notice_recipient = postmaster\n"
-	    "error_notice_recipient = postmaster\n"
-	    "notify_classes = resource, software\n"
-	    "bounce_template_file\n"
-	    "confirm_delay_cleared = no\n"
+	{ POSTFIX_IGNORED, "the postmaster is told of bounces and delays, not of sessions that failed: see the log",
+	    "error_notice_recipient = postmaster\n" },
+	{ POSTFIX_IGNORED, "bounces have the form that is built in",
 	    "disable_verp_bounces = no\n"
 	    "default_verp_delimiters = +=\n"
 	    "verp_delimiter_filter = -=+\n"
@@ -396,8 +391,6 @@ static const struct postfix_group groups[] = {
 	    "sender_dependent_relayhost_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail goes out that was to wait",
 	    "defer_transports\n" },
-	{ POSTFIX_NEEDED, "without it mail that was to wait is bounced",
-	    "soft_bounce = no\n" },
 	{ POSTFIX_NEEDED, "without it mail for these domains is refused",
 	    "relay_domains = | $mydestination\n"
 	    "relay_recipient_maps\n"

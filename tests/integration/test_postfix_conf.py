@@ -42,7 +42,7 @@ NAMED = {
             "virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps", "dovecot_destination_recipient_limit",
             "tls_ssl_options", "policyd-spf_time_limit",
             "unverified_recipient_reject_code", "address_verify_map", "smtp-amavis_destination_concurrency_limit",
-            "receive_override_options", "bounce_template_file", "notify_classes",
+            "receive_override_options", "bounce_template_file",
             "smtp: maxproc", "submission-cleanup", "postmaster",
             # their sockets' directory is not there
             "smtpd_recipient_restrictions", "greylisted", "smtp-amavis", "policyd-spf", "dovecot",

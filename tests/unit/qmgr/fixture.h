@@ -166,14 +166,16 @@ fix_on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct fixture *f = arg;
 	const char *address = ipc_get_str(in);
+	bool is_nobody = strncmp(address, "nobody@", 7) == 0;
+	enum authd_status status = is_nobody ? AUTHD_NO : f->resolve_status;
 	struct ipc_out o;
 
 	f->resolved++;
 	ipc_reply_init(&o);
-	ipc_put_u32(&o, f->resolve_status);
+	ipc_put_u32(&o, status);
 	ipc_put_u32(&o, 1);
-	ipc_put_str(&o, f->resolve_status == AUTHD_NO ? "user unknown" : "");
-	if (f->resolve_status == AUTHD_OK) {
+	ipc_put_str(&o, status == AUTHD_NO ? "user unknown" : "");
+	if (status == AUTHD_OK) {
 		ipc_put_u32(&o, f->resolve_transport);
 		ipc_put_str(&o, "");
 		ipc_put_str(&o, address);
@@ -383,6 +385,7 @@ static inline int
 fix_setup(void **state)
 {
 	struct fixture *f = x_calloc(1, sizeof *f);
+	struct conf conf;
 
 	snprintf(f->dir, sizeof f->dir, "/tmp/qmgr_test.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
@@ -404,9 +407,16 @@ fix_setup(void **state)
 	f->rc = (struct route_conf){
 		.relayhost = "", .mailbox_domains = "example.test", .destination = ""
 	};
-	f->nc = (struct notices_conf){
-		.myhostname = "mx.example.test", .mail_name = "Estafeta", .bounce_size_limit = 50000
-	};
+	conf_init(&conf);
+	f->nc = (struct notices_conf){ .myhostname = "mx.example.test",
+		.mail_name = "Estafeta",
+		.bounce_size_limit = 50000,
+		.bounce_recipient = "copies@example.test",
+		.delay_recipient = "delays@example.test",
+		.double_bounce_recipient = "doubles@example.test",
+		.double_bounce = "double-bounce@example.test",
+		.texts = notice_texts_new(&conf) };
+	conf_clear(&conf);
 	f->cc.idle_ms = 30000;
 	f->resolve_status = AUTHD_OK;
 	f->resolve_transport = TRANSPORT_VIRTUAL;
@@ -421,6 +431,7 @@ fix_teardown(void **state)
 
 	if (f->queue != NULL)
 		fix_stop(f);
+	notice_texts_free(f->nc.texts);
 	free(f->jobs);
 	loop_free(f->loop);
 	close(f->root_fd);

@@ -254,6 +254,179 @@ test_unreachable_sender(void **state)
 	assert_int_equal(f->njobs, 1);
 }
 
+/* --- what the postmaster gets (notify_classes) --- */
+static const char postmaster[] = "double-bounce@example.test";
+
+/* The job of a notice to this recipient, among those of the last round; NULL: there is none. */
+static const struct fix_job *
+notice_to(const struct fixture *f, const char *address)
+{
+	for (size_t i = 1; i < f->njobs; i++)
+		if (strcmp(f->jobs[i].rcpts[0].address, address) == 0)
+			return &f->jobs[i];
+	return NULL;
+}
+
+static void
+test_bounce_copies(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = plain;
+	const struct fix_job *copy;
+
+	f->qc.has_bounce_copies = f->qc.has_double_bounces = true;
+	f->qc.double_bounce = postmaster;
+	fix_start(f);
+	notices_for(f, &m, DELIVERY_BOUNCED);
+	assert_int_equal(f->njobs, 3);
+	assert_non_null(notice_to(f, "alice@example.test"));
+	copy = notice_to(f, "copies@example.test");
+	assert_non_null(copy);
+	assert_string_equal(copy->sender, postmaster);
+	assert_non_null(strstr(copy->text, "Subject: Postmaster Copy: Undelivered Mail\r\n"));
+	assert_non_null(strstr(copy->text, "Content-Type: text/rfc822-headers\r\n"));
+	assert_null(strstr(copy->text, "\r\nhello\r\n"));
+	/* NOTIFY is the sender's wish */
+	m.notify = NOTIFY_NEVER;
+	notices_for(f, &m, DELIVERY_BOUNCED);
+	assert_int_equal(f->njobs, 2);
+	assert_non_null(notice_to(f, "copies@example.test"));
+	notices_for(f, &m, DELIVERY_SENT);
+	assert_int_equal(f->njobs, 1);
+}
+
+/* RFC 5321 6.1: what has no sender, or one that does not exist here, is the postmaster's; and what goes to him nobody's. */
+static void
+test_double_bounces(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = plain;
+	const struct fix_job *copy;
+	char id[QUEUE_ID_TEXT];
+
+	f->qc.has_double_bounces = true;
+	f->qc.double_bounce = postmaster;
+	fix_start(f);
+	m.sender = "";
+	notices_for(f, &m, DELIVERY_BOUNCED);
+	copy = notice_to(f, "doubles@example.test");
+	assert_int_equal(f->njobs, 2);
+	assert_non_null(copy);
+	assert_string_equal(copy->sender, postmaster);
+	assert_non_null(strstr(copy->text, "\r\nhello\r\n"));
+	m.sender = "nobody@example.test";
+	notices_for(f, &m, DELIVERY_BOUNCED);
+	copy = notice_to(f, "doubles@example.test");
+	assert_int_equal(f->njobs, 2);
+	assert_non_null(copy);
+	assert_non_null(strstr(copy->text, "X-Estafeta-Sender: rfc822; nobody@example.test\r\n"));
+	assert_non_null(strstr(copy->text, "Subject: Postmaster Copy: Undelivered Mail\r\n"));
+	m.sender = "Double-Bounce@example.test";
+	notices_for(f, &m, DELIVERY_BOUNCED);
+	assert_int_equal(f->njobs, 1);
+	/* a chain of failures ends */
+	fix_forget_jobs(f);
+	fix_send(f, &plain, id);
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; !fix_is_empty(f);) {
+		assert_true(clock_mono_ms() < end);
+		fix_turn(f, 1);
+		fix_answer_all(f, DELIVERY_BOUNCED, "5.1.1", "no");
+	}
+	assert_int_equal(f->njobs, 3); /* the message, the bounce, the double bounce */
+}
+
+static void
+deferred_once(struct fixture *f, struct message *m)
+{
+	m->born_ms -= 4 * 3600 * 1000;
+	queue_flush(f->queue, m);
+	fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.4.1", "no route");
+	fix_run(f, is_settled);
+	fix_turn(f, 20);
+	fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	fix_turn(f, 20);
+}
+
+static void
+test_delay_copies(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = plain;
+	struct queue_id q;
+	char id[QUEUE_ID_TEXT];
+
+	f->qc.delay_warning_ms = 3600 * 1000;
+	f->qc.has_delay_copies = true;
+	fix_start(f);
+	for (int with_notify = 0; with_notify < 2; with_notify++) {
+		fix_forget_jobs(f);
+		m.notify = with_notify ? NOTIFY_FAILURE : 0;
+		fix_send(f, &m, id);
+		queue_id_parse(view_of(id), &q);
+		fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.4.1", "no route");
+		fix_run(f, is_settled);
+		deferred_once(f, queue_find(f->queue, q));
+		assert_non_null(notice_to(f, "delays@example.test"));
+		assert_int_equal(notice_to(f, "alice@example.test") != NULL, !with_notify);
+		fix_forget_jobs(f);
+		deferred_once(f, queue_find(f->queue, q));
+		assert_int_equal(f->njobs, 1); /* once */
+	}
+}
+
+/* The end of a delay is told to whoever was told of its beginning, across a restart. */
+static void
+test_delay_cleared(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_id q;
+	char id[QUEUE_ID_TEXT];
+
+	for (int is_on = 0; is_on < 2; is_on++) {
+		f->qc.delay_warning_ms = 3600 * 1000;
+		f->qc.confirm_delay_cleared = is_on;
+		fix_start(f);
+		fix_send(f, &plain, id);
+		queue_id_parse(view_of(id), &q);
+		fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.4.1", "no route");
+		fix_run(f, is_settled);
+		deferred_once(f, queue_find(f->queue, q));
+		fix_restart(f);
+		queue_flush(f->queue, queue_find(f->queue, q));
+		for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; !fix_is_empty(f);) {
+			assert_true(clock_mono_ms() < end);
+			fix_turn(f, 1);
+			fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+		}
+		assert_int_equal(count_notices(f), is_on);
+		if (is_on)
+			assert_non_null(strstr(
+			    notice_to(f, "alice@example.test")->text, "Action: delivered\r\n"));
+		fix_stop(f);
+	}
+}
+
+static void
+test_soft_bounce(void **state)
+{
+	struct fixture *f = *state;
+	struct map_walk w = { 0 };
+	const struct message *m;
+	char id[QUEUE_ID_TEXT];
+
+	f->qc.soft_bounce = true;
+	fix_start(f);
+	fix_send(f, &plain, id);
+	fix_answer(fix_next_job(f), 0, DELIVERY_BOUNCED, "5.1.1", "unknown user");
+	fix_run(f, is_settled);
+	assert_int_equal(queue_count(f->queue), 1);
+	assert_int_equal(f->njobs, 1);
+	m = map_next(&f->queue->messages, &w)->value;
+	assert_int_equal(m->left, 1);
+	queue_flush(f->queue, (struct message *)(uintptr_t)m);
+	assert_int_equal(fix_next_job(f)->is_answered, false);
+}
+
 static void
 test_delays(void **state)
 {
@@ -318,8 +491,14 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_mixed_outcomes, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_ret_and_size, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_delay_warning, fix_setup, fix_teardown),
-		cmocka_unit_test_setup_teardown(test_a_notice_that_waits_for_its_message, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_a_notice_that_waits_for_its_message, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_unreachable_sender, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_bounce_copies, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_double_bounces, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_delay_copies, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_delay_cleared, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_soft_bounce, fix_setup, fix_teardown),
 		cmocka_unit_test(test_delays),
 		cmocka_unit_test_setup_teardown(test_log_lines, fix_setup, fix_teardown),
 	};

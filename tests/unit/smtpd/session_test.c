@@ -48,6 +48,8 @@ static const struct session_case cases[] = {
 	{ "RFC 5321 4.1.1.5 RSET takes no argument", "", STRANGER, HELLO "> RSET x\n< 501 5.5.4 Syntax: RSET\n", { 0 } },
 	{ "RFC 5321 4.1.1.4 DATA takes no argument", "", STRANGER, HELLO ENVELOPE "> DATA x\n< 501 5.5.4\n" DATA, { 0 } },
 	{ "RFC 5321 4.1.1.9 NOOP with a string", "", STRANGER, HELLO "> NOOP whatever\n< 250 2.0.0\n", { 0 } },
+	{ "soft_bounce", "soft_bounce = yes\n", STRANGER, HELLO "> MAIL FROM:<a@b.c>\n< 250\n> RCPT TO:<nobody@example.test>\n< 450 4.1.1 <nobody@example.test>\n"
+	    "L NOQUEUE: reject: RCPT from client.example[192.0.2.1]: 450 4.1.1 <nobody@\n> RSET x\n< 401 4.5.4 Syntax\n", { 0 } },
 	{ "RFC 5321 4.1.1.10 QUIT takes no argument", "", STRANGER, HELLO "> QUIT x\n< 501 5.5.4\n> QUIT\n< 221\n! closed\n", { 0 } },
 	{ "RFC 5321 3.5.3 VRFY confirms nobody", "", STRANGER, HELLO "> VRFY bob\n< 252 2.5.2\n> VRFY nobody\n< 252 2.5.2\n> VRFY\n< 501 5.5.4\n", { 0 } },
 	{ "disable_vrfy_command", "disable_vrfy_command = yes\n", STRANGER, HELLO "> VRFY bob\n< 502 5.5.1\n", { 0 } },

@@ -79,9 +79,7 @@ each_value_has_its_fate(void **state)
 		{ "smtp_tls_protocols", "!SSLv2 !SSLv3", POSTFIX_SAME },
 		{ "smtp_tls_protocols", "!SSLv2,!SSLv3, !TLSv1", POSTFIX_SAME },
 		{ "smtp_tls_protocols", ">=TLSv1.3", POSTFIX_IGNORED },
-		{ "notify_classes", "resource,software", POSTFIX_SAME },
-		{ "notify_classes", "resource", POSTFIX_IGNORED },
-		{ "notify_classes", "resource,software,bounce", POSTFIX_IGNORED },
+		{ "error_notice_recipient", "admin", POSTFIX_IGNORED },
 		/* of transports */
 		{ "smtp_destination_rate_delay", "0s", POSTFIX_SAME },
 		{ "smtp_destination_rate_delay", "1s", POSTFIX_IGNORED },
@@ -123,14 +121,14 @@ unmet_lines_come_in_their_order(void **state)
 	(void)state;
 	load(&c,
 	    "transport_maps = hash:/x\nmyhostname = a.example\nbiff = no\nstrict_8bitmime = no\n"
-	    "mua_helo_restrictions = reject\nsoft_bounce = yes\nfallback_relay = b.example\n",
+	    "mua_helo_restrictions = reject\ndefer_transports = smtp\nfallback_relay = b.example\n",
 	    "submission inet n - y - - smtpd\n  -o smtpd_helo_restrictions=$mua_helo_restrictions\n");
 	postfix_each_unmet(&c, collect_unmet, said);
 	assert_non_null(strstr(
 	    said, "main.cf:1: transport_maps: not honoured: without it mail goes to its MX"));
 	assert_non_null(strstr(said,
 	    "; take it out, or list its name in allow_ignored_parameters\nmain.cf:3: biff: means nothing here: "));
-	assert_non_null(strstr(said, "\nmain.cf:6: soft_bounce: not honoured: "));
+	assert_non_null(strstr(said, "\nmain.cf:6: defer_transports: not honoured: "));
 	assert_non_null(strstr(
 	    said, "\nmain.cf:7: fallback_relay: not honoured: the SMTP client does not do it\n"));
 	assert_null(strstr(said, "strict_8bitmime"));
