@@ -100,6 +100,8 @@ handlers_for(enum role role)
 		return authd_from_login;
 	case ROLE_QMGR:
 		return authd_from_qmgr;
+	case ROLE_RELAY:
+		return authd_from_relay;
 	case ROLE_TOOL:
 		return authd_from_tool;
 	case ROLE_IMAPD:

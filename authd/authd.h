@@ -69,7 +69,8 @@ void authd_open(struct authd *a, enum role role, struct ipc_conn *c);
 /* Messages by edge: front.c (smtpd, login fronts), recipients.c (smtpd, qmgr), handover.c
  * (master, minted edges), control.c (tool). */
 extern const struct ipc_handler authd_from_smtpd[], authd_from_login[], authd_from_qmgr[],
-    authd_from_master[], authd_from_tool[], authd_from_session[], authd_from_delivery[];
+    authd_from_relay[], authd_from_master[], authd_from_tool[], authd_from_session[],
+    authd_from_delivery[];
 
 /* size bytes, zeroed but for the request at their start, which is on peer's list. */
 void *authd_request_new(size_t size, struct peer *p, uint32_t id);

@@ -1,5 +1,7 @@
 #include "authd/authd_conf.h"
 
+#include "common/base/mem.h"
+#include "common/proto/idn.h"
 #include "common/table/table_config.h"
 #include "common/user/user_db.h"
 
@@ -43,6 +45,64 @@ check_owner(const struct conf *conf, const char *owner, uid_t uid, struct err *e
 	return 0;
 }
 
+/* --- routes ----------------------------------------------------------------------------------- */
+
+static int
+read_way(const struct conf *from, const char *param, struct way *out, struct err *err)
+{
+	return way_parse(conf_str(from, param), out, err) < 0 ? err_prefix(err, "%s", param) : 0;
+}
+
+/* Domains stay in the list, tables go to a list of their own, which lives as long as the process. */
+static int
+read_relay_domains(const struct conf *from, struct authd_conf *out, struct err *err)
+{
+	static const char param[] = "relay_domains";
+	struct view rest, item;
+	struct buf tables;
+
+	out->relay_domains = conf_str(from, param);
+	buf_init(&tables, 1 << 20);
+	for (rest = view_of(out->relay_domains); table_spec_next(&rest, &item);) {
+		char name[IDN_DOMAIN_MAX];
+
+		if (memchr(item.p, ':', item.len) != NULL) {
+			buf_printf(&tables, "%s%.*s", tables.len > 0 ? ", " : "", VIEW_ARG(item));
+		} else if (!idn_to_ascii(
+			       view_starts(item, ".") ? view_make(item.p + 1, item.len - 1) : item,
+			       name) ||
+			   name[0] == '!' || strchr(name, '/') != NULL) {
+			buf_clear(&tables);
+			return err_set(err, ERR_SYNTAX,
+			    "%s: \"%.*s\" is neither a domain nor a table (type:name)", param,
+			    VIEW_ARG(item));
+		}
+	}
+	out->tables[RESOLVE_RELAY_DOMAINS] = x_strndup(tables.len > 0 ? tables.p : "", tables.len);
+	buf_clear(&tables);
+	return 0;
+}
+
+static int
+read_routes(const struct conf *from, struct authd_conf *out, struct err *err)
+{
+	struct view rest = view_of(conf_str(from, "parent_domain_matches_subdomains")), word;
+
+	for (int t = 0; t < RESOLVE_TABLES; t++)
+		out->tables[t] = conf_str(from, resolve_table_params[t]);
+	while (conf_next(&rest, &word)) {
+		out->relay_parents |= view_eq_str(word, "relay_domains");
+		out->transport_parents |= view_eq_str(word, "transport_maps");
+	}
+	out->null_relayhost_key = conf_str(from, "empty_address_relayhost_maps_lookup_key");
+	out->null_transport_key = conf_str(from, "empty_address_default_transport_maps_lookup_key");
+	if (read_way(from, "virtual_transport", &out->virtual_way, err) < 0 ||
+	    read_way(from, "relay_transport", &out->relay_way, err) < 0 ||
+	    read_way(from, "default_transport", &out->default_way, err) < 0)
+		return -1;
+	return read_relay_domains(from, out, err);
+}
+
 int
 authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err)
 {
@@ -61,8 +121,8 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 		return -1;
 	*out = (struct authd_conf){
 		.user_database = conf_str(from, "user_database"),
-		.alias_maps = conf_str(from, "virtual_alias_maps"),
 		.lookup_tables = conf_str(from, TABLE_CONFIG_PARAM),
+		.password_maps = conf_str(from, "smtp_sasl_password_maps"),
 		.mailbox_domains = conf_str(from, "virtual_mailbox_domains"),
 		.destination = conf_str(from, "mydestination"),
 		.origin = conf_str(from, "myorigin"),
@@ -81,5 +141,5 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 			.scram_iterations = (unsigned)conf_int(from, "scram_iterations"),
 		},
 	};
-	return 0;
+	return read_routes(from, out, err);
 }

@@ -3,16 +3,22 @@
 #ifndef AUTHD_AUTHD_CONF_H
 #define AUTHD_AUTHD_CONF_H
 
+#include "authd/resolve.h"
 #include "common/config/conf.h"
 #include "common/user/user_password.h"
 
 struct authd_conf {
 	const char *user_database;
-	const char *alias_maps;      /* virtual_alias_maps */
-	const char *lookup_tables;   /* what smtpd may ask for: table_config.h */
-	const char *mailbox_domains; /* virtual_mailbox_domains */
-	const char *destination;     /* mydestination */
-	const char *origin;          /* myorigin */
+	const char *tables[RESOLVE_TABLES]; /* resolve_table_params */
+	const char *lookup_tables;          /* what smtpd may ask for: table_config.h */
+	const char *password_maps;          /* smtp_sasl_password_maps: relay alone */
+	const char *mailbox_domains;        /* virtual_mailbox_domains */
+	const char *destination;            /* mydestination */
+	const char *relay_domains;
+	bool relay_parents, transport_parents; /* as struct resolve_conf's, and the rest */
+	struct way virtual_way, relay_way, default_way;
+	const char *null_relayhost_key, *null_transport_key;
+	const char *origin; /* myorigin */
 	const char *relayhost;
 	const char *delimiter;         /* recipient_delimiter */
 	const char *mail_base;         /* virtual_mailbox_base */

@@ -81,9 +81,12 @@ plan_db(struct daemon *d, const struct authd_conf *conf, struct sandbox_plan *pl
 		return -1;
 	add_path(plan, file, true);
 	add_path(plan, env, true);
-	if (table_list_files(conf->alias_maps, on_table_file, plan, err) < 0)
+	for (int t = 0; t < RESOLVE_TABLES; t++)
+		if (table_list_files(conf->tables[t], on_table_file, plan, err) < 0)
+			return err_prefix(err, "%s", resolve_table_params[t]);
+	if (table_list_files(conf->lookup_tables, on_lookup_file, plan, err) < 0)
 		return -1;
-	return table_list_files(conf->lookup_tables, on_lookup_file, plan, err);
+	return table_list_files(conf->password_maps, on_lookup_file, plan, err);
 }
 
 static void
@@ -121,6 +124,7 @@ ON_OPEN(on_smtpd, ROLE_SMTPD)
 ON_OPEN(on_imapd_login, ROLE_IMAPD_LOGIN)
 ON_OPEN(on_pop3d_login, ROLE_POP3D_LOGIN)
 ON_OPEN(on_qmgr, ROLE_QMGR)
+ON_OPEN(on_relay, ROLE_RELAY)
 ON_OPEN(on_tool, ROLE_TOOL)
 
 static void
@@ -136,6 +140,7 @@ serve(struct daemon *d, struct authd *a)
 		{ ROLE_IMAPD_LOGIN, on_imapd_login, 1000 },
 		{ ROLE_POP3D_LOGIN, on_pop3d_login, 1000 },
 		{ ROLE_QMGR, on_qmgr, 10 },
+		{ ROLE_RELAY, on_relay, 100 },
 		{ ROLE_TOOL, on_tool, 64 },
 	};
 

@@ -13,6 +13,7 @@
 
 #include <grp.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum {
@@ -20,20 +21,21 @@ enum {
 	CHECKPOINT_MS = 1000,    /* after the last change */
 	TABLE_REFRESH_MS = 1000, /* least time between looks at the tables' files */
 	REQUEST_SECONDS = 30,    /* a damaged page can send Berkeley DB round in circles */
+	SAID_MAX = 20,           /* bad values of one table that a test names */
 	REOPEN_MS = 5000,        /* between tries to open a database that could not be opened */
 	LIST_ENTRIES = 500,
 	LIST_BYTES = 60000,
+	ROUTE_ARENA = 16 << 20, /* what tables say of the recipients of one question */
 };
 
 /* Prepared in the nursery for each worker that it forks. */
-static struct table_list *prepared_aliases;
+static struct table_list *prepared[RESOLVE_TABLES];
 
 struct db_worker {
 	const struct authd_conf *conf;
 	struct loop *loop;
 	struct user_db
 	    *db; /* NULL: it cannot be opened; what needs no account is answered none the less */
-	struct table_list *aliases;
 	struct resolve_conf resolve;
 	struct loop_timer checkpoint, reopen;
 	int64_t tables_seen_ms;
@@ -42,11 +44,11 @@ struct db_worker {
 /* --- the two sources of resolve.h ------------------------------------------------------------- */
 
 static int
-source_alias(void *arg, struct lookup_key key, struct buf *value, struct err *err)
+source_lookup(
+    void *arg, enum resolve_table t, struct lookup_key key, struct buf *value, struct err *err)
 {
-	struct db_worker *w = arg;
-
-	return table_list_lookup(w->aliases, key, value, err);
+	(void)arg;
+	return table_list_lookup(prepared[t], key, value, err);
 }
 
 static int
@@ -60,7 +62,7 @@ source_user(void *arg, const char *address, struct user_record *out, struct err 
 static struct resolve_source
 source_of(struct db_worker *w)
 {
-	return (struct resolve_source){ source_alias, source_user, w };
+	return (struct resolve_source){ source_lookup, source_user, w };
 }
 
 /* The clock stops a request that does not end. */
@@ -80,11 +82,24 @@ request_end(struct db_worker *w)
 }
 
 static int
+table_open_again(int t, struct err *err)
+{
+	int r = table_list_refresh(prepared[t], err);
+
+	return r < 0 ? err_prefix(err, "%s", resolve_table_params[t]) : 0;
+}
+
+/* All that can be; -1 names the first that cannot. */
+static int
 tables_open(struct err *err)
 {
-	int r = table_list_refresh(prepared_aliases, err);
+	struct err other;
+	int r = 0;
 
-	return r < 0 ? err_prefix(err, "virtual_alias_maps") : 0;
+	for (int t = 0; t < RESOLVE_TABLES; t++)
+		if (table_open_again(t, r == 0 ? err : &other) < 0)
+			r = -1;
+	return r;
 }
 
 static void
@@ -96,19 +111,50 @@ tables_refresh(struct db_worker *w)
 	if (now - w->tables_seen_ms < TABLE_REFRESH_MS)
 		return;
 	w->tables_seen_ms = now;
-	if (tables_open(&e) < 0)
-		log_warn(
-		    "%s; the old version stays in use while it is there, or mail waits", e.text);
+	for (int t = 0; t < RESOLVE_TABLES; t++)
+		if (table_open_again(t, &e) < 0)
+			log_warn(
+			    "%s; the old version stays in use while it is there, or mail waits",
+			    e.text);
 }
 
 /* --- recipients ------------------------------------------------------------------------------- */
 
+/* NULL: at least one of them is delivered; else one that would be returned, rather one that would wait. */
+static const struct resolved *
+no_way(const struct resolution *r)
+{
+	const struct resolved *none = NULL;
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct resolved *one = &r->results[i];
+
+		if (one->transport != TRANSPORT_ERROR && one->transport != TRANSPORT_RETRY)
+			return NULL;
+		if (none == NULL || one->transport == TRANSPORT_RETRY)
+			none = one;
+	}
+	return none;
+}
+
 static void
 put_resolution(struct ipc_out *o, const struct resolution *r)
 {
-	ipc_put_u32(o, r->is_known ? AUTHD_OK : AUTHD_NO);
-	ipc_put_u32(o, r->is_local);
-	ipc_put_str(o, r->is_known ? "" : "User unknown in virtual mailbox table");
+	static const uint32_t destinations[] = { [CLASS_FOREIGN] = AUTHD_FOREIGN,
+		[CLASS_LOCAL] = AUTHD_LOCAL,
+		[CLASS_MAILBOX] = AUTHD_LOCAL,
+		[CLASS_RELAY] = AUTHD_RELAYED };
+	const struct resolved *none = no_way(r);
+
+	ipc_put_u32(o, !r->is_known                         ? AUTHD_NO
+		       : none == NULL                       ? AUTHD_OK
+		       : none->transport == TRANSPORT_RETRY ? AUTHD_RETRY
+							    : AUTHD_REJECT);
+	ipc_put_u32(o, destinations[r->class]);
+	ipc_put_str(o, none != NULL              ? none->nexthop
+		       : r->is_known             ? ""
+		       : r->class == CLASS_RELAY ? "User unknown in relay recipient table"
+						 : "User unknown in virtual mailbox table");
 	for (size_t i = 0; i < r->count; i++) {
 		ipc_put_u32(o, r->results[i].transport);
 		ipc_put_str(o, r->results[i].nexthop);
@@ -152,6 +198,48 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	} else {
 		put_resolve_failure(&o, &e);
 	}
+	ipc_conn_reply(c, in->id, &o);
+	request_end(w);
+}
+
+/* --- routes ----------------------------------------------------------------------------------- */
+
+static void
+put_route(struct ipc_out *o, int r, const struct resolved *to, const struct err *e)
+{
+	/* one that is no address never gets its mail; but who let it in knows why */
+	if (r < 0)
+		log_warn("%s", lqs(e->text));
+	ipc_put_u32(o, r == 0 ? AUTHD_OK : r == 1 ? AUTHD_NO : AUTHD_TEMP);
+	ipc_put_u32(o, r < 0 ? 0 : to->transport);
+	ipc_put_str(o, r < 0 ? "" : to->nexthop);
+	ipc_put_u32(o, r < 0 ? 0 : to->uid);
+	ipc_put_u32(o, r < 0 ? 0 : to->gid);
+}
+
+static void
+on_route(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	struct resolve_source source = source_of(w);
+	const char *sender = ipc_get_str(in);
+	struct arena arena;
+	struct ipc_out o;
+	struct err e;
+
+	request_begin();
+	tables_refresh(w);
+	arena_init(&arena, ROUTE_ARENA);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, AUTHD_OK);
+	for (unsigned i = 0; i < AUTHD_ROUTES && ipc_in_more(in); i++) {
+		struct resolved to;
+		int r =
+		    resolve_route(&w->resolve, &source, ipc_get_str(in), sender, &arena, &to, &e);
+
+		put_route(&o, r, &to, &e);
+	}
+	arena_clear(&arena);
 	ipc_conn_reply(c, in->id, &o);
 	request_end(w);
 }
@@ -474,6 +562,8 @@ static const struct ipc_handler from_loop[] = {
 	{ WORKER_LINK, "h", IPC_STATE_ANY, on_link },
 	{ DB_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
 	{ DB_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
+	{ DB_PASSWORD, "(us)", IPC_STATE_ANY, on_lookup },
+	{ DB_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
 	{ DB_ACCOUNT, "s", IPC_STATE_ANY, on_account },
 	{ DB_MAILBOX, "s", IPC_STATE_ANY, on_mailbox },
 	{ DB_SHOW, "s", IPC_STATE_ANY, on_show },
@@ -496,9 +586,10 @@ on_loop_gone(void *arg, struct ipc_conn *c, const struct err *why)
 static int
 tables_prepare(const struct authd_conf *conf, struct err *err)
 {
-	int r = table_list_prepare(conf->alias_maps, &prepared_aliases, err);
-
-	return r < 0 ? err_prefix(err, "virtual_alias_maps") : 0;
+	for (int t = 0; t < RESOLVE_TABLES; t++)
+		if (table_list_prepare(conf->tables[t], &prepared[t], err) < 0)
+			return err_prefix(err, "%s", resolve_table_params[t]);
+	return 0;
 }
 
 int
@@ -507,14 +598,23 @@ db_worker_prepare(const struct authd_conf *conf, struct err *err)
 	/* in this order: the database's directory is the one we stay in */
 	if (tables_prepare(conf, err) < 0)
 		return -1;
-	lookup_prepare(conf->lookup_tables);
+	lookup_prepare(conf->lookup_tables, conf->password_maps);
 	return user_db_enter(conf->user_database, err);
 }
 
 static void
 resolve_prepare(struct resolve_conf *r, const struct authd_conf *conf)
 {
-	resolve_conf_init(r, conf->mailbox_domains, conf->destination);
+	resolve_conf_init(r, conf->mailbox_domains, conf->destination, conf->relay_domains);
+	for (int t = 0; t < RESOLVE_TABLES; t++)
+		r->has_table[t] = !table_list_is_empty(prepared[t]);
+	r->relay_parents = conf->relay_parents;
+	r->transport_parents = conf->transport_parents;
+	r->virtual_way = conf->virtual_way;
+	r->relay_way = conf->relay_way;
+	r->default_way = conf->default_way;
+	r->null_relayhost_key = conf->null_relayhost_key;
+	r->null_transport_key = conf->null_transport_key;
 	r->origin = conf->origin;
 	r->relayhost = conf->relayhost;
 	r->delimiter = conf->delimiter;
@@ -531,11 +631,43 @@ any_user_but_postmaster(void *arg, const char *address, struct user_record *out,
 	return view_starts(view_of(address), "postmaster@") ? 1 : 0;
 }
 
+/* Values that stand in texts; each bad one would make mail wait. */
+static void
+on_way(void *arg, const char *where, struct view value)
+{
+	char *text = x_strndup(value.p, value.len);
+	unsigned *said = arg;
+	struct way way;
+	struct err e;
+
+	/* ":nexthop", DUNNO, and what a match is to fill in */
+	if (text[0] != ':' && text[0] != '\0' && strchr(text, '$') == NULL &&
+	    strcasecmp(text, "dunno") != 0 && way_parse(text, &way, &e) < 0 && ++*said <= SAID_MAX)
+		log_warn("%s: %s", where, lqs(e.text));
+	free(text);
+}
+
+static void
+test_ways(const char *specs)
+{
+	struct view rest = view_of(specs), spec;
+
+	while (table_spec_next(&rest, &spec)) {
+		char *text = x_strndup(spec.p, spec.len);
+		unsigned said = 0;
+		struct err e;
+
+		if (table_each_value(text, on_way, &said, &e) < 0)
+			log_warn("%s: values not tested: %s", text, e.text);
+		free(text);
+	}
+}
+
 static void
 test_postmaster(const struct authd_conf *conf)
 {
-	struct db_worker w = { .aliases = prepared_aliases };
-	const struct resolve_source aliases = { source_alias, any_user_but_postmaster, &w };
+	struct db_worker w = { 0 };
+	const struct resolve_source aliases = { source_lookup, any_user_but_postmaster, &w };
 	struct resolution r;
 	struct err e;
 
@@ -557,13 +689,15 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 {
 	if (tables_prepare(conf, err) < 0)
 		return -1;
-	lookup_prepare(conf->lookup_tables);
+	lookup_prepare(conf->lookup_tables, conf->password_maps);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 				  setresuid(uid, uid, uid) < 0))
 		return err_sys(err, ERR_PERM, "cannot become user %u", (unsigned)uid);
 	if (tables_open(err) < 0 || lookup_test(err) < 0)
 		return -1;
 	test_postmaster(conf);
+	test_ways(conf->tables[RESOLVE_TRANSPORTS]);
+	test_ways(conf->tables[RESOLVE_SENDER_TRANSPORTS]);
 	return 0;
 }
 
@@ -576,7 +710,6 @@ worker_open(struct db_worker *w, struct err *err)
 	int r;
 
 	resolve_prepare(&w->resolve, conf);
-	w->aliases = prepared_aliases;
 	r = tables_open(err);
 	if (user_db_open(conf->user_database, LOCK_WAIT_MS, &w->db, r < 0 ? &second : err) == 0)
 		return r;

@@ -433,16 +433,50 @@ on_found(void *arg, struct ipc_in *in)
 }
 
 static void
+look_up(struct peer *p, uint16_t type, struct ipc_in *in)
+{
+	struct request *r = authd_request_new(sizeof *r, p, in->id);
+	struct ipc_out o;
+
+	ipc_out_init(&o, type);
+	if (buf_append(&o.body, in->p, in->len) < 0)
+		o.failed = true;
+	authd_request_ask_db(r, &o, AUTHD_LOOKUP_SIG, on_found);
+}
+
+static void
 on_lookup(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)c;
+	look_up(arg, DB_LOOKUP, in);
+}
+
+static void
+on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)c;
+	look_up(arg, DB_PASSWORD, in);
+}
+
+/* --- routes ----------------------------------------------------------------------------------- */
+
+static void
+on_routed(void *arg, struct ipc_in *in)
+{
+	authd_request_relay(arg, in, AUTHD_ROUTE_SIG);
+}
+
+static void
+on_route(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct request *r = authd_request_new(sizeof *r, arg, in->id);
 	struct ipc_out o;
 
 	(void)c;
-	ipc_out_init(&o, DB_LOOKUP);
+	ipc_out_init(&o, DB_ROUTE);
 	if (buf_append(&o.body, in->p, in->len) < 0)
 		o.failed = true;
-	authd_request_ask_db(r, &o, AUTHD_LOOKUP_SIG, on_found);
+	authd_request_ask_db(r, &o, AUTHD_ROUTE_SIG, on_routed);
 }
 
 #define SASL_ROWS                                                                                  \
@@ -465,6 +499,11 @@ const struct ipc_handler authd_from_login[] = {
 };
 const struct ipc_handler authd_from_qmgr[] = {
 	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
+	{ 0 },
+};
+const struct ipc_handler authd_from_relay[] = {
+	{ AUTHD_PASSWORD, "(us)", IPC_STATE_ANY, on_password },
 	{ 0 },
 };
 /* clang-format on */

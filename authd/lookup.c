@@ -1,4 +1,5 @@
 #include "authd/lookup.h"
+#include "authd/worker_msg.h"
 
 #include "common/base/clock.h"
 #include "common/base/map.h"
@@ -19,10 +20,12 @@ struct held {
 	bool is_warned;
 };
 
-static struct map held_tables; /* as written -> struct held */
+/* as written -> struct held: what smtpd may ask for, and the passwords, which are looked for in all of password_maps */
+static struct map held_tables, held_passwords;
+static const char *password_maps;
 
 static void
-hold(struct view spec)
+hold(struct map *tables, struct view spec)
 {
 	struct held *h = x_calloc(1, sizeof *h);
 	struct err e;
@@ -31,18 +34,26 @@ hold(struct view spec)
 	h->seen_ms = -REFRESH_MS;
 	if (table_list_prepare(h->spec, &h->list, &e) < 0)
 		log_warn("%s: %s", h->spec, e.text);
-	map_put(&held_tables, spec, h);
+	map_put(tables, spec, h);
 }
 
-void
-lookup_prepare(const char *specs)
+static void
+hold_all(struct map *tables, const char *specs)
 {
 	struct view rest = view_of(specs), spec;
 
-	map_init(&held_tables);
+	map_init(tables);
 	while (table_spec_next(&rest, &spec))
-		if (map_get(&held_tables, spec) == NULL)
-			hold(spec);
+		if (map_get(tables, spec) == NULL)
+			hold(tables, spec);
+}
+
+void
+lookup_prepare(const char *specs, const char *passwords)
+{
+	hold_all(&held_tables, specs);
+	hold_all(&held_passwords, passwords);
+	password_maps = passwords;
 }
 
 static int
@@ -54,23 +65,36 @@ held_refresh(struct held *h, struct err *err)
 	return r < 0 ? err_prefix(err, "%s", h->spec) : 0;
 }
 
-int
-lookup_test(struct err *err)
+static int
+test_all(const struct map *tables, const char *param, struct err *err)
 {
 	struct map_walk w = { 0 };
 	struct map_entry *entry;
 	struct err e;
 	int r = 0;
 
-	while ((entry = map_next(&held_tables, &w)) != NULL) {
+	while ((entry = map_next(tables, &w)) != NULL) {
 		if (held_refresh(entry->value, &e) == 0)
 			continue;
 		if (r < 0)
 			log_error("%s", err->text);
 		*err = e;
-		r = err_prefix(err, TABLE_CONFIG_PARAM);
+		r = err_prefix(err, "%s", param);
 	}
 	return r;
+}
+
+int
+lookup_test(struct err *err)
+{
+	struct err e;
+	int r = test_all(&held_tables, TABLE_CONFIG_PARAM, err);
+
+	if (test_all(&held_passwords, "smtp_sasl_password_maps", r < 0 ? &e : err) == 0)
+		return r;
+	if (r < 0)
+		log_error("%s", e.text);
+	return -1;
 }
 
 /* The old version stays in use while it is there; else the lookup says why not. */
@@ -92,13 +116,13 @@ look_at_file(struct held *h)
 }
 
 static int
-find_tables(
-    struct held *tables[TABLES_OF_REQUEST], size_t *count, const char *specs, struct err *err)
+find_tables(const struct map *held, struct held *tables[TABLES_OF_REQUEST], size_t *count,
+    const char *specs, struct err *err)
 {
 	struct view rest = view_of(specs), spec;
 
 	for (*count = 0; table_spec_next(&rest, &spec); ++*count) {
-		struct held *h = map_get(&held_tables, spec);
+		struct held *h = map_get(held, spec);
 
 		if (h == NULL || *count == TABLES_OF_REQUEST)
 			return err_set(err, ERR_PERM, "%.*s: not a table of the configuration",
@@ -125,11 +149,14 @@ look_up(struct held *const *tables, size_t count, struct lookup_key key, struct 
 static int
 look_up_all(struct ipc_in *in, struct buf *value, uint32_t *which, struct err *err)
 {
+	bool is_password = in->type == DB_PASSWORD;
+	const char *specs = is_password ? password_maps : ipc_get_str(in);
 	struct held *tables[TABLES_OF_REQUEST];
 	size_t count;
 	int r = 1;
 
-	if (find_tables(tables, &count, ipc_get_str(in), err) < 0)
+	if (find_tables(is_password ? &held_passwords : &held_tables, tables, &count, specs, err) <
+	    0)
 		return -1;
 	for (*which = 0; ipc_in_more(in) && *which < AUTHD_LOOKUP_KEYS; ++*which) {
 		bool is_partial = ipc_get_u32(in) != 0;
@@ -162,5 +189,5 @@ lookup_answer(struct ipc_in *in, struct ipc_out *o)
 					    : AUTHD_TEMP);
 	ipc_put_u32(o, r == 0 ? which : 0);
 	ipc_put_str(o, r == 0 ? buf_cstr(&value) : r == 1 ? "" : e.text);
-	buf_clear(&value);
+	buf_wipe(&value);
 }

@@ -1,5 +1,6 @@
 #include "authd/resolve.h"
 
+#include "authd/find.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/proto/address.h"
@@ -16,6 +17,15 @@ struct step {
 	unsigned depth;
 };
 
+const char *const resolve_table_params[RESOLVE_TABLES] = {
+	[RESOLVE_ALIASES] = "virtual_alias_maps",
+	[RESOLVE_TRANSPORTS] = "transport_maps",
+	[RESOLVE_RELAY_DOMAINS] = "relay_domains",
+	[RESOLVE_RELAY_RECIPIENTS] = "relay_recipient_maps",
+	[RESOLVE_SENDER_RELAYHOSTS] = "sender_dependent_relayhost_maps",
+	[RESOLVE_SENDER_TRANSPORTS] = "sender_dependent_default_transport_maps",
+};
+
 struct walk {
 	const struct resolve_conf *conf;
 	const struct resolve_source *source;
@@ -25,26 +35,39 @@ struct walk {
 	size_t expanded;
 };
 
+/* Not its tables; ".domain" keeps its dot. */
 static void
 add_domains(struct map *m, const char *list)
 {
 	struct view rest = view_of(list), item;
 
 	map_init(m);
-	while (view_token(&rest, ", \t\r\n", &item)) {
-		char name[IDN_DOMAIN_MAX];
+	while (table_spec_next(&rest, &item)) {
+		char name[1 + IDN_DOMAIN_MAX] = ".";
+		size_t dot = item.p[0] == '.' ? 1 : 0;
 
-		if (idn_to_ascii(item, name))
-			map_put(m, view_of(name), m);
+		if (memchr(item.p, ':', item.len) == NULL &&
+		    idn_to_ascii(view_make(item.p + dot, item.len - dot), name + 1))
+			map_put(m, view_of(name + 1 - dot), m);
 	}
 }
 
 void
-resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const char *destination)
+resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const char *destination,
+    const char *relay_domains)
 {
-	*c = (struct resolve_conf){ .origin = "", .relayhost = "", .delimiter = "" };
+	*c = (struct resolve_conf){ .origin = "",
+		.relayhost = "",
+		.delimiter = "",
+		.null_relayhost_key = "<>",
+		.null_transport_key = "<>",
+		.relay_parents = true,
+		.virtual_way = { TRANSPORT_VIRTUAL, "" },
+		.relay_way = { TRANSPORT_SMTP, "" },
+		.default_way = { TRANSPORT_SMTP, "" } };
 	add_domains(&c->mailbox_domains, mailbox_domains);
 	add_domains(&c->local_domains, destination);
+	add_domains(&c->relay_domains, relay_domains);
 }
 
 void
@@ -52,6 +75,7 @@ resolve_conf_clear(struct resolve_conf *c)
 {
 	map_clear(&c->mailbox_domains);
 	map_clear(&c->local_domains);
+	map_clear(&c->relay_domains);
 }
 
 void
@@ -69,15 +93,6 @@ is_ours(const struct resolve_conf *c, const char *address)
 
 	return map_get(&c->mailbox_domains, domain) != NULL ||
 	       map_get(&c->local_domains, domain) != NULL;
-}
-
-/* Does the bare name stand for this address too (virtual(5): "user")? */
-static bool
-is_of_this_machine(const struct resolve_conf *c, const char *address)
-{
-	struct view domain = view_of(address_domain(address));
-
-	return view_case_eq_str(domain, c->origin) || map_get(&c->local_domains, domain) != NULL;
 }
 
 /* The account's form of an address beyond ASCII that is in one of our domains: one mailbox, however its name is composed. */
@@ -123,56 +138,6 @@ normalize(struct arena *a, const struct resolve_conf *c, struct view text, struc
 }
 
 /* --- aliases ---------------------------------------------------------------------------------- */
-
-/* Tables of patterns see whole addresses only. */
-static int
-ask(struct walk *w, const char *key, int len, bool is_partial, struct err *err)
-{
-	struct view whole = view_make(key, (size_t)len), local, domain = { 0 };
-	char unicode[IDN_DOMAIN_MAX], other[USER_ADDRESS_MAX + IDN_DOMAIN_MAX];
-	struct lookup_key k = { whole, is_partial };
-	int r;
-
-	buf_reset(&w->value);
-	r = w->source->alias(w->source->arg, k, &w->value, err);
-	/* tables are written by people: the domain may stand there in U-labels */
-	if (r != 1 || !view_cut(whole, '@', &local, &domain) || !idn_to_unicode(domain, unicode))
-		return r;
-	len = snprintf(other, sizeof other, "%.*s@%s", VIEW_ARG(local), unicode);
-	k.text = view_make(other, (size_t)len);
-	return w->source->alias(w->source->arg, k, &w->value, err);
-}
-
-/* 0 and w->value, 1 = none; *extension = what the key left out of the local part. */
-static int
-find_alias(struct walk *w, const char *address, struct view *extension, struct err *err)
-{
-	size_t local = address_local_length(address);
-	size_t base = address_base_length(address, w->conf->delimiter);
-	char short_form[USER_ADDRESS_MAX + 1];
-	int r, n;
-
-	*extension = (struct view){ NULL, 0 };
-	r = ask(w, address, (int)strlen(address), false, err);
-	if (r == 1 && base < local) {
-		n = snprintf(
-		    short_form, sizeof short_form, "%.*s%s", (int)base, address, address + local);
-		r = ask(w, short_form, n, true, err);
-		if (r == 0)
-			*extension = view_make(address + base, local - base);
-	}
-	if (r == 1 && is_of_this_machine(w->conf, address)) {
-		r = ask(w, address, (int)local, true, err);
-		if (r == 1 && base < local) {
-			r = ask(w, address, (int)base, true, err);
-			if (r == 0)
-				*extension = view_make(address + base, local - base);
-		}
-	}
-	if (r == 1)
-		r = ask(w, address + local, (int)strlen(address + local), true, err);
-	return r;
-}
 
 /* What one word of an alias stands for: @domain keeps the user, a missing extension is passed
  * on. */
@@ -244,29 +209,87 @@ add_result(struct walk *w, struct resolved result, struct err *err)
 	return 0;
 }
 
+/* --- routes ----------------------------------------------------------------------------------- */
+
+/* Whose mailbox it is; 1: nobody's, and then it is mailbox_owner's. */
+static int
+find_owner(const struct resolve_conf *c, const struct resolve_source *s, struct resolved *out,
+    struct err *err)
+{
+	char account[USER_ADDRESS_MAX + 1];
+	struct user_record user;
+	int r = resolve_mailbox(c, s, out->address, account, &user, err);
+
+	out->uid = r == 0 ? user.uid : c->owner_uid;
+	out->gid = r == 0 ? user.gid : c->owner_gid;
+	return r;
+}
+
+int
+resolve_route(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
+    const char *sender, struct arena *a, struct resolved *out, struct err *err)
+{
+	const char *from = sender[0] == '\0' ? sender : normalize(a, c, view_of(sender), err);
+	enum address_class class;
+	bool is_unavailable;
+	struct way way;
+
+	*out = (struct resolved){ .address = normalize(a, c, view_of(address), err) };
+	if (out->address == NULL || routing_class(c, s, out->address, &class, err) < 0 ||
+	    routing_find(c, s, out->address, class, from, a, &way, &is_unavailable, err) < 0)
+		return -1;
+	out->transport = way.transport;
+	out->nexthop = way.nexthop;
+	return way.transport == TRANSPORT_VIRTUAL ? find_owner(c, s, out, err) : 0;
+}
+
+/* 0 yes, 1 no, -1.  Without a table all are known (postconf(5)). */
+static int
+is_relay_recipient(struct walk *w, const char *address, struct err *err)
+{
+	int r;
+
+	if (!w->conf->has_table[RESOLVE_RELAY_RECIPIENTS])
+		return 0;
+	buf_reset(&w->value);
+	r = find_address(
+	    w->conf, w->source, RESOLVE_RELAY_RECIPIENTS, address, NULL, &w->value, err);
+	return r < 0 ? err_prefix(err, "relay_recipient_maps") : r;
+}
+
+/* Does its class know it?  0 yes, 1 no, -1.  What a transport table brings here is known by its mailbox, too. */
+static int
+check_recipient(struct walk *w, enum address_class class, struct resolved *r, struct err *err)
+{
+	bool is_elsewhere = class == CLASS_RELAY || class == CLASS_FOREIGN;
+	int found = 0;
+
+	if (!is_elsewhere || r->transport == TRANSPORT_VIRTUAL)
+		found = find_owner(w->conf, w->source, r, err);
+	return found == 0 && class == CLASS_RELAY ? is_relay_recipient(w, r->address, err) : found;
+}
+
 /* An address that is no alias.  An unknown mailbox behind an alias is handed to the delivery
  * agent all the same: its bounce tells the sender that not all of the list was reached. */
 static int
 deliver_to(struct walk *w, const char *address, struct err *err)
 {
-	const struct resolve_conf *c = w->conf;
-	struct resolved result = { .nexthop = "", .address = address };
-	char account[USER_ADDRESS_MAX + 1];
-	struct user_record user;
+	struct resolved result = { .address = address };
+	enum address_class class;
+	bool is_unavailable;
+	struct way way;
 	int r;
 
-	if (!is_ours(c, address)) {
-		result.transport = TRANSPORT_SMTP;
-		result.nexthop = c->relayhost;
-		w->out->is_known = true;
-		return add_result(w, result, err);
-	}
-	r = resolve_mailbox(c, w->source, address, account, &user, err);
+	if (routing_class(w->conf, w->source, address, &class, err) < 0 ||
+	    routing_find(w->conf, w->source, address, class, NULL, &w->out->arena, &way,
+		&is_unavailable, err) < 0)
+		return -1;
+	/* what the admin has written wrongly is to wait in the queue */
+	result.transport = is_unavailable ? TRANSPORT_SMTP : way.transport;
+	result.nexthop = is_unavailable ? "" : way.nexthop;
+	r = check_recipient(w, class, &result, err);
 	if (r < 0)
 		return -1;
-	result.transport = TRANSPORT_VIRTUAL;
-	result.uid = r == 0 ? user.uid : c->owner_uid;
-	result.gid = r == 0 ? user.gid : c->owner_gid;
 	w->out->is_known |= r == 0;
 	return add_result(w, result, err);
 }
@@ -342,7 +365,9 @@ expand(struct walk *w, const struct step *at, struct err *err)
 	if (++w->expanded > RESOLVE_RESULTS_MAX)
 		return unreasonable(
 		    err, at, "expansion size", "more than %d addresses", RESOLVE_RESULTS_MAX);
-	r = find_alias(w, at->address, &extension, err);
+	buf_reset(&w->value);
+	r = find_address(
+	    w->conf, w->source, RESOLVE_ALIASES, at->address, &extension, &w->value, err);
 	if (r < 0)
 		return -1;
 	if (r == 1)
@@ -366,6 +391,18 @@ expand_ours(struct walk *w, const char *address, struct err *err)
 		out->is_known = false;
 	if (r == 0 && !out->is_known)
 		out->count = 0;
+	return r;
+}
+
+/* Aliases count for relay_domains too. */
+static int
+expand_relayed(struct walk *w, const char *address, struct err *err)
+{
+	const struct step first = { .address = address };
+	int r = expand(w, &first, err);
+
+	if (r == 0 && !w->out->is_known)
+		w->out->count = 0;
 	return r;
 }
 
@@ -397,9 +434,14 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 	name = normalize(&out->arena, c, view_of(address), err);
 	if (name == NULL)
 		goto out;
+	if (routing_class(c, s, name, &out->class, err) < 0)
+		goto out;
 	/* RFC 5321 4.5.1: a name without a domain is a name of this machine, "postmaster" above all */
-	out->is_local = is_ours(c, name) || strchr(address, '@') == NULL;
-	r = out->is_local ? expand_local(&w, name, err) : deliver_to(&w, name, err);
+	if (strchr(address, '@') == NULL)
+		out->class = CLASS_LOCAL;
+	r = out->class == CLASS_FOREIGN ? deliver_to(&w, name, err)
+	    : out->class == CLASS_RELAY ? expand_relayed(&w, name, err)
+					: expand_local(&w, name, err);
 out:
 	map_clear(&w.done);
 	buf_clear(&w.value);

@@ -1,4 +1,4 @@
-/* resolve.h - who takes mail for an address?  Aliases, then mailboxes (DESIGN 7; virtual(5)).
+/* resolve.h - who takes mail for an address?  Aliases, then mailboxes and routes (DESIGN 7; virtual(5)).
  * Pure but for the two questions that it asks through struct resolve_source.
  *
  * An alias is looked for as user+ext@domain, user@domain, user+ext and user (domains of this
@@ -7,29 +7,47 @@
 #ifndef AUTHD_RESOLVE_H
 #define AUTHD_RESOLVE_H
 
-#include "common/base/arena.h"
+#include "authd/routing.h"
 #include "common/base/map.h"
-#include "common/ipc/envelope.h"
 #include "common/table/table.h"
 #include "common/user/user_record.h"
 
 enum { RESOLVE_DEPTH_MAX = 100, RESOLVE_RESULTS_MAX = 1000, RESOLVE_ALIAS_BYTES = 1 << 18 };
 
+enum resolve_table {
+	RESOLVE_ALIASES,
+	RESOLVE_TRANSPORTS,
+	RESOLVE_RELAY_DOMAINS, /* what relay_domains has beside names */
+	RESOLVE_RELAY_RECIPIENTS,
+	RESOLVE_SENDER_RELAYHOSTS,
+	RESOLVE_SENDER_TRANSPORTS,
+	RESOLVE_TABLES
+};
+extern const char *const resolve_table_params[RESOLVE_TABLES]; /* their names in main.cf */
+
 struct resolve_conf {
 	struct map mailbox_domains; /* virtual_mailbox_domains, lower case -> any value */
 	struct map local_domains;   /* mydestination */
-	const char *origin;         /* myorigin */
+	struct map relay_domains;   /* relay_domains, ".domain" too */
+	/* parent_domain_matches_subdomains names relay_domains, transport_maps */
+	bool relay_parents, transport_parents;
+	bool has_table[RESOLVE_TABLES];
+	struct way virtual_way, relay_way, default_way;
+	const char *origin; /* myorigin */
 	const char *relayhost;
+	const char *null_relayhost_key, *null_transport_key; /* empty_address_..._maps_lookup_key */
 	const char *delimiter;         /* characters of recipient_delimiter */
 	uint32_t owner_uid, owner_gid; /* mailbox_owner: whose mailboxes are those without an owner */
 };
-void resolve_conf_init(
-    struct resolve_conf *c, const char *mailbox_domains, const char *destination);
+/* The three lists of domains; for the rest what Postfix has by default. */
+void resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const char *destination,
+    const char *relay_domains);
 void resolve_conf_clear(struct resolve_conf *c);
 
 struct resolve_source {
 	/* 0 and the value appended, 1 = none, -1 = no answer for now */
-	int (*alias)(void *arg, struct lookup_key key, struct buf *value, struct err *err);
+	int (*lookup)(void *arg, enum resolve_table t, struct lookup_key key, struct buf *value,
+	    struct err *err);
 	/* 0 found, 1 = no such account, -1 */
 	int (*user)(void *arg, const char *address, struct user_record *out, struct err *err);
 	void *arg;
@@ -37,13 +55,13 @@ struct resolve_source {
 
 struct resolved {
 	enum transport transport;
-	const char *nexthop; /* "" = by the domain */
+	const char *nexthop; /* as struct way's */
 	const char *address;
 	uint32_t uid, gid; /* TRANSPORT_VIRTUAL */
 };
 struct resolution {
 	struct arena arena;
-	bool is_local; /* one of our domains */
+	enum address_class class;
 	bool is_known; /* false: no such recipient; results is empty */
 	struct resolved *results;
 	size_t count;
@@ -55,6 +73,11 @@ void resolution_clear(struct resolution *r);
  * ERR_SYNTAX (not an address). */
 int resolve_address(const struct resolve_conf *c, const struct resolve_source *s,
     const char *address, struct resolution *out, struct err *err);
+
+/* An address that was resolved before, and is not expanded again: its route now, for mail from sender ("" = <>).  0; 1: it is
+ * for a mailbox here, and there is none; -1 (ERR_TEMP, ERR_SYNTAX).  Strings are in a, or of the configuration. */
+int resolve_route(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
+    const char *sender, struct arena *a, struct resolved *out, struct err *err);
 
 /* The account that an address is delivered to, extension dropped where only then it exists.  0
  * found and the account's name in account, 1 none, -1. */

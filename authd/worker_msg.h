@@ -26,6 +26,8 @@ enum {
 	DB_PASSWD = 16, /* sig "sss": address, crypt, scram; answer "us" */
 	DB_DEL = 17,    /* sig "s"; answer "us" */
 	DB_LOOKUP = 18, /* sig "s(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_LOOKUP */
+	DB_ROUTE = 19,  /* sig "s(s)"; answer AUTHD_ROUTE_SIG: as AUTHD_ROUTE */
+	DB_PASSWORD = 22, /* sig "(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_PASSWORD */
 };
 #define DB_ACCOUNT_SIG "usuus"
 

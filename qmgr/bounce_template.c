@@ -376,7 +376,7 @@ take_body(struct reader *r, struct view word, struct view *body)
 
 /* The name before the colon; 0: the line is no header. */
 static size_t
-header_name_length(struct view line)
+template_header_length(struct view line)
 {
 	size_t n = 0;
 
@@ -397,7 +397,7 @@ parse_body(struct reader *r, struct view body, unsigned line_no, struct raw *raw
 		view_cut(body, '\n', &line, &rest);
 		if (view_ends(line, "\r"))
 			line.len--;
-		n = header_name_length(line);
+		n = template_header_length(line);
 		if (n == 0) {
 			if (line.len == 0) {
 				body = rest;

@@ -283,6 +283,7 @@ fill_relay_job(struct ipc_out *o, const struct job *j, const char *id)
 
 	ipc_out_init(o, RELAY_JOB);
 	ipc_put_u32(o, j->number);
+	ipc_put_u32(o, j->d->key[0] == 'l' ? RELAY_LMTP : RELAY_SMTP);
 	ipc_put_str(o, id);
 	ipc_put_str(o, j->d->key + 2);
 	ipc_put_str(o, a->env.sender);

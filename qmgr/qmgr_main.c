@@ -241,9 +241,6 @@ begin(void *arg)
 		.recipient_limit = (unsigned)conf_int(c, "default_destination_recipient_limit"),
 		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
 		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000 };
-	const struct route_conf rc = { .relayhost = conf_str(c, "relayhost"),
-		.mailbox_domains = conf_str(c, "virtual_mailbox_domains"),
-		.destination = conf_str(c, "mydestination") };
 	const struct submit_conf uc = { .myhostname = conf_str(c, "myhostname"),
 		.mail_name = conf_str(c, "mail_name"),
 		.myorigin = conf_str(c, "myorigin"),
@@ -253,7 +250,9 @@ begin(void *arg)
 		    view_of(conf_bool(c, "append_dot_mydomain") ? conf_str(c, "mydomain") : "") } };
 	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
 	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
+	struct route_conf rc;
 
+	route_conf_read(c, &rc);
 	g->queue = open_queue(g);
 	g->routes = routes_new(g->queue, g->authd, &rc);
 	g->schedule = schedule_new(daemon_loop(g->d), g->queue, &sc, want_delivery, g);

@@ -56,7 +56,7 @@ report_attempt(const struct message *m, size_t rcpt, const struct attempt *a, in
 	if (a->uses > 1)
 		snprintf(uses, sizeof uses, ", conn_use=%u", a->uses);
 	queue_id_format(m->id, id);
-	log_as(to->transport == TRANSPORT_VIRTUAL ? "virtual" : "smtp", LOG_LEVEL_INFO,
+	log_as(transport_name(to->transport), LOG_LEVEL_INFO,
 	    "%s: to=<%s>%s, relay=%s%s, delay=%s, delays=%s/%s/%s/%s, dsn=%s, status=%s (%s)", id,
 	    lqs(to->address), orig, lqs(a->relay), uses, report_delay(now_ms - m->born_ms, d[0]),
 	    report_delay(act->begun_ms - m->born_ms, d[1]),

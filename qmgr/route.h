@@ -1,11 +1,15 @@
 /* route.h - where a recipient's mail goes, found anew for every attempt.
  *
  * What was accepted is an address, expanded once.  Transport and next hop are the configuration's: a corrected
- * relayhost, and a domain that has come here or gone away, count for mail that waits too (as Postfix's qmgr asks
- * trivial-rewrite each time).  authd is asked only for a mailbox's owner, when its domain has become ours. */
+ * table, and a domain that has come here or gone away, count for mail that waits too (as Postfix's qmgr asks
+ * trivial-rewrite each time).  authd, who has the tables, is asked for many recipients at once; not at all where the
+ * configuration has nothing but relayhost and our domains, but for a mailbox's owner when its domain has become ours.
+ *
+ * The transports error, retry and discard have their answer here. */
 #ifndef QMGR_ROUTE_H
 #define QMGR_ROUTE_H
 
+#include "common/config/conf.h"
 #include "common/ipc/conn.h"
 #include "qmgr/queue.h"
 
@@ -13,7 +17,9 @@
 struct route_conf {
 	const char *relayhost; /* "" = by the address's domain */
 	const char *mailbox_domains, *destination;
+	bool has_rules; /* authd knows more: tables, or transports other than these */
 };
+void route_conf_read(const struct conf *from, struct route_conf *out);
 
 struct routes;
 struct routes *routes_new(struct queue *q, struct ipc_edge *authd, const struct route_conf *conf);

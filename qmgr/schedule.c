@@ -75,7 +75,7 @@ dest_key(const struct recipient *r, char *out, size_t size)
 	}
 	if (nexthop[0] == '\0')
 		nexthop = at != NULL ? at + 1 : r->address;
-	snprintf(out, size, "r:%s", nexthop);
+	snprintf(out, size, "%c:%s", r->transport == TRANSPORT_LMTP ? 'l' : 'r', nexthop);
 	ascii_lower_str(out);
 }
 

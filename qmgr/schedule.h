@@ -1,6 +1,6 @@
 /* schedule.h - who is tried when: destinations, their concurrency, and the processes that deliver.
  *
- * A destination is a mailbox uid (its delivery process) or a nexthop (any relay worker).  Remote ones have
+ * A destination is a mailbox uid (its delivery process) or a transport and nexthop (any relay worker).  Remote ones have
  * a window of concurrent jobs that grows with success and shrinks when the destination itself cannot be
  * reached; one that fails a whole window's worth is left alone for a while, and what is queued for it is
  * deferred unattempted (Postfix's scheduler).  Destinations take turns, and within one the senders do.

@@ -78,7 +78,7 @@ struct schedule {
 	struct schedule_conf conf;
 	void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid);
 	void *arg;
-	struct map dests; /* "v:uid" or "r:nexthop" */
+	struct map dests; /* "v:uid", "r:nexthop" by SMTP, "l:nexthop" by LMTP */
 	struct dest_list ready_local, ready_relay;
 	struct peer_list relays;
 	struct map jobs; /* FLYING, by number */

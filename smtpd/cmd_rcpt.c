@@ -79,7 +79,7 @@ rcpt_found(struct smtpd_session *s)
 		return CMD_DONE;
 	}
 	/* smtpd_reject_unlisted_recipient = no: taken, and returned by qmgr */
-	if (tx->found.fact != FACT_YES)
+	if (tx->found.fact == FACT_NO)
 		smtpd_transaction_take_unknown(tx, a->address.text);
 	if (smtpd_transaction_add(tx, a->address.text, a->orcpt, a->notify, &err) < 0) {
 		smtpd_reply(s, 452, "4.5.3", "Error: %s", err.text);

@@ -1,5 +1,6 @@
 #include "smtpd/header_list.h"
 #include "common/base/mem.h"
+#include "common/mime/message.h"
 
 #include <stdlib.h>
 
@@ -38,20 +39,6 @@ static bool
 is_name_byte(unsigned char c)
 {
 	return c > ' ' && c < 127 && c != ':'; /* ftext of RFC 5322 3.6.8 */
-}
-
-size_t
-header_name_length(struct view line)
-{
-	size_t n = 0;
-
-	while (n < line.len && is_name_byte((unsigned char)line.p[n]))
-		n++;
-	if (n == 0)
-		return 0;
-	while (n < line.len && ascii_is_space(line.p[n]))
-		n++;
-	return n < line.len && line.p[n] == ':' ? n : 0;
 }
 
 static struct listed_field *

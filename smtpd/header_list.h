@@ -27,9 +27,6 @@ struct header_list {
 
 enum { HEADER_LIST_MAX_BYTES = 16 << 20, HEADER_LIST_MAX_FIELDS = 100000 };
 
-/* Bytes before the colon of a field's first line: name, and white space of the obsolete kind (RFC 5322 4.5).  0: no field. */
-size_t header_name_length(struct view line);
-
 void header_list_init(struct header_list *l);
 void header_list_clear(struct header_list *l);
 /* Takes the header section at the start of content; *body is the offset behind it and its empty line (what is no

@@ -535,7 +535,7 @@ take_resolved(struct milter_session *a, struct err *err)
 	struct smtpd_transaction *tx = a->session->tx;
 	const struct milter_rcpt *r = &a->rcpts[a->next_rcpt - 1];
 
-	if (tx->found.fact != FACT_YES)
+	if (tx->found.count == 0)
 		return err_set(err, ERR_TEMP, "recipient <%s> cannot be added: %s", lqs(r->address),
 		    tx->found.fact == FACT_NO     ? "unknown"
 		    : tx->found.fact == FACT_FULL ? "mailbox full"

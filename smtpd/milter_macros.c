@@ -225,7 +225,7 @@ macro_rcpt_mailer(struct smtpd_session *s, struct buf *out)
 	const struct smtpd_found *f = s->tx != NULL ? &s->tx->found : NULL;
 
 	if (recipient(s) != NULL && f->count > 0)
-		put(out, f->rcpts[0].transport == TRANSPORT_VIRTUAL ? "virtual" : "smtp");
+		put(out, transport_name(f->rcpts[0].transport));
 }
 
 /* {auth_author} has no value here but what milter_macro_defaults gives it. */

@@ -146,7 +146,10 @@ fill_facts(struct smtpd_session *s, struct restrict_ctx *c)
 	c->facts[FACT_SENDER_DOMAIN] = s->tx->sender_domain;
 	c->facts[FACT_SENDER_USER] = s->tx->sender_user;
 	c->facts[FACT_RCPT] = s->tx->found.fact;
-	c->rcpt_is_local = s->tx->found.is_local;
+	c->rcpt_is_local = s->tx->found.destination != AUTHD_FOREIGN;
+	c->rcpt_is_relayed = s->tx->found.destination == AUTHD_RELAYED;
+	c->rcpt_why = s->tx->found.why;
+	c->sender_why = s->tx->sender_why;
 }
 
 void
@@ -464,11 +467,16 @@ smtpd_policy_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *th
 }
 
 void
-smtpd_policy_sender_found(struct smtpd_session *s, enum restrict_fact fact)
+smtpd_policy_sender_found(struct smtpd_session *s, enum restrict_fact fact, const char *why)
 {
-	s->policy->ctx.facts[FACT_SENDER_USER] = fact;
-	if (s->tx != NULL)
+	struct restrict_ctx *c = &s->policy->ctx;
+
+	c->facts[FACT_SENDER_USER] = fact;
+	c->sender_why = arena_strdup(&c->arena, why);
+	if (s->tx != NULL) {
 		s->tx->sender_user = fact;
+		s->tx->sender_why = arena_strdup(&s->tx->arena, why);
+	}
 	smtpd_policy_continue(s);
 }
 

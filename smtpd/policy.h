@@ -14,6 +14,6 @@ void smtpd_policy_free(struct smtpd_session *s);
 bool smtpd_policy_needs_name(const struct smtpd_session *s);
 void smtpd_policy_continue(struct smtpd_session *s);
 /* For rcpt_lookup.c: whether the sender is somebody here (FACT_SENDER_USER). */
-void smtpd_policy_sender_found(struct smtpd_session *s, enum restrict_fact fact);
+void smtpd_policy_sender_found(struct smtpd_session *s, enum restrict_fact fact, const char *why);
 
 #endif

@@ -18,6 +18,10 @@ fact_of_status(uint32_t status)
 		return FACT_NO;
 	case AUTHD_FULL:
 		return FACT_FULL;
+	case AUTHD_REJECT:
+		return FACT_REFUSED;
+	case AUTHD_RETRY:
+		return FACT_LATER;
 	default:
 		return FACT_TEMP;
 	}
@@ -62,9 +66,9 @@ take_answer(struct smtpd_transaction *tx, struct ipc_in *in)
 	struct smtpd_found *f = &tx->found;
 
 	f->fact = fact_of_status(ipc_get_u32(in));
-	f->is_local = ipc_get_u32(in) != 0;
-	ipc_get_str(in);
-	if (f->fact != FACT_YES)
+	f->destination = ipc_get_u32(in);
+	f->why = arena_strdup(&tx->arena, ipc_get_str(in));
+	if (f->fact != FACT_YES && f->fact != FACT_REFUSED && f->fact != FACT_LATER)
 		return true;
 	f->count = count_recipients(*in);
 	f->rcpts = f->count > 0 ? arena_alloc(&tx->arena, f->count * sizeof *f->rcpts) : NULL;
@@ -126,14 +130,22 @@ on_sender(void *arg, struct ipc_in *in)
 	struct smtpd_session *s = arg;
 	enum restrict_fact fact = FACT_TEMP;
 
+	const char *why = "";
+
 	s->call = NULL;
 	if (in != NULL) {
+		bool is_foreign;
+
 		fact = fact_of_status(ipc_get_u32(in));
-		/* whose address it is elsewhere is not for us to say; and a full mailbox may send */
-		if (fact == FACT_FULL || (fact == FACT_NO && ipc_get_u32(in) == 0))
+		is_foreign = ipc_get_u32(in) == AUTHD_FOREIGN;
+		why = ipc_get_str(in);
+		/* whose address it is elsewhere is not for us to say; and who gets nothing now may send */
+		if (fact == FACT_FULL || fact == FACT_LATER || (fact == FACT_NO && is_foreign))
 			fact = FACT_YES;
+		if (fact == FACT_REFUSED)
+			fact = FACT_NO;
 	}
-	smtpd_policy_sender_found(s, fact);
+	smtpd_policy_sender_found(s, fact, why);
 }
 
 void

@@ -43,10 +43,21 @@ enum restrict_fact_id {
 	FACT_SENDER_DOMAIN,  /* YES: MX, A or AAAA; NULL_MX: RFC 7505 */
 	FACT_SENDER_USER,    /* NO: the sender is in our domains and does not exist */
 	FACT_RCPT_DOMAIN,
-	FACT_RCPT, /* YES: taken; NO: unknown user; FULL: over quota; rcpt_is_local is valid unless TEMP */
+	/* YES: taken; NO: unknown user; FULL: over quota; REFUSED, LATER: its transport is error, retry; rcpt_is_local is valid
+	 * unless TEMP */
+	FACT_RCPT,
 	FACT_COUNT
 };
-enum restrict_fact { FACT_UNKNOWN, FACT_YES, FACT_NO, FACT_TEMP, FACT_NULL_MX, FACT_FULL };
+enum restrict_fact {
+	FACT_UNKNOWN,
+	FACT_YES,
+	FACT_NO,
+	FACT_TEMP,
+	FACT_NULL_MX,
+	FACT_FULL,
+	FACT_REFUSED,
+	FACT_LATER
+};
 
 /* --- lists --------------------------------------------------------------------------------------------------- */
 
@@ -160,7 +171,10 @@ struct restrict_ctx {
 	bool cert_is_trusted;
 	bool in_mynetworks, is_authenticated, has_tls, has_pipelined;
 	size_t nrcpts; /* recipients accepted so far */
-	bool rcpt_is_local;
+	bool rcpt_is_local;   /* of a domain of ours, or of relay_domains */
+	bool rcpt_is_relayed; /* of the latter */
+	const char *rcpt_why,
+	    *sender_why; /* authd's words where the fact is NO, REFUSED or LATER */
 	enum restrict_fact facts[FACT_COUNT];
 
 	/* results */

@@ -2,6 +2,9 @@
 #include "common/config/nearest.h"
 #include "common/config/restrictions.h"
 #include "common/proto/address.h"
+#include "common/proto/reply.h"
+
+#include <stdio.h>
 
 static bool
 is_empty(const char *s)
@@ -108,6 +111,23 @@ defer_unauth_destination(struct restrict_ctx *c)
 	return unauth_destination(c, 454, "4.7.1");
 }
 
+/* why: "5.1.1 User unknown"; NULL: the usual. */
+static enum restrict_result
+refuse_address(struct restrict_ctx *c, int code, const char *dsn, const char *address,
+    const char *whose, const char *why)
+{
+	struct view text = view_of(is_empty(why) ? "User unknown in virtual mailbox table" : why);
+	size_t len = enhanced_code_length(text);
+	char own[12] = "";
+
+	if (len > 0 && len < sizeof own) {
+		snprintf(own, sizeof own, "%.*s", (int)len, text.p);
+		text = view_trim(view_make(text.p + len, text.len - len));
+	}
+	return restrict_refuse(c, code, own[0] != '\0' ? own : dsn,
+	    "<%s>: %s address rejected: %.*s", address, whose, VIEW_ARG(text));
+}
+
 static enum restrict_result
 reject_unlisted_recipient(struct restrict_ctx *c)
 {
@@ -119,9 +139,12 @@ reject_unlisted_recipient(struct restrict_ctx *c)
 	case FACT_TEMP:
 		return restrict_temporary(c, c->recipient);
 	case FACT_NO:
-		return restrict_refuse(c, c->env->codes.unknown_user, "5.1.1",
-		    "<%s>: Recipient address rejected: User unknown in virtual mailbox table",
-		    c->recipient);
+		return refuse_address(c, c->rcpt_is_relayed ? 550 : c->env->codes.unknown_user,
+		    "5.1.1", c->recipient, "Recipient", c->rcpt_why);
+	case FACT_REFUSED:
+		return refuse_address(c, 550, "5.1.1", c->recipient, "Recipient", c->rcpt_why);
+	case FACT_LATER:
+		return refuse_address(c, 450, "4.1.1", c->recipient, "Recipient", c->rcpt_why);
 	case FACT_FULL:
 		/* temporary: the owner may make room before the sender's server gives up */
 		return restrict_refuse(c, 452, "4.2.2",
@@ -142,8 +165,8 @@ reject_unlisted_sender(struct restrict_ctx *c)
 		return restrict_temporary(c, c->sender);
 	if (c->facts[FACT_SENDER_USER] != FACT_NO)
 		return RESULT_DUNNO;
-	return restrict_refuse(c, c->env->codes.unknown_user, "5.1.0",
-	    "<%s>: Sender address rejected: User unknown in virtual mailbox table", c->sender);
+	return refuse_address(
+	    c, c->env->codes.unknown_user, "5.1.0", c->sender, "Sender", c->sender_why);
 }
 
 static enum restrict_result

@@ -11,7 +11,8 @@ struct smtpd_content;
 /* What authd said of one recipient. */
 struct smtpd_found {
 	enum restrict_fact fact;
-	bool is_local;
+	uint32_t destination;    /* enum authd_destination */
+	const char *why;         /* authd's words; in the transaction's arena */
 	struct recipient *rcpts; /* in the transaction's arena */
 	size_t count;
 	const char *address; /* asked for; borrowed */
@@ -47,6 +48,7 @@ struct smtpd_transaction {
 	uint64_t announced_size; /* SIZE=, 0 = none */
 	int64_t arrival_ms;
 	enum restrict_fact sender_domain, sender_user;
+	const char *sender_why;   /* with sender_user; NULL: none */
 	struct smtpd_found found; /* of the RCPT under way */
 	struct recipient *rcpts;  /* owned; final addresses, each once */
 	size_t nrcpts, cap;

@@ -1,6 +1,7 @@
 #include "smtpd/verdicts.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "common/mime/message.h"
 #include "common/proto/address.h"
 #include "smtpd/header_list.h"
 #include "smtpd/rcpt_lookup.h"

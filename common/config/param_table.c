@@ -61,7 +61,7 @@ static const struct conf_param params[] = {
 	INT("password_cost", "0", 0, COUNT_MAX, "authd", "Cost of new hashes, as crypt(5) counts it: 1 to 11 for yescrypt, 4 to 31 for bcrypt, 1000 to 999999999 rounds for sha512-crypt; 0 = the library's default. Each step of the first two doubles the time of every login; a cost of more than 10 seconds a hash is refused."),
 	INT("scram_iterations", "4096", 4096, 65536, "authd", "Iteration count of new SCRAM keys (RFC 7677 4)."),
 	INT("auth_workers", "2", 1, 64, "authd", "Processes that check passwords."),
-	STR("recipient_delimiter", "", "authd smtpd", "Characters that separate user from extension in a local part."),
+	STR("recipient_delimiter", "", "authd smtpd relay", "Characters that separate user from extension in a local part."),
 	BOOL("disable_plaintext_auth", "yes", "authd imapd-login pop3d-login", "No PLAIN, LOGIN, USER/PASS without TLS."),
 
 	/* --- TLS ------------------------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ static const struct conf_param params[] = {
 
 	/* --- SMTP server: lookup tables and restrictions ------------------------------------------------ */
 	LIST("smtpd_restriction_classes", "", "smtpd authd dialer", "Names of parameters that are lists of restrictions, to be used in access tables and in other lists."),
-	WORDS("parent_domain_matches_subdomains", "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps", "debug_peer_list|fast_flush_domains|mynetworks|permit_mx_backup_networks|qmqpd_authorized_clients|relay_domains|smtpd_access_maps", "smtpd", "Where a domain in a table stands for its subdomains too; elsewhere these are written .example.com. smtpd_access_maps is what counts here."),
+	WORDS("parent_domain_matches_subdomains", "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps", "debug_peer_list|fast_flush_domains|mynetworks|permit_mx_backup_networks|qmqpd_authorized_clients|relay_domains|smtpd_access_maps|transport_maps", "smtpd authd", "Where a domain in a table stands for its subdomains too; elsewhere these are written .example.com. smtpd_access_maps, relay_domains and transport_maps are what counts here."),
 	STR("smtpd_null_access_lookup_key", "<>", "smtpd", "What the null sender is looked up as in access tables."),
 	TABLES("smtpd_sender_login_maps", "", "smtpd authd", "Who may send as this address: sender address, user@ or @domain to login names; see reject_sender_login_mismatch."),
 	BOOL("smtpd_reject_unlisted_sender", "no", "smtpd", "Senders of our own domains that do not exist are refused."),
@@ -172,7 +172,7 @@ static const struct conf_param params[] = {
 	ENUM("unknown_helo_hostname_tempfail_action", "$reject_tempfail_action", "defer_if_permit|defer", "smtpd", "The same of reject_unknown_helo_hostname."),
 	RAW("default_rbl_reply", "$rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}", "smtpd", "Reply of reject_rbl_client and reject_rhsbl, with these names: rbl_class rbl_code rbl_domain rbl_reason rbl_txt rbl_what client client_address client_name helo_name recipient sender."),
 	TABLES("rbl_reply_maps", "", "smtpd authd", "The same by DNS list: its domain to a reply."),
-	STR("content_filter", "", "smtpd", "Where all mail goes first, transport:nexthop: a filter that gives it back over SMTP. Whatever the transport is called, the one SMTP client, relay, goes to the nexthop; lmtp and pipe are not there. The listener it comes back to needs -o content_filter=."),
+	STR("content_filter", "", "smtpd", "Where all mail goes first, transport:nexthop: a filter that gives it back over SMTP. Whatever the transport is called, the one client, relay, goes to the nexthop, by LMTP if the name begins with lmtp; pipe and lmtp:unix: are not there. The listener it comes back to needs -o content_filter=."),
 	INT("smtpd_rbl_threshold", "1", 1, COUNT_MAX, "smtpd", "Sum of the weights (domain=filter*weight, 1 when not given) of the lists that name a client or domain at which reject_rbl_client and reject_rhsbl refuse it."),
 	TABLES("smtpd_lookup_tables", "", "authd", "The tables that authd looks things up in for smtpd: set by master from the restrictions and tables of all smtpd services, not in main.cf."),
 
@@ -274,7 +274,7 @@ static const struct conf_param params[] = {
 	TABLES("nested_header_checks", "$header_checks", "smtpd", "The same for the fields of attached messages."),
 	TABLES("body_checks", "", "smtpd", "Looks at each line of the text (header_checks(5))."),
 	SIZE("body_checks_size_limit", "51200", 0, "smtpd", "How much of each part's text body_checks looks at."),
-	INT("mime_nesting_limit", "100", 1, 100, "smtpd", "How deep header checks look into nested MIME parts; what lies deeper is text to them."),
+	INT("mime_nesting_limit", "100", 1, 100, "smtpd relay", "How deep header checks look into nested MIME parts; what lies deeper is text to them. A message nested deeper is not made 7-bit but sent back."),
 	BOOL("strict_mime_nesting", "no", "smtpd", "Messages nested deeper than mime_nesting_limit are refused."),
 	LIST("local_header_rewrite_clients", "permit_inet_interfaces", "smtpd", "Clients in whose messages addresses of the header are completed by $myorigin and $mydomain, and missing fields are added: permit_inet_interfaces (this machine), permit_mynetworks, permit_sasl_authenticated, permit_tls_clientcerts, permit_tls_all_clientcerts, check_address_map type:table. Mail of sendmail is always treated so."),
 	STR("remote_header_rewrite_domain", "", "smtpd", "The domain that completes addresses in the headers of all others' messages; empty: they stay as they are."),
@@ -313,14 +313,27 @@ static const struct conf_param params[] = {
 	LIST("authorized_flush_users", "static:anyone", "qmgr", "Local users who may flush the queue."),
 	LIST("authorized_submit_users", "static:anyone", "qmgr", "Local users who may submit mail with sendmail."),
 	INT("relay_connections", "2", 1, 6, "qmgr", "Connections to relay processes: one for each, maxproc of relay in master.cf."),
-	STR("relayhost", "", "qmgr authd relay", "Where all mail for other domains goes: [HOST]:PORT, or a domain whose MX is asked."),
 	STR("double_bounce_sender", "double-bounce", "qmgr", "Sender local part of notices to the postmaster."),
+
+	/* --- routes ------------------------------------------------------------------------------------- */
+	LIST("relay_domains", "", "authd qmgr", "Domains, and tables of domains, that mail is taken for and sent on. With parent_domain_matches_subdomains their subdomains too; else .DOMAIN stands for these."),
+	TABLES("relay_recipient_maps", "", "authd", "The recipients there are in relay_domains: address or @domain to any value; empty: all."),
+	TABLES("transport_maps", "", "authd qmgr", "Where mail for an address or domain goes, before all else: user+ext@domain, user@domain, domain, .parent, * to TRANSPORT:NEXTHOP. Either may be empty: it stays what it is without the table."),
+	STR("virtual_transport", "virtual", "authd qmgr", "TRANSPORT or TRANSPORT:NEXTHOP for virtual_mailbox_domains: virtual (mailboxes here), smtp, relay, lmtp:[HOST]:PORT, error:TEXT, retry:TEXT, discard:TEXT."),
+	STR("relay_transport", "relay", "authd qmgr", "The same for relay_domains."),
+	STR("default_transport", "smtp", "authd qmgr", "The same for all other domains."),
+	STR("relayhost", "", "qmgr authd relay", "Where mail goes that leaves this machine, if its transport names no nexthop: [HOST]:PORT, or a domain whose MX is asked."),
+	TABLES("sender_dependent_relayhost_maps", "", "authd qmgr", "The same by sender: address or @domain to what stands in place of relayhost; DUNNO: the recipient's domain."),
+	STR("empty_address_relayhost_maps_lookup_key", "<>", "authd", "What the null sender is there."),
+	TABLES("sender_dependent_default_transport_maps", "", "authd qmgr", "The same for default_transport: address or @domain to TRANSPORT:NEXTHOP; DUNNO: default_transport."),
+	STR("empty_address_default_transport_maps_lookup_key", "<>", "authd", "What the null sender is there."),
 
 	/* --- SMTP client --------------------------------------------------------------------------------- */
 	STR("smtp_helo_name", "$myhostname", "relay", "Name in EHLO."),
 	ENUM("smtp_tls_security_level", "may", "none|may|encrypt", "relay", "TLS to other servers: never, when offered, always."),
 	PATH("smtp_tls_CAfile", "/etc/ssl/certs/ca-certificates.crt", "relay", "Certification authorities in PEM that other servers' certificates are checked against (REQUIRETLS); read at start."),
 	INT("smtp_tcp_port", "25", 1, 65535, "relay", "Port of other servers when the nexthop names none."),
+	INT("lmtp_tcp_port", "24", 1, 65535, "relay", "Port of LMTP servers when the nexthop names none."),
 	TIME("smtp_connect_timeout", "30s", 1, "relay", "Time for a TCP connection."),
 	TIME("smtp_helo_timeout", "300s", 1, "relay", "Time for the greeting and for EHLO."),
 	TIME("smtp_starttls_timeout", "300s", 1, "relay", "Time for STARTTLS and the handshake."),
@@ -340,6 +353,14 @@ static const struct conf_param params[] = {
 	INT("smtp_connection_limit", "200", 1, 10000, "relay", "Connections of one process at a time."),
 	TIME("smtp_connection_cache_time_limit", "2s", 0, "relay", "Time that a connection is kept for the next message."),
 	TIME("smtp_connection_reuse_time_limit", "300s", 1, "relay", "Age after which a connection is not used again."),
+	BOOL("smtp_sasl_auth_enable", "no", "relay", "We log in at servers for which there is a password; where there is none, or no AUTH is offered, mail goes without."),
+	TABLES("smtp_sasl_password_maps", "", "authd relay", "USER:PASSWORD by the name of the server's host, or else by the nexthop as it is given ([HOST]:PORT and all). Only authd (user es-auth) reads it."),
+	BOOL("smtp_sender_dependent_authentication", "no", "relay", "The sender's address is looked for in smtp_sasl_password_maps first, then @DOMAIN."),
+	WORDS("smtp_sasl_security_options", "noplaintext, noanonymous", "noplaintext|noactive|nodictionary|noanonymous|forward_secrecy|mutual_auth", "relay", "What a mechanism must be safe from: of CRAM-MD5, PLAIN and LOGIN the first one only has noplaintext."),
+	WORDS("smtp_sasl_tls_security_options", "$smtp_sasl_security_options", "noplaintext|noactive|nodictionary|noanonymous|forward_secrecy|mutual_auth", "relay", "The same under TLS."),
+	LIST("smtp_sasl_mechanism_filter", "", "relay", "Mechanisms of the server that are looked at: names, !NAME, static:all; empty: all."),
+	BOOL("smtp_sasl_auth_soft_bounce", "yes", "relay", "Mail waits when a server refuses our login; no: it is sent back."),
+	BOOL("disable_mime_output_conversion", "no", "relay", "8-bit parts go as they are to a server without 8BITMIME, instead of in quoted-printable or base64."),
 	SIZE("smtp_line_length_limit", "998", 0, "relay", "Longer lines are broken as Postfix does; 0 = never."),
 
 	/* --- delivery ------------------------------------------------------------------------------------- */

@@ -109,7 +109,7 @@ static const struct postfix_group groups[] = {
 	    "lmtp_sasl_security_options lmtp_sasl_tls_security_options lmtp_sasl_tls_verified_security_options\n"
 	    "lmtp_sasl_type lmtp_send_dummy_mail_auth lmtp_send_xforward_command\n"
 	    "lmtp_sender_dependent_authentication lmtp_skip_5xx_greeting lmtp_skip_quit_response\n"
-	    "lmtp_starttls_timeout lmtp_tcp_port lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_block_early_mail_reply\n"
+	    "lmtp_starttls_timeout lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_block_early_mail_reply\n"
 	    "lmtp_tls_cert_file lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_connection_reuse\n"
 	    "lmtp_tls_dcert_file lmtp_tls_dkey_file lmtp_tls_eccert_file lmtp_tls_eckey_file\n"
 	    "lmtp_tls_enforce_peername lmtp_tls_exclude_ciphers lmtp_tls_fingerprint_cert_match\n"
@@ -270,7 +270,6 @@ static const struct postfix_group groups[] = {
 	    "canonical_classes = envelope_sender, envelope_recipient, header_sender, header_recipient\n"
 	    "detect_8bit_encoding_header = yes\n"
 	    "disable_mime_input_processing = no\n"
-	    "disable_mime_output_conversion = no\n"
 	    "force_mime_input_conversion = no\n"
 	    "enable_original_recipient = yes\n"
 	    "header_address_token_limit = 10240\n"
@@ -361,39 +360,22 @@ static const struct postfix_group groups[] = {
 	    "default_destination_concurrency_positive_feedback = 1\n"
 	    "default_destination_rate_delay = 0s\n"
 	    "default_transport_rate_delay = 0s\n" },
-	{ POSTFIX_IGNORED, "goes with smtp_sasl_auth_enable",
+	{ POSTFIX_IGNORED, "logins are USER:PASSWORD, by mechanisms that are built in; TLS is one whether verified or not; refusals are not remembered",
 	    "smtp_sasl_auth_cache_name\n"
 	    "smtp_sasl_auth_cache_time = 90d\n"
-	    "smtp_sasl_auth_soft_bounce = yes\n"
-	    "smtp_sasl_mechanism_filter\n"
-	    "smtp_sasl_password_maps\n"
 	    "smtp_sasl_path\n"
-	    "smtp_sasl_security_options = noplaintext, noanonymous\n"
-	    "smtp_sasl_tls_security_options = $smtp_sasl_security_options\n"
 	    "smtp_sasl_tls_verified_security_options = $smtp_sasl_tls_security_options\n"
 	    "smtp_sasl_type = cyrus\n"
-	    "smtp_sasl_password_result_delimiter = :\n"
-	    "smtp_sender_dependent_authentication = no\n" },
-	{ POSTFIX_IGNORED, "goes with the table of nexthops by sender",
-	    "empty_address_default_transport_maps_lookup_key = <>\n"
-	    "empty_address_relayhost_maps_lookup_key = <>\n" },
+	    "smtp_sasl_password_result_delimiter = :\n" },
 	{ POSTFIX_NEEDED, "without it mail goes to its MX or to relayhost, or stays here, whatever the table or transport says",
-	    "transport_maps\n"
-	    "default_transport = smtp\n"
-	    "relay_transport = relay\n"
 	    "local_transport = local:$myhostname | local\n"
-	    "virtual_transport = virtual\n"
 	    "mailbox_transport\n"
 	    "mailbox_transport_maps\n"
 	    "fallback_transport\n"
-	    "fallback_transport_maps\n"
-	    "sender_dependent_default_transport_maps\n"
-	    "sender_dependent_relayhost_maps\n" },
+	    "fallback_transport_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail goes out that was to wait",
 	    "defer_transports\n" },
 	{ POSTFIX_NEEDED, "without it mail for these domains is refused",
-	    "relay_domains = | $mydestination\n"
-	    "relay_recipient_maps\n"
 	    "virtual_alias_domains = $virtual_alias_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail for these recipients is refused; virtual_alias_maps and estafeta user take its place",
 	    "alias_maps\n"
@@ -408,7 +390,6 @@ static const struct postfix_group groups[] = {
 	    "smtpd_proxy_filter\n"
 	    "non_smtpd_milters\n" },
 	{ POSTFIX_NEEDED, "without it relayhost takes no mail from us",
-	    "smtp_sasl_auth_enable = no\n"
 	    "smtp_tls_wrappermode = no\n" },
 	{ POSTFIX_NEEDED, "without it mail goes out over connections that this policy forbids",
 	    "smtp_tls_policy_maps\n"

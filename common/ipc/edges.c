@@ -39,6 +39,7 @@ static const struct edge_row edges[] = {
 	{ ROLE_QMGR,        ROLE_DELIVERY, EDGE_HANDED },
 	{ ROLE_RELAY,       ROLE_DNSD,     EDGE_PATH   },
 	{ ROLE_RELAY,       ROLE_KEYD,     EDGE_PATH   },
+	{ ROLE_RELAY,       ROLE_AUTHD,    EDGE_PATH   }, /* its passwords at other servers */
 	{ ROLE_DELIVERY,    ROLE_AUTHD,    EDGE_MINTED },
 	{ ROLE_IMAPD_LOGIN, ROLE_AUTHD,    EDGE_PATH   },
 	{ ROLE_IMAPD_LOGIN, ROLE_KEYD,     EDGE_PATH   },

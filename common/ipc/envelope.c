@@ -11,6 +11,21 @@ enum {
 	RECIPIENT_MIN_BYTES = 4 * 6 + 4 * 5, /* four empty strings, four numbers */
 };
 
+const char *
+transport_name(uint32_t transport)
+{
+	static const char *const names[TRANSPORT_COUNT] = {
+		[TRANSPORT_VIRTUAL] = "virtual",
+		[TRANSPORT_SMTP] = "smtp",
+		[TRANSPORT_LMTP] = "lmtp",
+		[TRANSPORT_ERROR] = "error",
+		[TRANSPORT_RETRY] = "error", /* one program under two names */
+		[TRANSPORT_DISCARD] = "discard",
+	};
+
+	return transport < TRANSPORT_COUNT && names[transport] != NULL ? names[transport] : "smtp";
+}
+
 static void
 put_number(struct buf *b, char letter, uint64_t v, size_t bytes)
 {

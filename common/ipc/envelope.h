@@ -8,7 +8,18 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum transport { TRANSPORT_VIRTUAL = 1, TRANSPORT_SMTP = 2, TRANSPORT_COUNT };
+enum transport {
+	TRANSPORT_VIRTUAL = 1,
+	TRANSPORT_SMTP = 2,
+	TRANSPORT_LMTP = 3, /* over TCP */
+	/* qmgr's own: nexthop is a text, "5.1.1 User unknown" */
+	TRANSPORT_ERROR = 4,
+	TRANSPORT_RETRY = 5,
+	TRANSPORT_DISCARD = 6,
+	TRANSPORT_COUNT
+};
+/* Of the agent in Postfix that would do it: for the log, and for milters. */
+const char *transport_name(uint32_t transport);
 
 enum envelope_flags {
 	ENVELOPE_8BIT = 1,      /* BODY=8BITMIME (RFC 6152) */

@@ -43,6 +43,20 @@ field_name(struct view line, struct view *name)
 	return name->len > 0;
 }
 
+size_t
+header_name_length(struct view line)
+{
+	size_t n = 0;
+
+	while (n < line.len && line.p[n] > ' ' && line.p[n] < 127 && line.p[n] != ':')
+		n++; /* ftext of RFC 5322 3.6.8 */
+	if (n == 0)
+		return 0;
+	while (n < line.len && ascii_is_space(line.p[n]))
+		n++;
+	return n < line.len && line.p[n] == ':' ? n : 0;
+}
+
 static struct view
 skip_leading_fws(struct view v)
 {

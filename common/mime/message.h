@@ -20,6 +20,8 @@ struct header_field {
 /* Takes the next field off *rest.  false at the empty line (which is consumed) or at the end.  A line that is no
  * field is skipped. */
 bool header_next(struct view *rest, struct header_field *out);
+/* Bytes before the colon of a field's first line: name, and white space of the obsolete kind (RFC 5322 4.5).  0: no field. */
+size_t header_name_length(struct view line);
 /* First field of this name in a header block; false: none. */
 bool header_find(struct view headers, const char *name, struct header_field *out);
 /* Length of the header block including the empty line; the whole length if there is no empty line. */

@@ -599,16 +599,18 @@ table_list_is_empty(const struct table_list *l)
 }
 
 /* The new file becomes durable under its temporary name, gets its source's readers, then its
- * name. */
+ * name.  Who may not give it to the source's group leaves it to his own. */
 static int
-file_publish(const char *tmp, const char *path, mode_t mode, struct err *err)
+file_publish(const char *tmp, const char *path, const struct stat *source, struct err *err)
 {
 	char *copy = x_strdup(path);
 	int fd = open(tmp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), dirfd = -1, r = -1;
 
 	if (fd < 0)
 		err_sys(err, ERR_TEMP, "open %s", tmp);
-	else if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+	else if (fchown(fd, (uid_t)-1, source->st_gid) < 0 && errno != EPERM)
+		err_sys(err, ERR_TEMP, "fchown %s", tmp);
+	else if (fchmod(fd, source->st_mode & 0666) < 0 || fsync(fd) < 0)
 		err_sys(err, ERR_TEMP, "fsync %s", tmp);
 	else if ((dirfd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		err_sys(err, ERR_TEMP, "open directory of %s", path);
@@ -625,8 +627,9 @@ file_publish(const char *tmp, const char *path, mode_t mode, struct err *err)
 }
 
 static int
-build_from_text(const struct table_driver *driver, const char *name, struct view text, mode_t mode,
-    void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+build_from_text(const struct table_driver *driver, const char *name, struct view text,
+    const struct stat *source, void (*warn)(void *arg, const char *text), void *arg,
+    struct err *err)
 {
 	char *path = x_asprintf("%s%s", name, driver->suffix);
 	char *tmp =
@@ -634,7 +637,7 @@ build_from_text(const struct table_driver *driver, const char *name, struct view
 	int r = driver->build(tmp, name, text, warn, arg, err);
 
 	if (r == 0)
-		r = file_publish(tmp, path, mode, err);
+		r = file_publish(tmp, path, source, err);
 	if (r < 0 && unlink(tmp) < 0 && errno != ENOENT && warn != NULL)
 		warn(arg, "a temporary file could not be removed");
 	free(tmp);
@@ -649,7 +652,7 @@ table_build(const char *spec, void (*warn)(void *arg, const char *text), void *a
 	const struct table_driver *driver = driver_find(spec, &name, err);
 	struct table_file source = { AT_FDCWD, name, name };
 	struct buf text;
-	mode_t mode;
+	struct stat st;
 	int r = -1;
 
 	if (driver == NULL)
@@ -657,9 +660,9 @@ table_build(const char *spec, void (*warn)(void *arg, const char *text), void *a
 	if (driver->build == NULL)
 		return err_set(err, ERR_SYNTAX, "tables of type %s are not built", driver->type);
 	buf_init(&text, TABLE_TEXT_MAX);
-	if (table_read_file(&source, &text, &mode, err) == 0)
+	if (table_read_file(&source, &text, &st, err) == 0)
 		/* readable by those who may read the source, as with postmap(1) */
-		r = build_from_text(driver, name, buf_view(&text), mode & 0666, warn, arg, err);
+		r = build_from_text(driver, name, buf_view(&text), &st, warn, arg, err);
 	buf_clear(&text);
 	return r;
 }

@@ -8,7 +8,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-#include <sys/types.h>
+#include <sys/stat.h>
 
 struct table;
 struct rule_kind;
@@ -75,8 +75,9 @@ int table_fill(const char *source, struct view text,
 int table_in_directory(const struct table_file *file, int (*fn)(void *arg, const char *name),
     void *arg, struct err *err);
 
-/* Whole regular file into *out; *mode (may be NULL) gets its permission bits.  0 or -1: ERR_GONE when it does not exist. */
-int table_read_file(const struct table_file *file, struct buf *out, mode_t *mode, struct err *err);
+/* Whole regular file into *out; *st (may be NULL) says whose it is.  0 or -1: ERR_GONE when it does not exist. */
+int table_read_file(
+    const struct table_file *file, struct buf *out, struct stat *st, struct err *err);
 /* The next "key value" of text that is well-formed; odd lines go to warn (may be NULL) as
  * "source, line N: ...".  0, or 1 at the end. */
 int table_text_record(struct view *rest, int *line, const char *source, struct buf *key,

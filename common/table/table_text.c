@@ -211,7 +211,8 @@ table_in_directory(const struct table_file *file, int (*fn)(void *arg, const cha
 }
 
 int
-table_read_file(const struct table_file *file, struct buf *out, mode_t *mode, struct err *err)
+table_read_file(
+    const struct table_file *file, struct buf *out, struct stat *stat_out, struct err *err)
 {
 	const char *path = file->path;
 	int fd = openat(file->dirfd, file->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = -1;
@@ -237,8 +238,8 @@ table_read_file(const struct table_file *file, struct buf *out, mode_t *mode, st
 		if (r == 0)
 			out->len += (size_t)st.st_size;
 	}
-	if (r == 0 && mode != NULL)
-		*mode = st.st_mode & 0777;
+	if (r == 0 && stat_out != NULL)
+		*stat_out = st;
 	fd_close(&fd);
 	return r;
 }

@@ -17,13 +17,29 @@ static const struct keyword {
 	{ "DSN", RELAY_CAP_DSN },
 	{ "SMTPUTF8", RELAY_CAP_SMTPUTF8 },
 	{ "REQUIRETLS", RELAY_CAP_REQUIRETLS },
+	{ "AUTH", RELAY_CAP_AUTH },
 };
+
+static void
+add_mechanisms(struct relay_ehlo *out, struct view words)
+{
+	size_t at = strlen(out->mechanisms);
+
+	if (at + 1 + words.len < sizeof out->mechanisms)
+		snprintf(
+		    out->mechanisms + at, sizeof out->mechanisms - at, " %.*s", VIEW_ARG(words));
+}
 
 static void
 ehlo_line(struct view line, struct relay_ehlo *out)
 {
 	struct view word = { 0 }, rest = line;
 
+	/* old servers, for clients older still: "AUTH=LOGIN PLAIN" */
+	if (view_case_starts(line, "AUTH ") || view_case_starts(line, "AUTH=")) {
+		add_mechanisms(out, view_make(line.p + 5, line.len - 5));
+		rest = line = view_make(line.p, 4);
+	}
 	if (!view_token(&rest, " \t", &word))
 		return;
 	for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
@@ -137,7 +153,7 @@ int
 relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabilities)
 {
 	buf_printf(out, "MAIL FROM:<%s>", m->sender);
-	if (capabilities & RELAY_CAP_SIZE)
+	if ((capabilities & RELAY_CAP_SIZE) && m->size > 0)
 		buf_printf(out, " SIZE=%llu", (unsigned long long)m->size);
 	if ((m->flags & ENVELOPE_8BIT) && (capabilities & RELAY_CAP_8BITMIME))
 		buf_append_str(out, " BODY=8BITMIME");

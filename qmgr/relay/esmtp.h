@@ -13,12 +13,15 @@ enum relay_capability {
 	RELAY_CAP_DSN = 16,        /* RFC 3461 */
 	RELAY_CAP_SMTPUTF8 = 32,   /* RFC 6531 */
 	RELAY_CAP_REQUIRETLS = 64, /* RFC 8689 */
+	RELAY_CAP_AUTH = 128,      /* RFC 4954 */
 };
 
 struct relay_ehlo {
 	unsigned capabilities;
 	uint64_t size_limit;     /* 0: none, or not told */
 	char name[DNS_NAME_MAX]; /* first word: how the server calls itself */
+	char mechanisms
+	    [512]; /* of all AUTH lines, with blanks between them; those that do not fit are left out */
 };
 
 /* text: lines joined by '\n' as smtp_reply leaves them, the first one the greeting. */
@@ -30,8 +33,8 @@ bool relay_path_is_safe(const char *address, bool allow_utf8);
 struct relay_mail {
 	const char *sender; /* safe; "" = <> */
 	const char *envid;  /* as it came over the wire (xtext); "" = none */
-	uint64_t size;
-	uint32_t flags; /* enum envelope_flags */
+	uint64_t size;      /* 0: not known */
+	uint32_t flags;     /* enum envelope_flags */
 	bool needs_utf8;
 };
 /* "MAIL FROM:<...> ...\r\n" with those parameters that the server offers.  Malformed ENVID and ORCPT are left out. */

@@ -32,6 +32,7 @@ struct relay_job {
 	struct relay_env env;
 	struct arena arena;
 	struct relay_job_spec spec; /* strings in the arena */
+	const char *identity;       /* in the arena: sessions of others are not for this job */
 	struct relay_content content;
 	const struct relay_job_ops *ops;
 	void *arg;
@@ -52,8 +53,11 @@ struct relay_job {
 	struct relay_transaction txn;
 	const struct relay_rcpt **txn_rcpts; /* owned */
 	struct rcpt **txn_owners;            /* owned */
-	bool is_scanned, has_8bit, needs_utf8;
+	bool needs_utf8;
+	bool is_scanned, is_surveying; /* for what is not 7-bit: first whether, then where */
 	uint64_t scanned;
+	struct relay_downgrade survey;
+	struct relay_plan plan;
 	int64_t started_ms, ready_ms;
 	uint32_t setup_ms;
 	struct loop_timer soon;  /* the next piece of the scan, or the start's failure */
@@ -62,6 +66,7 @@ struct relay_job {
 
 static void try_next_target(struct relay_job *job);
 static void send_batch(struct relay_job *job);
+static void on_scan(void *arg);
 
 /* ---------------------------------------------------------------- outcomes */
 
@@ -230,38 +235,74 @@ leave_session(struct relay_job *job)
 	try_next_target(job);
 }
 
+/* One turn's worth of looking at the message: 1 = that was all, 0 = there is more, -1. */
+static int
+scan(struct relay_job *job, struct err *err)
+{
+	static char chunk[SCAN_CHUNK];
+	size_t left = sizeof chunk;
+
+	while (left > 0) {
+		int64_t n = relay_content_read(&job->content, job->scanned, chunk, left, err);
+
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			return !job->is_surveying ||
+				       relay_downgrade_end(&job->survey, NULL, err) == 0
+				   ? 1
+				   : -1;
+		left -= (size_t)n;
+		job->scanned += (uint64_t)n;
+		if (job->is_surveying) {
+			if (relay_downgrade_feed(&job->survey, chunk, (size_t)n, NULL, err) < 0)
+				return -1;
+		} else if (relay_bytes_have_8bit(chunk, (size_t)n)) {
+			job->is_surveying = true;
+			job->scanned = 0;
+			relay_downgrade_survey(
+			    &job->survey, job->env.conf->mime_nesting, &job->plan);
+		}
+	}
+	return 0;
+}
+
+/* A server that takes no 8-bit content: now it matters what it really is, whatever was announced.  Looked at in pieces, so
+ * that a large message does not hold up the loop.  false: not yet, or the job is over. */
+static bool
+knows_content(struct relay_job *job)
+{
+	struct relay_verdict v;
+	struct err e;
+	int rc;
+
+	if (job->is_scanned || job->env.conf->sends_8bit_anyway ||
+	    relay_session_has_8bitmime(job->session))
+		return true;
+	rc = scan(job, &e);
+	if (rc == 1) {
+		job->is_scanned = true;
+		return true;
+	}
+	if (rc == 0) {
+		loop_timer_init(&job->soon, job->env.loop, on_scan, job);
+		loop_timer_soon(&job->soon);
+		return false;
+	}
+	if (e.kind == ERR_LIMIT)
+		relay_verdict_set(&v, DELIVERY_BOUNCED, "5.6.0", "%s", e.text);
+	else
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.0", "%s", e.text);
+	tell_rest(job, &v, relay_session_peer(job->session));
+	drop_session(job);
+	end(job);
+	return false;
+}
+
 static void
 on_scan(void *arg)
 {
-	static char chunk[SCAN_CHUNK];
-	struct relay_job *job = arg;
-	struct relay_verdict v;
-	struct err e;
-	int64_t n = relay_content_read(&job->content, job->scanned, chunk, sizeof chunk, &e);
-
-	if (n < 0) {
-		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.0", "%s", e.text);
-		drop_session(job);
-		give_up(job, &v);
-		return;
-	}
-	if (n > 0 && !relay_bytes_have_8bit(chunk, (size_t)n)) {
-		job->scanned += (uint64_t)n;
-		loop_timer_soon(&job->soon);
-		return;
-	}
-	job->is_scanned = true;
-	job->has_8bit = n > 0;
-	send_batch(job);
-}
-
-/* A message that was announced as 8-bit, and a server that takes none: now it matters what it really is.
- * Looked at in pieces, so that a large one does not hold up the loop. */
-static bool
-must_scan(struct relay_job *job)
-{
-	return (job->spec.flags & ENVELOPE_8BIT) && !job->is_scanned &&
-	       !relay_session_has_8bitmime(job->session);
+	send_batch(arg);
 }
 
 /* A bounce goes on even where it cannot be protected (RFC 8689 5). */
@@ -277,17 +318,20 @@ is_tls_optional(const struct relay_job *job)
 	return (job->spec.flags & ENVELOPE_TLS_OPTIONAL) != 0;
 }
 
+static const struct relay_plan *
+downgrade_for(const struct relay_job *job)
+{
+	return job->plan.has_8bit && !relay_session_has_8bitmime(job->session) ? &job->plan : NULL;
+}
+
 static void
 send_batch(struct relay_job *job)
 {
 	struct relay_verdict v;
 	size_t n;
 
-	if (must_scan(job)) {
-		loop_timer_init(&job->soon, job->env.loop, on_scan, job);
-		loop_timer_soon(&job->soon);
+	if (!knows_content(job))
 		return;
-	}
 	if (requires_tls(job) && !relay_session_can_require_tls(job->session, &v)) {
 		note_set(&job->failure, &v, relay_session_peer(job->session));
 		leave_session(job); /* RFC 8689 4.2.1: the next host may do */
@@ -302,7 +346,7 @@ send_batch(struct relay_job *job)
 		.envid = job->spec.envid,
 		.flags = job->spec.flags,
 		.needs_utf8 = job->needs_utf8,
-		.has_8bit = job->has_8bit,
+		.downgrade = downgrade_for(job),
 		.rcpts = job->txn_rcpts,
 		.count = n,
 		.content = &job->content };
@@ -382,9 +426,14 @@ static bool
 open_session(struct relay_job *job)
 {
 	const struct relay_target *t = &job->targets[job->at];
-	struct relay_session_options o = { .no_tls = job->in_the_clear,
+	struct relay_session_options o = { .is_lmtp = job->spec.is_lmtp,
+		.no_tls = job->in_the_clear,
 		.tls_optional = is_tls_optional(job),
-		.domain = job->hop.host };
+		.domain = job->hop.host,
+		.authd = job->env.conf->sasl_enable && !job->spec.is_lmtp ? job->env.authd : NULL,
+		.sender = job->spec.sender,
+		.nexthop = job->spec.nexthop,
+		.identity = job->identity };
 	struct relay_verdict v;
 
 	o.has_loop_check = job->hop.use_mx && job->hop.port == job->env.conf->port;
@@ -429,7 +478,8 @@ try_next_target(struct relay_job *job)
 	for (; job->at < job->ntargets && job->nsessions < job->env.conf->session_limit;
 	     job->at++) {
 		if (!job->no_reuse && !job->in_the_clear &&
-		    reuse(job, relay_pool_take_peer(job->env.pool, &job->targets[job->at]))) {
+		    reuse(job, relay_pool_take_peer(
+				   job->env.pool, &job->targets[job->at], job->identity))) {
 			session_is_ready(job);
 			return;
 		}
@@ -529,12 +579,16 @@ on_start(void *arg)
 		end(job);
 		return;
 	}
-	if (relay_nexthop_parse(job->spec.nexthop, job->env.conf->port, &job->hop, &e) < 0) {
+	if (relay_nexthop_parse(job->spec.nexthop,
+		job->spec.is_lmtp ? job->env.conf->lmtp_port : job->env.conf->port, &job->hop,
+		&e) < 0) {
 		bad_nexthop(job, &e);
 		return;
 	}
+	if (job->spec.is_lmtp) /* a server that was named, not found by a domain */
+		job->hop.use_mx = false;
 	job->needs_utf8 = find_needs_utf8(job);
-	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop)))
+	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop, job->identity)))
 		session_is_ready(job);
 	else
 		try_next_target(job);
@@ -556,6 +610,25 @@ relay_job_refuse(struct relay_job *job, const struct relay_verdict *v)
 	give_up(job, v);
 }
 
+/* The protocol; and with which password we log in follows from this, and the host. */
+static const char *
+identity_of(struct relay_job *job)
+{
+	const struct relay_conf *conf = job->env.conf;
+	char *text;
+	const char *copy;
+
+	if (job->spec.is_lmtp)
+		return "lmtp";
+	if (!conf->sasl_enable)
+		return "smtp";
+	text = x_asprintf(
+	    "smtp\n%s\n%s", conf->sasl_by_sender ? job->spec.sender : "", job->spec.nexthop);
+	copy = arena_strdup(&job->arena, text);
+	free(text);
+	return copy;
+}
+
 struct relay_job *
 relay_job_new(const struct relay_env *env, const struct relay_job_spec *spec,
     const struct relay_content *content, const struct relay_job_ops *ops, void *arg)
@@ -566,12 +639,14 @@ relay_job_new(const struct relay_env *env, const struct relay_job_spec *spec,
 	job->ops = ops;
 	job->arg = arg;
 	job->content = *content;
+	relay_plan_init(&job->plan);
 	arena_init(&job->arena, ARENA_MAX);
 	job->spec = *spec;
 	job->spec.queue_id = arena_strdup(&job->arena, spec->queue_id);
 	job->spec.nexthop = arena_strdup(&job->arena, spec->nexthop);
 	job->spec.sender = arena_strdup(&job->arena, spec->sender);
 	job->spec.envid = arena_strdup(&job->arena, spec->envid);
+	job->identity = identity_of(job);
 	relay_verdict_set(&job->failure.verdict, DELIVERY_DEFERRED, "4.4.2",
 	    "the connection was closed before the message was sent");
 	snprintf(job->failure.relay, sizeof job->failure.relay, "none");
@@ -612,6 +687,8 @@ relay_job_free(struct relay_job *job)
 	loop_timer_stop(&job->soon);
 	loop_timer_stop(&job->limit);
 	relay_content_close(&job->content);
+	relay_downgrade_clear(&job->survey);
+	relay_plan_clear(&job->plan);
 	for (size_t i = 0; i < job->nrcpts; i++)
 		free(job->rcpts[i].soft);
 	free(job->rcpts);

@@ -12,7 +12,7 @@ struct relay_job;
 struct relay_env {
 	struct loop *loop;
 	const struct relay_conf *conf;
-	struct ipc_edge *dnsd;
+	struct ipc_edge *dnsd, *authd;
 	struct relay_pool *pool;
 };
 
@@ -36,6 +36,7 @@ struct relay_job_rcpt_spec {
 };
 struct relay_job_spec {
 	uint32_t number; /* qmgr's */
+	bool is_lmtp;    /* RFC 2033, else SMTP */
 	const char *queue_id, *nexthop, *sender, *envid;
 	uint32_t flags;
 };

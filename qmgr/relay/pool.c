@@ -93,23 +93,25 @@ relay_pool_put(struct relay_pool *p, struct relay_session *s, const char *nextho
 }
 
 struct relay_session *
-relay_pool_take(struct relay_pool *p, const char *nexthop)
+relay_pool_take(struct relay_pool *p, const char *nexthop, const char *identity)
 {
 	struct idle *i;
 
 	TAILQ_FOREACH (i, &p->idles, link)
-		if (strcmp(i->nexthop, nexthop) == 0)
+		if (strcmp(i->nexthop, nexthop) == 0 &&
+		    strcmp(relay_session_identity(i->session), identity) == 0)
 			return idle_free(i);
 	return NULL;
 }
 
 struct relay_session *
-relay_pool_take_peer(struct relay_pool *p, const struct relay_target *target)
+relay_pool_take_peer(struct relay_pool *p, const struct relay_target *target, const char *identity)
 {
 	struct idle *i;
 
 	TAILQ_FOREACH (i, &p->idles, link)
-		if (relay_session_is_to(i->session, target))
+		if (relay_session_is_to(i->session, target) &&
+		    strcmp(relay_session_identity(i->session), identity) == 0)
 			return idle_free(i);
 	return NULL;
 }

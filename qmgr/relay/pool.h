@@ -8,11 +8,13 @@
 struct relay_pool;
 struct relay_pool *relay_pool_new(struct loop *l, const struct relay_conf *conf);
 void relay_pool_free(struct relay_pool *p); /* says QUIT to all */
-/* Found again under the nexthop it was opened for, and under its address.  When it cannot be kept it is closed;
- * the oldest goes when there are more than half of smtp_connection_limit. */
+/* Found again under the nexthop it was opened for, and under its address, by who has the same identity.  When it cannot be
+ * kept it is closed; the oldest goes when there are more than half of smtp_connection_limit. */
 void relay_pool_put(struct relay_pool *p, struct relay_session *s, const char *nexthop);
 /* The caller's now (relay_session_give); NULL: none. */
-struct relay_session *relay_pool_take(struct relay_pool *p, const char *nexthop);
-struct relay_session *relay_pool_take_peer(struct relay_pool *p, const struct relay_target *target);
+struct relay_session *relay_pool_take(
+    struct relay_pool *p, const char *nexthop, const char *identity);
+struct relay_session *relay_pool_take_peer(
+    struct relay_pool *p, const struct relay_target *target, const char *identity);
 
 #endif

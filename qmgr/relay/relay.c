@@ -137,11 +137,14 @@ handle_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct relay_content content;
 	struct relay_job_spec spec;
 	bool fits = true;
+	uint32_t protocol;
 	struct err err;
 
 	(void)c;
 	relay_content_init(&content);
 	spec.number = ipc_get_u32(in);
+	protocol = ipc_get_u32(in);
+	spec.is_lmtp = protocol == RELAY_LMTP;
 	spec.queue_id = ipc_get_str(in);
 	spec.nexthop = ipc_get_str(in);
 	spec.sender = ipc_get_str(in);
@@ -164,6 +167,8 @@ handle_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	}
 	if (!fits)
 		refuse(e, "too many recipients");
+	else if (protocol > RELAY_LMTP)
+		refuse(e, "unknown protocol");
 	else if (relay_job_check(e->job, &err) < 0)
 		refuse(e, err.text);
 	set_pause(r);
@@ -211,13 +216,16 @@ relay_qmgr_open(void *arg, struct ipc_conn *c)
 }
 
 struct relay *
-relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd)
+relay_new(
+    struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd, struct ipc_edge *authd)
 {
 	struct relay *r = x_calloc(1, sizeof *r);
 
-	r->env = (struct relay_env){
-		.loop = l, .conf = conf, .dnsd = dnsd, .pool = relay_pool_new(l, conf)
-	};
+	r->env = (struct relay_env){ .loop = l,
+		.conf = conf,
+		.dnsd = dnsd,
+		.authd = authd,
+		.pool = relay_pool_new(l, conf) };
 	TAILQ_INIT(&r->running);
 	TAILQ_INIT(&r->waiting);
 	loop_timer_init(&r->turn, l, on_turn, r);

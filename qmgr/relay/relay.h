@@ -7,7 +7,9 @@
 #include "qmgr/relay/relay_conf.h"
 
 struct relay;
-struct relay *relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd);
+/* authd: for logins. */
+struct relay *relay_new(
+    struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd, struct ipc_edge *authd);
 void relay_free(struct relay *r); /* with the connection; NULL is allowed */
 
 /* For daemon_serve, one connection at a time.  arg is the struct relay. */

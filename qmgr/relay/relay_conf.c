@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/net/addr.h"
 #include "qmgr/relay/nexthop.h"
+#include "qmgr/relay/sasl.h"
 
 #include <stdlib.h>
 
@@ -58,6 +59,25 @@ read_times(struct relay_conf *rc, const struct conf *conf)
 		rc->quit_ms = QUIT_MS_MOST;
 }
 
+static int
+read_sasl(struct relay_conf *rc, const struct conf *conf, struct err *err)
+{
+	rc->sasl_enable = conf_bool(conf, "smtp_sasl_auth_enable");
+	rc->sasl_by_sender = conf_bool(conf, "smtp_sender_dependent_authentication");
+	rc->sasl_soft_bounce = conf_bool(conf, "smtp_sasl_auth_soft_bounce");
+	rc->sasl_security = relay_sasl_security_read(conf_str(conf, "smtp_sasl_security_options"));
+	rc->sasl_tls_security =
+	    relay_sasl_security_read(conf_str(conf, "smtp_sasl_tls_security_options"));
+	rc->sasl_filter = conf_str(conf, "smtp_sasl_mechanism_filter");
+	rc->delimiters = conf_str(conf, "recipient_delimiter");
+	if (rc->sasl_enable && conf_str(conf, "smtp_sasl_password_maps")[0] == '\0')
+		return err_set(
+		    err, ERR_PERM, "smtp_sasl_auth_enable: smtp_sasl_password_maps is empty");
+	if (relay_sasl_filter_check(rc->sasl_filter, err) < 0)
+		return err_prefix(err, "smtp_sasl_mechanism_filter");
+	return 0;
+}
+
 static void
 read_words(struct relay_conf *rc, const struct conf *conf)
 {
@@ -83,6 +103,7 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	rc->myhostname = conf_str(conf, "myhostname");
 	rc->helo_name = conf_str(conf, "smtp_helo_name");
 	rc->port = (unsigned)conf_int(conf, "smtp_tcp_port");
+	rc->lmtp_port = (unsigned)conf_int(conf, "lmtp_tcp_port");
 	rc->address_limit = (size_t)conf_int(conf, "smtp_mx_address_limit");
 	rc->session_limit = (size_t)conf_int(conf, "smtp_mx_session_limit");
 	rc->recipient_limit = (size_t)conf_int(conf, "smtp_destination_recipient_limit");
@@ -90,9 +111,11 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	rc->line_limit = (size_t)conf_size(conf, "smtp_line_length_limit");
 	if (rc->line_limit > 0 && rc->line_limit < LINE_LIMIT_LEAST)
 		rc->line_limit = LINE_LIMIT_LEAST;
+	rc->sends_8bit_anyway = conf_bool(conf, "disable_mime_output_conversion");
+	rc->mime_nesting = (unsigned)conf_int(conf, "mime_nesting_limit");
 	read_times(rc, conf);
 	read_words(rc, conf);
-	if (relayhost_check(conf, err) < 0 ||
+	if (relayhost_check(conf, err) < 0 || read_sasl(rc, conf, err) < 0 ||
 	    own_addresses_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
 	    own_addresses_read(&rc->own, conf, "proxy_interfaces", err) < 0 ||
 	    bind_read(conf, "smtp_bind_address", AF_INET, &rc->has_bind4, &rc->bind4, err) < 0 ||

@@ -12,12 +12,17 @@ struct relay_conf {
 	const char *myhostname, *helo_name; /* borrowed from the struct conf */
 	enum relay_tls_level tls_level;
 	struct tls_context *tls; /* owned; NULL at level none */
-	unsigned port;
+	unsigned port, lmtp_port;
 	int64_t connect_ms, helo_ms, starttls_ms, mail_ms, rcpt_ms;
 	int64_t data_init_ms, data_xfer_ms, data_done_ms, quit_ms;
 	int64_t transaction_ms; /* all of one transaction, however slowly it goes on */
 	int64_t cache_ms, reuse_ms;
 	size_t address_limit, session_limit, recipient_limit, connection_limit, line_limit;
+	bool sends_8bit_anyway; /* disable_mime_output_conversion */
+	unsigned mime_nesting;
+	bool sasl_enable, sasl_by_sender, sasl_soft_bounce;
+	unsigned sasl_security, sasl_tls_security; /* enum relay_sasl_security */
+	const char *sasl_filter, *delimiters;      /* borrowed from the struct conf */
 	bool use_ipv4, use_ipv6;
 	enum relay_family first_family;
 	bool has_bind4, has_bind6;

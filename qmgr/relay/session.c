@@ -1,22 +1,25 @@
 #include "qmgr/relay/session.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/ipc/envelope.h"
 #include "common/log/log.h"
 #include "common/net/addr.h"
 #include "common/net/stream.h"
 #include "qmgr/relay/esmtp.h"
+#include "qmgr/relay/sasl.h"
 
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-	PIPELINE_MAX = 64, /* commands without an answer yet */
-	CHUNK = 32 << 10,  /* read at a time */
-	PIECE = 64 << 10,  /* handed to the stream at a time */
-	PIECE_MAX = PIECE + 5 * CHUNK,
+	PIPELINE_MAX = 64,     /* commands without an answer yet */
+	CHUNK = 32 << 10,      /* read at a time */
+	SHORT_CHUNK = 8 << 10, /* of what is made 7-bit: many small parts, each with new fields */
+	MADE_MAX = 256 << 10,  /* that comes of it */
+	PIECE = 64 << 10,      /* handed to the stream at a time */
+	PIECE_MAX = PIECE + 5 * MADE_MAX,
 	COMMAND_MAX = 4096,
+	AUTH_MAX = 12288,          /* RFC 4954 4 */
 	CODE_SERVICE_CLOSES = 421, /* RFC 5321 3.8: at any time */
 };
 
@@ -27,6 +30,8 @@ enum state {
 	ST_HELO,
 	ST_STARTTLS,
 	ST_HANDSHAKE,
+	ST_LOGIN, /* authd is asked for the password */
+	ST_AUTH,
 	ST_READY,
 	ST_ENVELOPE,
 	ST_CONTENT,
@@ -43,7 +48,7 @@ struct relay_session {
 	const struct relay_conf *conf;
 	struct relay_target target;
 	struct relay_session_options options;
-	char *domain;                                        /* owned copy of options.domain */
+	char *domain, *identity;                             /* owned copies of those of options */
 	char name[RELAY_PEER_MAX - 8], peer[RELAY_PEER_MAX]; /* host[ip], host[ip]:port */
 	const struct relay_session_ops *ops;
 	void *arg;
@@ -56,6 +61,9 @@ struct relay_session {
 	bool needs_rset; /* the last transaction ended without data */
 	unsigned uses;
 	int64_t opened_ms;
+	struct relay_login *login;
+	struct relay_sasl sasl;
+	char *user, *password; /* owned, until the login is done */
 
 	/* the transaction under way */
 	const struct relay_transaction *txn; /* borrowed */
@@ -67,6 +75,7 @@ struct relay_session {
 	bool has_mail; /* MAIL was accepted */
 	bool mail_failed;
 	uint64_t content_at;
+	struct relay_downgrade downgrade;
 	struct relay_filter filter;
 };
 
@@ -102,6 +111,7 @@ end_transaction(struct relay_session *s, enum relay_end end)
 {
 	s->txn = NULL;
 	x_free(&s->rcpt_states);
+	relay_downgrade_clear(&s->downgrade);
 	s->state = end == RELAY_END_USABLE ? ST_READY : ST_DEAD;
 	if (end == RELAY_END_USABLE)
 		stream_set_deadline(s->stream, 0);
@@ -139,7 +149,10 @@ activity(const struct relay_session *s)
 	case ST_GREETING:
 		return "receiving the initial server greeting";
 	case ST_EHLO:
-		return "performing the EHLO handshake";
+	case ST_LOGIN:
+	case ST_AUTH:
+		return s->options.is_lmtp ? "performing the LHLO handshake"
+					  : "performing the EHLO handshake";
 	case ST_HELO:
 		return "performing the HELO handshake";
 	case ST_STARTTLS:
@@ -210,7 +223,8 @@ send_command(struct relay_session *s, enum state state, int64_t deadline_ms, con
 static void
 send_ehlo(struct relay_session *s)
 {
-	send_command(s, ST_EHLO, s->conf->helo_ms, "EHLO %s\r\n", s->conf->helo_name);
+	send_command(s, ST_EHLO, s->conf->helo_ms,
+	    s->options.is_lmtp ? "LHLO %s\r\n" : "EHLO %s\r\n", s->conf->helo_name);
 }
 
 static int64_t
@@ -243,7 +257,7 @@ write_step(struct relay_session *s, size_t number)
 		mail = (struct relay_mail){ .sender = t->sender,
 			.envid = t->envid,
 			.flags = t->flags,
-			.size = relay_content_size(t->content),
+			.size = t->downgrade == NULL ? relay_content_size(t->content) : 0,
 			.needs_utf8 = t->needs_utf8 };
 		relay_mail_command(&b, &mail, s->ehlo.capabilities);
 		break;
@@ -306,23 +320,42 @@ content_broken(struct relay_session *s, const struct err *err)
 	end_transaction(s, RELAY_END_CLOSED);
 }
 
+/* What was read, made 7-bit; len 0: that was all. */
+static int
+feed_downgraded(
+    struct relay_session *s, const char *p, size_t len, struct buf *out, struct err *err)
+{
+	struct buf made;
+	int rc;
+
+	buf_init(&made, MADE_MAX);
+	rc = len > 0 ? relay_downgrade_feed(&s->downgrade, p, len, &made, err)
+		     : relay_downgrade_end(&s->downgrade, &made, err);
+	if (rc == 0)
+		rc = relay_filter_feed(&s->filter, made.p, made.len, out, err);
+	buf_clear(&made);
+	return rc;
+}
+
 /* One piece into *out; 1 = that was all, 0 = there is more, -1. */
 static int
 next_piece(struct relay_session *s, struct buf *out, struct err *err)
 {
 	static char chunk[CHUNK];
+	bool downgrades = s->txn->downgrade != NULL;
 
 	while (out->len < PIECE) {
-		int64_t n =
-		    relay_content_read(s->txn->content, s->content_at, chunk, sizeof chunk, err);
+		int64_t n = relay_content_read(
+		    s->txn->content, s->content_at, chunk, downgrades ? SHORT_CHUNK : CHUNK, err);
 
 		if (n < 0)
 			return -1;
+		s->content_at += (uint64_t)n;
+		if (downgrades ? feed_downgraded(s, chunk, (size_t)n, out, err) < 0
+			       : relay_filter_feed(&s->filter, chunk, (size_t)n, out, err) < 0)
+			return -1;
 		if (n == 0)
 			return relay_filter_end(&s->filter, out, err) < 0 ? -1 : 1;
-		s->content_at += (uint64_t)n;
-		if (relay_filter_feed(&s->filter, chunk, (size_t)n, out, err) < 0)
-			return -1;
 	}
 	return 0;
 }
@@ -357,6 +390,11 @@ start_content(struct relay_session *s)
 {
 	if (!is_in_step(s))
 		return;
+	if (s->naccepted == 0 && s->options.is_lmtp) {
+		/* RFC 2033 4.2: it should have said 503, and has nobody to answer for */
+		end_transaction(s, RELAY_END_CLOSED);
+		return;
+	}
 	if (s->naccepted == 0) {
 		/* RFC 2920 3.1: DATA was pipelined behind recipients that all failed: an empty message for nobody */
 		stream_write(s->stream, ".\r\n", 3);
@@ -366,6 +404,8 @@ start_content(struct relay_session *s)
 	}
 	s->state = ST_CONTENT;
 	s->content_at = 0;
+	if (s->txn->downgrade != NULL)
+		relay_downgrade_start(&s->downgrade, s->conf->mime_nesting, s->txn->downgrade);
 	relay_filter_init(&s->filter, s->conf->line_limit);
 	send_piece(s);
 }
@@ -405,6 +445,151 @@ become_ready(struct relay_session *s)
 	s->ops->on_ready(s->arg, s);
 }
 
+/* ---------------------------------------------------------------- login (RFC 4954) */
+
+static void
+forget_password(struct relay_session *s)
+{
+	if (s->password != NULL)
+		mem_wipe(s->password, strlen(s->password));
+	x_free(&s->user);
+	x_free(&s->password);
+}
+
+/* This host lets us do nothing without it; another one may. */
+static void
+login_failed(struct relay_session *s, const struct relay_verdict *v)
+{
+	forget_password(s);
+	fail(s, v, RELAY_FAIL_HOST);
+}
+
+static void
+cannot_log_in(struct relay_session *s, const char *why)
+{
+	struct relay_verdict v;
+
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.0",
+	    "SASL authentication failed; cannot authenticate to server %s: %s", s->name, why);
+	v.is_unreachable = true;
+	login_failed(s, &v);
+}
+
+static void
+write_auth(struct relay_session *s, struct buf *line)
+{
+	buf_append_str(line, "\r\n");
+	if (line->failed) {
+		cannot_log_in(s, "user name or password too long");
+	} else if (is_in_step(s)) {
+		s->state = ST_AUTH;
+		stream_set_deadline(s->stream, s->conf->helo_ms);
+		stream_write(s->stream, line->p, line->len);
+	}
+}
+
+static void
+start_auth(struct relay_session *s)
+{
+	struct view offered = view_of(s->ehlo.mechanisms);
+	unsigned security = s->has_tls ? s->conf->sasl_tls_security : s->conf->sasl_security;
+	struct relay_verdict v;
+	struct buf line;
+
+	if (!relay_sasl_filter_passes(s->conf->sasl_filter, offered)) {
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.0",
+		    "SASL authentication failed: server %s offered no compatible authentication mechanisms for this type of connection security",
+		    s->name);
+		v.is_unreachable = true;
+		login_failed(s, &v);
+		return;
+	}
+	s->sasl = (struct relay_sasl){ .user = s->user, .password = s->password };
+	s->sasl.mechanism = relay_sasl_choose(offered, s->conf->sasl_filter, security);
+	if (s->sasl.mechanism == NULL) {
+		cannot_log_in(s, "no mechanism available");
+		return;
+	}
+	buf_init(&line, AUTH_MAX);
+	buf_printf(&line, "AUTH %s ", relay_mechanism_name(s->sasl.mechanism));
+	if (!relay_sasl_initial(&s->sasl, &line))
+		line.len--; /* the blank */
+	write_auth(s, &line);
+	buf_wipe(&line);
+}
+
+static void
+on_login(void *arg, enum relay_login_result r, const char *user, const char *password)
+{
+	struct relay_session *s = arg;
+	struct relay_verdict v;
+	bool gone = false;
+
+	s->login = NULL;
+	s->gone = &gone;
+	if (r == RELAY_LOGIN_NONE) {
+		become_ready(s); /* we talk to each other like strangers */
+	} else if (r == RELAY_LOGIN_TEMP) {
+		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.0",
+		    "SASL authentication failed; no answer from the password table for server %s",
+		    s->name);
+		login_failed(s, &v);
+	} else {
+		s->user = x_strdup(user);
+		s->password = x_strdup(password);
+		start_auth(s);
+	}
+	if (!gone)
+		s->gone = NULL;
+}
+
+static void
+on_auth_reply(struct relay_session *s)
+{
+	char subject[sizeof s->name + 64];
+	struct relay_verdict v;
+	struct buf line;
+	struct err e;
+
+	if (s->reply.code / 100 == 3) {
+		buf_init(&line, AUTH_MAX);
+		if (relay_sasl_respond(&s->sasl, buf_view(&s->reply.text), &line, &e) < 0)
+			cannot_log_in(s, e.text);
+		else
+			write_auth(s, &line);
+		buf_wipe(&line);
+		return;
+	}
+	if (s->reply.code / 100 == 2) {
+		forget_password(s);
+		become_ready(s);
+		return;
+	}
+	snprintf(subject, sizeof subject, "SASL authentication failed; server %s said", s->name);
+	relay_verdict_reply(&v, &s->reply, subject, NULL);
+	if (s->conf->sasl_soft_bounce)
+		relay_verdict_soften(&v);
+	v.is_unreachable = true;
+	login_failed(s, &v);
+}
+
+/* Greeted, and under TLS where it shall be. */
+static void
+log_in(struct relay_session *s)
+{
+	if (s->options.authd == NULL || (s->ehlo.capabilities & RELAY_CAP_AUTH) == 0) {
+		become_ready(s);
+		return;
+	}
+	s->state = ST_LOGIN;
+	stream_set_deadline(s->stream, s->conf->helo_ms);
+	s->login =
+	    relay_login_start(s->options.authd, s->conf->sasl_by_sender ? s->options.sender : NULL,
+		s->conf->delimiters, s->target.host, s->options.nexthop, on_login, s);
+}
+
+/* ---------------------------------------------------------------- replies, in the order of a session */
+
 static void
 on_greeting(struct relay_session *s)
 {
@@ -436,7 +621,8 @@ tls_required(struct relay_session *s)
 static void
 after_hello(struct relay_session *s)
 {
-	bool wants_tls = s->conf->tls_level != RELAY_TLS_NONE && !s->has_tls && !s->options.no_tls;
+	bool wants_tls = s->conf->tls_level != RELAY_TLS_NONE && !s->has_tls &&
+			 !s->options.no_tls && !s->options.is_lmtp;
 	struct relay_verdict v;
 
 	if (is_myself(s)) {
@@ -448,7 +634,7 @@ after_hello(struct relay_session *s)
 	} else if (!relay_session_has_enough_tls(s, s->options.tls_optional)) {
 		tls_required(s);
 	} else {
-		become_ready(s);
+		log_in(s);
 	}
 }
 
@@ -458,7 +644,7 @@ on_ehlo(struct relay_session *s)
 	if (s->reply.code / 100 == 2) {
 		relay_ehlo_parse(buf_view(&s->reply.text), &s->ehlo);
 		after_hello(s);
-	} else if (s->has_tls) {
+	} else if (s->has_tls || s->options.is_lmtp) {
 		refused(s, "refused to talk to me");
 	} else {
 		send_command(s, ST_HELO, s->conf->helo_ms, "HELO %s\r\n", s->conf->helo_name);
@@ -487,7 +673,7 @@ on_starttls(struct relay_session *s)
 		if (!relay_session_has_enough_tls(s, s->options.tls_optional))
 			refused(s, "refused to start TLS, which is required");
 		else
-			become_ready(s);
+			log_in(s);
 		return;
 	}
 	s->state = ST_HANDSHAKE;
@@ -609,6 +795,18 @@ on_early_reply(struct relay_session *s)
 	end_transaction(s, RELAY_END_CLOSED);
 }
 
+/* The next of those who were taken; each is told only by its own reply. */
+static void
+tell_next(struct relay_session *s, const struct relay_verdict *v)
+{
+	size_t i = 0;
+
+	while (s->rcpt_states[i] != RCPT_ACCEPTED)
+		i++;
+	tell(s, i, v);
+	s->naccepted--;
+}
+
 static void
 on_final_reply(struct relay_session *s)
 {
@@ -617,6 +815,13 @@ on_final_reply(struct relay_session *s)
 	said(s, &v, "end of DATA command");
 	v.took_dsn = (s->ehlo.capabilities & RELAY_CAP_DSN) != 0;
 	s->needs_rset = s->naccepted == 0 || v.status != DELIVERY_SENT;
+	if (s->options.is_lmtp) {
+		tell_next(s, &v);
+		if (s->naccepted > 0) {
+			stream_set_deadline(s->stream, s->conf->data_done_ms);
+			return;
+		}
+	}
 	tell_all(s, &v);
 	end_transaction(s, RELAY_END_USABLE);
 }
@@ -679,6 +884,9 @@ on_reply(struct relay_session *s)
 		break;
 	case ST_STARTTLS:
 		on_starttls(s);
+		break;
+	case ST_AUTH:
+		on_auth_reply(s);
 		break;
 	case ST_ENVELOPE:
 		on_envelope_reply(s);
@@ -833,6 +1041,7 @@ relay_session_open(struct loop *l, const struct relay_conf *conf, const struct r
 	s->options = *options;
 	s->options.domain = NULL;
 	s->domain = x_strdup(options->domain);
+	s->identity = x_strdup(options->identity);
 	s->ops = ops;
 	s->arg = arg;
 	s->opened_ms = clock_mono_ms();
@@ -869,10 +1078,14 @@ relay_session_free(struct relay_session *s)
 		return;
 	if (s->gone != NULL)
 		*s->gone = true;
+	relay_login_cancel(s->login);
+	forget_password(s);
 	stream_free(s->stream);
 	smtp_reply_clear(&s->reply);
+	relay_downgrade_clear(&s->downgrade);
 	free(s->rcpt_states);
 	free(s->domain);
+	free(s->identity);
 	free(s);
 }
 
@@ -900,10 +1113,6 @@ relay_session_accepts(
 	else if (t->needs_utf8 && (s->ehlo.capabilities & RELAY_CAP_SMTPUTF8) == 0)
 		relay_verdict_set(v, DELIVERY_BOUNCED, "5.6.7",
 		    "SMTPUTF8 is required, but was not offered by host %s", s->name);
-	else if (t->has_8bit && (t->flags & ENVELOPE_8BIT) &&
-		 (s->ehlo.capabilities & RELAY_CAP_8BITMIME) == 0)
-		relay_verdict_set(v, DELIVERY_BOUNCED, "5.6.3",
-		    "message has 8-bit content, and 8BITMIME was not offered by host %s", s->name);
 	else
 		return true;
 	return false;
@@ -933,7 +1142,8 @@ relay_session_can_require_tls(const struct relay_session *s, struct relay_verdic
 bool
 relay_session_has_enough_tls(const struct relay_session *s, bool tls_optional)
 {
-	return s->has_tls || tls_optional || s->conf->tls_level != RELAY_TLS_ENCRYPT;
+	return s->has_tls || tls_optional || s->options.is_lmtp ||
+	       s->conf->tls_level != RELAY_TLS_ENCRYPT;
 }
 
 bool
@@ -971,6 +1181,12 @@ relay_session_is_to(const struct relay_session *s, const struct relay_target *ta
 	snprintf(peer, sizeof peer, "%s[%s]:%u", target->host, addr_text(&target->addr, ip),
 	    addr_port(&target->addr));
 	return strcmp(peer, s->peer) == 0;
+}
+
+const char *
+relay_session_identity(const struct relay_session *s)
+{
+	return s->identity;
 }
 
 unsigned

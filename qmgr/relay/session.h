@@ -1,4 +1,5 @@
-/* session.h - one connection to one SMTP server: greeting, EHLO, STARTTLS, transactions, QUIT (RFC 5321).
+/* session.h - one connection to one SMTP or LMTP server: greeting, EHLO, STARTTLS, AUTH, transactions, QUIT (RFC 5321; RFC
+ * 2033: LHLO, and behind the content one reply for each recipient that was taken).
  *
  * The peer is hostile: replies are bounded (reply.h), every step has its time-out, a reply that nobody waits for ends
  * the connection, and nothing that came before a TLS handshake counts after it (RFC 3207 4.2).
@@ -8,6 +9,8 @@
 #define QMGR_RELAY_SESSION_H
 
 #include "qmgr/relay/content.h"
+#include "qmgr/relay/downgrade.h"
+#include "qmgr/relay/login.h"
 #include "qmgr/relay/resolve.h"
 
 struct relay_session;
@@ -47,17 +50,22 @@ struct relay_rcpt {
 struct relay_transaction {
 	const char *sender, *envid;
 	uint32_t flags; /* enum envelope_flags */
-	bool needs_utf8, has_8bit;
+	bool needs_utf8;
+	const struct relay_plan *downgrade; /* NULL: the content goes as it is */
 	const struct relay_rcpt **rcpts;
 	size_t count;
 	const struct relay_content *content;
 };
 
 struct relay_session_options {
+	bool is_lmtp;       /* in the clear, and without a login */
 	bool no_tls;        /* this time in the clear */
 	bool tls_optional;  /* smtp_tls_security_level = encrypt notwithstanding (RFC 8689 4.2.2) */
 	const char *domain; /* for the text when the server turns out to be ourselves */
-	bool has_loop_check; /* a server that bears our name is us */
+	bool has_loop_check;          /* a server that bears our name is us */
+	struct ipc_edge *authd;       /* NULL: no login */
+	const char *sender, *nexthop; /* for the login; borrowed until on_ready or on_failed */
+	const char *identity;         /* what decides about the login, whatever it comes to */
 };
 
 /* NULL: the connection failed at once, *v says how. */
@@ -84,6 +92,8 @@ bool relay_session_has_8bitmime(const struct relay_session *s);
 const char *relay_session_peer(
     const struct relay_session *s); /* "host[ip]:port", shorter than RELAY_PEER_MAX */
 bool relay_session_is_to(const struct relay_session *s, const struct relay_target *target);
+/* That of its options: who shares a session shares its login. */
+const char *relay_session_identity(const struct relay_session *s);
 unsigned relay_session_uses(
     const struct relay_session *s); /* transactions, the present one included */
 bool relay_session_is_reusable(const struct relay_session *s); /* not too old */

@@ -25,10 +25,9 @@ NAMED = {
         "note: ": ["biff", "readme_directory", "smtp_tls_CApath", "smtp_tls_session_cache_database", "alias_database"],
     },
     "company": {
-        "error: ": ["alias_maps", "smtp_sasl_auth_enable", "smtp_generic_maps"],
+        "error: ": ["alias_maps", "smtp_generic_maps"],
         "warning: ": PIPES + [
-            "local_recipient_maps", "mailbox_command", "smtp_sasl_password_maps", "smtp_sasl_security_options",
-            "broken_sasl_auth_clients", "postmaster"],
+            "local_recipient_maps", "mailbox_command", "broken_sasl_auth_clients", "postmaster"],
         "note: ": [
             "command_directory", "daemon_directory", "mail_owner", "setgid_group", "sendmail_path", "newaliases_path",
             "mailq_path", "html_directory", "manpage_directory", "debug_peer_level", "debugger_command", "alias_database",
@@ -46,7 +45,7 @@ NAMED = {
             "smtp: maxproc", "submission-cleanup", "postmaster",
             # their sockets' directory is not there
             "smtpd_recipient_restrictions", "greylisted", "smtp-amavis", "policyd-spf", "dovecot",
-            "127.0.0.1:10025: local_recipient_maps", "127.0.0.1:10025: receive_override_options"],
+            "127.0.0.1:10025: local_recipient_maps", "127.0.0.1:10025: relay_recipient_maps", "127.0.0.1:10025: receive_override_options"],
         "note: ": [
             "biff", "readme_directory", "alias_database", "enable_long_queue_ids", "default_process_limit", "in_flow_delay",
             "proxy_read_maps", "smtpd_sasl_type", "smtpd_sasl_path", "smtpd_tls_dh1024_param_file",
@@ -78,7 +77,7 @@ class Postfix:
             text = self.placed(path.read_text(), hosts or {})
             (self.conf / path.name).write_text(front + text if path.name == "main.cf" else text)
         (self.conf / "mailname").write_text("site.example\n")
-        for table in ("virtual", "roleaccounts", "recipients", "local_domains", "sender_login"):
+        for table in ("virtual", "roleaccounts", "recipients", "local_domains", "sender_login", "sasl_passwd"):
             if (self.conf / table).exists():
                 instance.estafeta("map", "build", "hash:%s/%s" % (self.conf, table))
 
@@ -195,13 +194,13 @@ def test_debian(make_postfix):
 
 
 def test_company(make_postfix, make_instance):
-    """This provider wants no login, nobody is a stranger to it (smtp_generic_maps), and aliases are in virtual_alias_maps."""
+    """This provider wants a login; nobody is a stranger to it (smtp_generic_maps), and aliases are in virtual_alias_maps."""
     provider = make_instance(hostname="smtp.provider.example", domain="elsewhere.example")
-    provider.add_user("dora@elsewhere.example")
+    provider.add_users("dora@elsewhere.example", "kontor@elsewhere.example")
     provider.start()
-    p = make_postfix("company", {"[smtp.provider.example]:587": "[%s]:2525" % provider.ip})
+    p = make_postfix("company", {"[smtp.provider.example]:587": "[%s]:2587" % provider.ip})
     p.instance.add_users("anna@kontor.example", "bert@kontor.example")
-    start(p, "allow_ignored_parameters = alias_maps smtp_sasl_auth_enable smtp_generic_maps")
+    start(p, "allow_ignored_parameters = alias_maps smtp_generic_maps")
     ident = send(p, "dora@elsewhere.example", "abuse@kontor.example")
     wait_for(p.instance, "anna@kontor.example", ident)
     wait_for(p.instance, "bert@kontor.example", ident)
@@ -211,6 +210,7 @@ def test_company(make_postfix, make_instance):
         ident = send(p, "anna@kontor.example", "dora@elsewhere.example", service, "anna@kontor.example")
         wait_for(provider, "dora@elsewhere.example", ident)
     assert "relay=" + provider.ip in p.instance.log_text()
+    assert "sasl_username=kontor@elsewhere.example" in provider.log_text()
     assert "postfix/submission/smtpd[" in p.instance.log_text() and "postfix/smtps/smtpd[" in p.instance.log_text()
 
 
@@ -221,8 +221,9 @@ def test_hosting(make_postfix):
     p.instance.add_users("bob@kunde-eins.example", "carol@kunde-zwei.example")
     # virtual_minimum_uid: the owner of mailboxes is not the one of before
     lines = ["virtual_minimum_uid = 100", "virtual_mailbox_domains = kunde-eins.example, kunde-zwei.example"]
-    lines.append("content_filter =")
-    start(p, "allow_ignored_parameters = " + " ".join(n for n in NAMED["hosting"]["error: "] if not n.startswith("virtual_m")), *lines)
+    lines += ["content_filter =", "virtual_transport = virtual", "relay_domains =", "relay_recipient_maps =", "transport_maps ="]
+    mended = [line.split(" =")[0] for line in lines]
+    start(p, "allow_ignored_parameters = " + " ".join(n for n in NAMED["hosting"]["error: "] if n not in mended), *lines)
     ident = send(p, "x@elsewhere.example", "info@kunde-eins.example")
     wait_for(p.instance, "bob@kunde-eins.example", ident)
     wait_for(p.instance, "carol@kunde-zwei.example", ident)
@@ -237,14 +238,16 @@ def test_hosting(make_postfix):
 
 
 def test_outbound(make_postfix, make_instance, name_server):
-    """Nothing is local anyhow; senders' addresses are good as they are; the rest is for single destinations."""
+    """Nothing is local anyhow; senders' addresses are good as they are; the rest, and the table that sends them slowly, is for
+    single destinations."""
     there = make_instance(hostname="mx.there.example", domain="there.example")
     there.add_user("dora@there.example")
     there.start()
     dns = name_server({"there.example": "@ IN MX 10 mx\nmx IN A " + there.ip})
     p = make_postfix("outbound", dns=dns.forwarder)
     # the ports of this instance and of its peer, and nobody's idea of who may be asked
-    start(p, "allow_ignored_parameters = " + " ".join(NAMED["outbound"]["error: "]), "smtp_tcp_port = 2525")
+    start(p, "allow_ignored_parameters = " + " ".join(n for n in NAMED["outbound"]["error: "] if n != "transport_maps"),
+          "smtp_tcp_port = 2525", "transport_maps =")
     wait_for(there, "dora@there.example", send(p, "app@relay.example", "dora@there.example"))
     assert refusal(p, "app@relay.example", "dora@nowhere.there.example") == 450
     assert refusal(p, "app@host", "dora@there.example") == 504
@@ -256,9 +259,9 @@ def test_config_prints_what_stands_there(make_postfix):
     assert shown == sorted(shown, key=lambda line: line.split(" = ")[0])
     assert "transport_maps = hash:%s/transport" % p.conf in shown
     assert "mua_client_restrictions = permit_sasl_authenticated, reject" in shown
-    r = p.instance.estafeta("config", "-e", "transport_maps=hash:/x", check=False)
-    assert r.returncode == 65 and "transport_maps: a parameter of Postfix that does not exist here" in r.stderr
-    p.instance.estafeta("config", "-e", "allow_ignored_parameters=transport_maps")
+    r = p.instance.estafeta("config", "-e", "mailbox_transport_maps=hash:/x", check=False)
+    assert r.returncode == 65 and "mailbox_transport_maps: a parameter of Postfix that does not exist here" in r.stderr
+    p.instance.estafeta("config", "-e", "allow_ignored_parameters=mailbox_transport_maps")
 
 
 def test_a_name_that_nobody_knows_stays_a_fault(make_postfix):

@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 
-from instance import wait_until
+from instance import DEADLINE, wait_until
+from smtp_wire import Sink
 
 FAST = ("minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\nsmtp_tcp_port = 2525\n"
         "smtp_connect_timeout = 5s\n")
@@ -112,3 +113,84 @@ def test_relay_uses_tls_and_reuses_its_connection(net):
     received = [m for m in net.mx1.messages("bob@b.test") if idents[0].encode() in m][0]
     assert b"with ESMTPS" in received and b"using TLSv1." in received
     assert "TLS connection established to" in net.sender.log_text()
+
+
+# --- a server without 8BITMIME
+LONG = "Grüße an alle, die längere Zeilen schätzen, als sie in Briefen üblich sind, und das ohne Umbruch.\r\n"
+PARTS = {
+    "plain": ("text/plain; charset=utf-8", "8bit", (LONG + ".\r\n--= \r\n" + "7-bit = \t\r\n").encode()),
+    "latin": ("text/plain; charset=iso-8859-1", "8bit", "Grüße\r\n".encode("latin-1")),
+    "ascii": ("text/plain", "7bit", b"plain = plain\r\n"),
+    "bytes": ("application/octet-stream", "binary", bytes(c for c in range(1, 256) if c not in b"\r\n") * 3 + b"\r\n\r\n"),
+    "coded": ("application/octet-stream", "base64", b"w6nDqQ==\r\n"),
+}
+
+
+def part(name):
+    kind, coding, body = PARTS[name]
+    return b"Content-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n%s" % (kind.encode(), coding.encode(), body)
+
+
+def eight_bit_message():
+    inner = b"Subject: inner\r\nMIME-Version: 1.0\r\n" + part("latin")
+    bodies = [part(n) for n in PARTS] + [b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + inner]
+    return (b"Subject: outer\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b b\"\r\n"
+            b"Content-Transfer-Encoding: 8bit\r\n\r\n" + b"".join(b"--b b\r\n%s\r\n" % b for b in bodies) + b"--b b--\r\n")
+
+
+def leaves(content):
+    return [(p.get_content_type(), p.get_payload(decode=True)) for p in email.message_from_bytes(content).walk()
+            if not p.is_multipart()]
+
+
+@pytest.mark.parametrize("options", [["BODY=8BITMIME"], []])
+def test_8bit_parts_are_encoded_for_a_server_without_8bitmime(make_instance, options):
+    """RFC 6152 3: what arrives is 7-bit, has the same parts, and is no larger than was announced."""
+    sink = Sink(("PIPELINING", "SIZE 100000000"))
+    try:
+        sender = make_instance(main_cf=FAST + "relayhost = [%s]:%d\n" % sink.where)
+        sender.start()
+        message = eight_bit_message()
+        with smtplib.SMTP(sender.ip, 2525, timeout=DEADLINE) as s:
+            s.sendmail("a@a.test", "b@b.test", message, mail_options=options)
+        wait_until(lambda: sink.messages, what="the message")
+        mail, _, content = sink.messages[0]
+        content = content.replace(b"\r\n..", b"\r\n.")
+        assert not sink.faults and b"BODY" not in mail and b"SIZE" not in mail
+        assert max(content) < 128 and b"8bit" not in content and b"binary" not in content
+        assert all(len(line) <= 998 for line in content.split(b"\r\n"))
+        assert leaves(content) == leaves(message)
+        sender.wait_queue_empty()
+    finally:
+        sink.close()
+
+
+# --- a login at the other server
+def test_login_at_the_relayhost(make_instance):
+    """smtp_sasl_password_maps, asked of authd: with a right password mail goes, with a wrong one it waits, and the password is
+    in no log."""
+    there = make_instance(hostname="mx.b.test", domain="b.test")
+    there.add_users("bob@b.test", "client@b.test")
+    there.start()
+    here = make_instance(hostname="mail.a.test", domain="a.test", main_cf=FAST + (
+        "relayhost = [%s]:2587\nsmtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = hash:$config_directory/passwords\n"
+        "smtp_sasl_tls_security_options = noanonymous\n" % there.ip))
+
+    def password(p):
+        (here.conf / "passwords").write_text("[%s]:2587 client@b.test:%s\n" % (there.ip, p))
+        here.estafeta("map", "build", "hash:%s/passwords" % here.conf)
+
+    def submit(ident):
+        with smtplib.SMTP(here.ip, 2525, timeout=DEADLINE) as s:
+            s.sendmail("client@b.test", "bob@b.test", "Subject: %s\r\n\r\n.\r\n" % ident)
+
+    password("wrong-password")
+    here.start()
+    submit("first")
+    here.wait_log("SASL authentication failed; server %s[%s] said: 535" % (there.ip, there.ip))
+    assert "status=deferred (SASL authentication failed" in here.log_text()
+    password("secret")
+    wait_until(lambda: has(there, "bob@b.test", "first"))
+    assert "sasl_username=client@b.test" in there.log_text()
+    assert "wrong-password" not in here.log_text() and "secret" not in here.log_text()
+    here.wait_queue_empty()

@@ -11,7 +11,16 @@ enum authd_status {
 	AUTHD_TEMP = 2, /* database unavailable, try again */
 	AUTHD_FULL = 3, /* mailbox over quota */
 	AUTHD_RELAY_DENIED = 4,
-	AUTHD_BAD = 5,  /* malformed exchange (bad base64 never reaches authd: bytes only) */
+	AUTHD_BAD = 5, /* malformed exchange (bad base64 never reaches authd: bytes only) */
+	/* AUTHD_RESOLVE: mail for it would be returned, or wait (transports error and retry); the text says why */
+	AUTHD_REJECT = 6,
+	AUTHD_RETRY = 7,
+};
+/* Whose domain it is. */
+enum authd_destination {
+	AUTHD_FOREIGN = 0,
+	AUTHD_LOCAL = 1,
+	AUTHD_RELAYED = 2 /* relay_domains */
 };
 
 /* smtpd, imapd-login, pop3d-login */
@@ -32,7 +41,17 @@ enum {
 	 * configuration; then the keys to try, best first: is it partial (1: not for tables of patterns), key.
 	 * Answer AUTHD_LOOKUP_SIG; AUTHD_BAD: a table that the configuration does not name.  smtpd. */
 	AUTHD_LOOKUP = 5,
+	/* Where does mail from this sender to these recipients, AUTHD_ROUTES at most, go now?  sig "s(s)".  They have been
+	 * resolved before, and no alias is expanded.  Answer AUTHD_ROUTE_SIG.  qmgr. */
+	AUTHD_ROUTE = 6,
+	/* Who are we at another server?  sig "(us)": keys as in AUTHD_LOOKUP, for smtp_sasl_password_maps, which nobody else may
+	 * ask.  Answer AUTHD_LOOKUP_SIG, the value user:password.  relay. */
+	AUTHD_PASSWORD = 7,
 };
+/* status; for each recipient, in their order: status (OK; NO: no such mailbox here; TEMP), transport, nexthop, mailbox uid,
+ * mailbox gid */
+#define AUTHD_ROUTE_SIG "u(uusuu)"
+enum { AUTHD_ROUTES = 50, AUTHD_NEXTHOP_MAX = 1000 }; /* 50 such answers fit a packet */
 /* status, number of the key that was found, its value (or what is wrong, for the log) */
 #define AUTHD_LOOKUP_SIG "uus"
 enum { AUTHD_LOOKUP_KEYS = 64 };
@@ -43,7 +62,7 @@ enum { AUTHD_HAS_TLS = 1, AUTHD_HAS_INITIAL = 2, AUTHD_WANT_TICKET = 4 };
 enum authd_step { AUTHD_STEP_MORE = 0, AUTHD_STEP_DONE = 1, AUTHD_STEP_FAILED = 2, AUTHD_STEP_TEMP = 3,
 	AUTHD_STEP_NO_MECH = 4 };
 
-/* status (enum authd_status), is_local (1: one of our domains), text for the log, then each final
+/* status (enum authd_status), enum authd_destination, text, then each final
  * recipient: transport (enum transport of common/ipc/envelope.h), nexthop ("" = by the domain), address,
  * mailbox uid, mailbox gid */
 #define AUTHD_RESOLVE_SIG "uus(ussuu)"

@@ -3,7 +3,7 @@
 #define COMMON_IPC_MSG_RELAY_H
 
 enum {
-	/* One message to one nexthop.  sig RELAY_JOB_SIG: job number, queue id, nexthop ("example.com",
+	/* One message to one nexthop.  sig RELAY_JOB_SIG: job number, enum relay_protocol, queue id, nexthop ("example.com",
 	 * "[host]:port"), sender, flags (enum envelope_flags), DSN ENVID, body size, body offset, arrival (wall ms), headers,
 	 * body, then each recipient: number, address, NOTIFY flags, ORCPT. */
 	RELAY_JOB = 1,
@@ -17,7 +17,8 @@ enum relay_result_flags {
 	RELAY_UNREACHABLE = 1, /* the destination itself: counts against the nexthop */
 	RELAY_TOOK_DSN = 2,    /* the peer offers DSN and got NOTIFY: it answers for the recipient now */
 };
-#define RELAY_JOB_SIG "usssusqqqhh(usus)"
+enum relay_protocol { RELAY_SMTP = 0, RELAY_LMTP = 1 };
+#define RELAY_JOB_SIG "uusssusqqqhh(usus)"
 #define RELAY_RESULT_SIG "uuusssuuuuu"
 
 #endif

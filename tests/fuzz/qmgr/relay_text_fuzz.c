@@ -1,7 +1,8 @@
-/* Text of strangers that relay reads or puts into a command: EHLO, nexthops, addresses, DSN parameters.  No command
+/* Text of strangers that relay reads or puts into a command: EHLO, SASL, nexthops, addresses, DSN parameters.  No command
  * holds more than one line. */
 #include "qmgr/relay/esmtp.h"
 #include "qmgr/relay/nexthop.h"
+#include "qmgr/relay/sasl.h"
 #include "qmgr/relay/verdict.h"
 
 #include <stdlib.h>
@@ -51,9 +52,25 @@ check_verdict(struct view text)
 	smtp_reply_clear(&r);
 }
 
+static void
+check_login(struct view text, const char *offered, const char *mechanism)
+{
+	struct relay_sasl x = { relay_sasl_choose(view_of(mechanism), "", 0), "user", "secret", 0 };
+	struct buf b;
+
+	relay_sasl_choose(view_of(offered), "!plain, static:all", 0);
+	relay_sasl_filter_passes("plain", view_of(offered));
+	buf_init(&b, 16384);
+	while (relay_sasl_respond(&x, text, &b, NULL) == 0)
+		if (x.steps > 2 || (b.len > 0 && strcspn(buf_cstr(&b), "\r\n") != b.len))
+			abort();
+	buf_clear(&b);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const char *const mechanisms[] = { "PLAIN", "LOGIN", "CRAM-MD5" };
 	char *text = malloc(size + 1);
 	struct relay_ehlo ehlo;
 	struct relay_nexthop hop;
@@ -65,6 +82,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    (hop.port == 0 || hop.port > 65535 || hop.host[0] == '\0'))
 		abort();
 	check_commands(text);
+	for (size_t i = 0; i < 3; i++)
+		check_login(view_make(text, size), ehlo.mechanisms, mechanisms[i]);
 	check_verdict(view_make(text, size));
 	free(text);
 	return 0;

@@ -36,6 +36,53 @@ recipients(void **state)
 	client_free(cl);
 }
 
+static struct answer *
+ask_routes(struct client *cl, const char *sender, const char *const *rcpts)
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, AUTHD_ROUTE);
+	ipc_put_str(&o, sender);
+	for (; *rcpts != NULL; rcpts++)
+		ipc_put_str(&o, *rcpts);
+	return ask(cl, &o, AUTHD_ROUTE_SIG);
+}
+
+static void
+assert_route(
+    struct answer *a, uint32_t status, uint32_t transport, const char *nexthop, uint32_t uid)
+{
+	assert_int_equal(ipc_get_u32(&a->in), status);
+	assert_int_equal(ipc_get_u32(&a->in), transport);
+	assert_string_equal(ipc_get_str(&a->in), nexthop);
+	assert_int_equal(ipc_get_u32(&a->in), uid);
+	ipc_get_u32(&a->in);
+}
+
+static void
+routes(void **state)
+{
+	static const char *const rcpts[] = { "bob@example.test", "ghost@example.test",
+		"info@example.test", "x@relayed.test", "x@foreign.test", "@", NULL };
+	struct client *cl = client_new(ROLE_QMGR);
+	struct answer *a = ask_routes(cl, "x@sender.test", rcpts);
+
+	(void)state;
+	assert_false(a->is_null);
+	assert_int_equal(ipc_get_u32(&a->in), AUTHD_OK);
+	assert_route(a, AUTHD_OK, TRANSPORT_VIRTUAL, "", 2001);
+	assert_route(a, AUTHD_NO, TRANSPORT_VIRTUAL, "", 5000);
+	assert_route(a, AUTHD_NO, TRANSPORT_VIRTUAL, "", 5000); /* an alias is not expanded again */
+	assert_route(a, AUTHD_OK, TRANSPORT_SMTP, "", 0);
+	assert_route(a, AUTHD_OK, TRANSPORT_SMTP, "", 0);
+	assert_route(a, AUTHD_TEMP, 0, "", 0);
+	assert_false(ipc_in_more(&a->in));
+	a = resolve(cl, "x@a.relayed.test");
+	assert_int_equal(ipc_get_u32(&a->in), AUTHD_OK);
+	assert_int_equal(ipc_get_u32(&a->in), AUTHD_RELAYED);
+	client_free(cl);
+}
+
 /* status, key and value of what these keys give; a partial key begins with '~' */
 static void
 look_up(struct client *cl, const char *tables, const char *const *keys, const char *expected)
@@ -45,8 +92,9 @@ look_up(struct client *cl, const char *tables, const char *const *keys, const ch
 	char got[300];
 	unsigned status, which;
 
-	ipc_out_init(&o, AUTHD_LOOKUP);
-	ipc_put_str(&o, tables);
+	ipc_out_init(&o, tables != NULL ? AUTHD_LOOKUP : AUTHD_PASSWORD);
+	if (tables != NULL)
+		ipc_put_str(&o, tables);
 	for (; *keys != NULL; keys++) {
 		ipc_put_u32(&o, **keys == '~');
 		ipc_put_str(&o, *keys + (**keys == '~'));
@@ -57,7 +105,8 @@ look_up(struct client *cl, const char *tables, const char *const *keys, const ch
 	which = ipc_get_u32(&a->in);
 	snprintf(got, sizeof got, "%u %u %s", status, which, ipc_get_str(&a->in));
 	if (strncmp(got, expected, strlen(expected)) != 0)
-		fail_msg("%s: \"%s\" instead of \"%s\"", tables, got, expected);
+		fail_msg(
+		    "%s: \"%s\" instead of \"%s\"", tables != NULL ? tables : "", got, expected);
 }
 
 static void
@@ -95,6 +144,22 @@ tables_of_the_configuration(void **state)
 	client_free(cl);
 }
 
+/* smtp_sasl_password_maps: relay's alone, who names no table. */
+static void
+passwords(void **state)
+{
+	static const char *const keys[] = { "other.test", "b.test", "mx.test", NULL };
+	struct client *smtpd = client_new(ROLE_SMTPD), *relay = client_new(ROLE_RELAY);
+
+	(void)state;
+	look_up(relay, NULL, keys, "0 1 b:2");
+	look_up(relay, NULL, keys + 2, "0 0 user:secret");
+	look_up(relay, NULL, keys + 3, "1 0 ");
+	look_up(smtpd, "inline:{mx.test=user:secret}", keys, "5 0 ");
+	client_free(relay);
+	client_free(smtpd);
+}
+
 static void
 a_changed_alias_is_seen(void **state)
 {
@@ -115,7 +180,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(recipients),
+		TEST(routes),
 		TEST(tables_of_the_configuration),
+		TEST(passwords),
 		TEST(a_changed_alias_is_seen),
 	};
 

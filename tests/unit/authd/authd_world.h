@@ -188,12 +188,18 @@ instance_start(void **state)
 	snprintf(aliases, sizeof aliases, "texthash:%s/virtual", dir);
 	conf = (struct authd_conf){
 		.user_database = spec,
-		.alias_maps = aliases,
+		.tables = { aliases, "", "", "", "", "" },
+		.password_maps = "inline:{mx.test=user:secret}, inline:{b.test=b:2}",
 		.lookup_tables =
 		    "inline:{host.test=OK, {example.test=REJECT go away}}, pcre:{{/^host/ pattern}, "
 		    "{/^(Mail)/i $1}}, hash:/nonexistent/map, fail:x",
 		.mailbox_domains = "example.test",
 		.destination = "",
+		.relay_domains = "relayed.test",
+		.relay_parents = true,
+		.virtual_way = { TRANSPORT_VIRTUAL, "" },
+		.relay_way = { TRANSPORT_SMTP, "" },
+		.default_way = { TRANSPORT_SMTP, "" },
 		.origin = "example.test",
 		.relayhost = "",
 		.delimiter = "+",

@@ -26,22 +26,94 @@ static const struct { const char *key, *value; } aliases[] = {
 	{ "chain0@example.test", "" },
 	{ "bad@example.test", "@" },
 	{ "chef@b\xc3\xbc" "cher.test", "alice@example.test" },
+	{ "alias@relay.test", "bob@example.test" },
+	{ "lost@relay.test", "nobody@relay.test" },
 };
 static const struct { const char *address; uint32_t uid; } users[] = {
 	{ "alice@example.test", 0 }, { "bob@example.test", 2001 }, { "self@example.test", 0 }, { "a+b@example.test", 0 },
 	{ "alice@mail.example.test", 0 }, { "dead@example.test", 666 }, { "user9@example.test", 0 },
 	{ "j\xc3\xb6rg@xn--bcher-kva.test", 0 },
 };
+static const struct { enum resolve_table t; const char *key, *value; } rows[] = {
+	/* the order of keys: each is found by what nothing before it fits */
+	{ RESOLVE_TRANSPORTS, "user+ext@t.test", "smtp:[whole]" },
+	{ RESOLVE_TRANSPORTS, "user@t.test", "smtp:[stripped]" },
+	{ RESOLVE_TRANSPORTS, "t.test", "smtp:[domain]:587" },
+	{ RESOLVE_TRANSPORTS, ".t.test", "smtp:[parent]" },
+	{ RESOLVE_TRANSPORTS, "deep.t.test", "lmtp:inet:[deep]:24" },
+	{ RESOLVE_TRANSPORTS, "b\xc3\xbc" "cher.example", "smtp:[unicode]" },
+	/* what a value may be */
+	{ RESOLVE_TRANSPORTS, "only.test", "relay" },
+	{ RESOLVE_TRANSPORTS, "colon.test", "relay:" },
+	{ RESOLVE_TRANSPORTS, "nop.test", ":" },
+	{ RESOLVE_TRANSPORTS, "hop.test", ":[other]:26" },
+	{ RESOLVE_TRANSPORTS, "err.test", "error:5.1.2 no more" },
+	{ RESOLVE_TRANSPORTS, "err2.test", "error" },
+	{ RESOLVE_TRANSPORTS, "wait.test", "retry:4.2.1 later" },
+	{ RESOLVE_TRANSPORTS, "bin.test", "discard:" },
+	{ RESOLVE_TRANSPORTS, "odd.test", "slow:[x]" },
+	{ RESOLVE_TRANSPORTS, "socket.test", "lmtp:unix:private/x" },
+	{ RESOLVE_TRANSPORTS, "ctl.test", "smtp:a\rb" },
+	{ RESOLVE_TRANSPORTS, "fail.test", "!" },
+	{ RESOLVE_TRANSPORTS, "dora@elsewhere.test", "virtual" },
+	{ RESOLVE_TRANSPORTS, "alice@example.test", "lmtp:[mail]" },
+	{ RESOLVE_TRANSPORTS, "sub.relay.test", "smtp:[inner]" },
+	{ RESOLVE_TRANSPORTS, "here@relay.test", "virtual:" },
+	{ RESOLVE_RELAY_RECIPIENTS, "here@relay.test", "x" },
+	{ RESOLVE_RELAY_DOMAINS, "tabled.test", "x" },
+	{ RESOLVE_RELAY_DOMAINS, "broken.test", "!" },
+	{ RESOLVE_RELAY_RECIPIENTS, "known@relay.test", "x" },
+	{ RESOLVE_RELAY_RECIPIENTS, "@all.relay.test", "x" },
+	{ RESOLVE_RELAY_RECIPIENTS, "fail@relay.test", "!" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "anna+x@s.test", "[whole]" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "anna@s.test", "[anna]:587" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "@s.test", "[s]" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "direct@s.test", "DUNNO" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "empty@s.test", "" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "fail@s.test", "!" },
+	{ RESOLVE_SENDER_RELAYHOSTS, "<>", "[bounces]" },
+	{ RESOLVE_SENDER_TRANSPORTS, "tina@s.test", "lmtp:[tina]" },
+	{ RESOLVE_SENDER_TRANSPORTS, "bare@s.test", "relay:" },
+	{ RESOLVE_SENDER_TRANSPORTS, "spam@s.test", "error:5.7.1 not you" },
+	{ RESOLVE_SENDER_TRANSPORTS, "dunno@s.test", "dunno" },
+	{ RESOLVE_SENDER_TRANSPORTS, "odd@s.test", "slow:" },
+	{ RESOLVE_SENDER_TRANSPORTS, "NULL", "retry:null" },
+};
 /* clang-format on */
 
 static unsigned chain_length;
+static bool has_wildcard;
 
 static int
-fake_alias(void *arg, struct lookup_key key, struct buf *value, struct err *err)
+fake_route(enum resolve_table t, struct lookup_key key, struct buf *value, struct err *err)
+{
+	if (t != RESOLVE_SENDER_RELAYHOSTS && t != RESOLVE_SENDER_TRANSPORTS &&
+	    memchr(key.text.p, '@', key.text.len) == NULL)
+		assert_true(key.is_partial);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (rows[i].t != t || !view_eq_str(key.text, rows[i].key))
+			continue;
+		if (rows[i].value[0] == '!')
+			return err_set(err, ERR_TEMP, "table does not answer");
+		buf_append_str(value, rows[i].value);
+		return 0;
+	}
+	if (has_wildcard && t == RESOLVE_TRANSPORTS && view_eq_str(key.text, "*")) {
+		buf_append_str(value, "smtp:[rest]");
+		return 0;
+	}
+	return 1;
+}
+
+static int
+fake_lookup(
+    void *arg, enum resolve_table t, struct lookup_key key, struct buf *value, struct err *err)
 {
 	unsigned n, count;
 
 	(void)arg;
+	if (t != RESOLVE_ALIASES)
+		return fake_route(t, key, value, err);
 	if (key.text.p[0] == '@' || memchr(key.text.p, '@', key.text.len) == NULL)
 		assert_true(key.is_partial); /* tables of patterns see whole addresses only */
 	for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
@@ -80,14 +152,19 @@ fake_user(void *arg, const char *address, struct user_record *out, struct err *e
 	return 1;
 }
 
-static const struct resolve_source source = { fake_alias, fake_user, NULL };
+static const struct resolve_source source = { fake_lookup, fake_user, NULL };
 static struct resolve_conf conf;
 
 static int
 setup(void **state)
 {
 	(void)state;
-	resolve_conf_init(&conf, "example.test, Catch.test old.test B\xc3\xbc" "cher.test", "mail.example.test");
+	resolve_conf_init(&conf,
+	    "example.test, Catch.test old.test B\xc3\xbc"
+	    "cher.test",
+	    "mail.example.test",
+	    "relay.test, .sub.test, localhost.test, inline:{tabled.test=x}, J\xc3\xb6rg.test");
+	conf.has_table[RESOLVE_ALIASES] = true;
 	conf.origin = "mail.example.test";
 	conf.relayhost = "[smart.test]";
 	conf.delimiter = "+-";
@@ -117,7 +194,7 @@ resolve(const char *address)
 	text[0] = '\0';
 	if (!r.is_known)
 		snprintf(text, sizeof text, "NO");
-	if (!r.is_local)
+	if (r.class == CLASS_FOREIGN)
 		at += (size_t)snprintf(text, sizeof text, "foreign ");
 	for (size_t i = 0; i < r.count && at < sizeof text - 100; i++) {
 		const struct resolved *one = &r.results[i];
@@ -226,7 +303,7 @@ bare_names_are_ours(void **state)
 	assert_string_equal(resolve("postmaster"), "v:bob@example.test:2001 ");
 	assert_string_equal(resolve("somebody"), "NO");
 	assert_int_equal(resolve_address(&conf, &source, "somebody", &r, &e), 0);
-	assert_true(r.is_local);
+	assert_int_equal(r.class, CLASS_LOCAL);
 	resolution_clear(&r);
 	conf.origin = origin;
 }
@@ -272,6 +349,216 @@ mailboxes(void **state)
 	    resolve_mailbox(&conf, &source, "dead@example.test", account, &user, &e), -1);
 }
 
+/* --- routes ------------------------------------------------------------------------------------- */
+
+/* "TEMP", "NO", "smtp:nexthop", "virtual:uid" */
+static const char *
+route(const char *address, const char *sender)
+{
+	static char text[300];
+	struct resolved to;
+	struct arena a;
+	struct err e;
+	int r;
+
+	arena_init(&a, 1 << 20);
+	r = resolve_route(&conf, &source, address, sender, &a, &to, &e);
+	if (r != 0)
+		snprintf(text, sizeof text, "%s",
+		    r == 1               ? "NO"
+		    : e.kind == ERR_TEMP ? "TEMP"
+					 : "SYNTAX");
+	else if (to.transport == TRANSPORT_VIRTUAL)
+		snprintf(text, sizeof text, "virtual:%u", to.uid);
+	else
+		snprintf(text, sizeof text, "%s%s:%s", transport_name(to.transport),
+		    to.transport == TRANSPORT_RETRY ? " later" : "", to.nexthop);
+	arena_clear(&a);
+	return text;
+}
+
+struct route_case {
+	const char *address, *sender, *want;
+};
+
+static void
+check_routes(const struct route_case *table, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *got = route(table[i].address, table[i].sender);
+
+		if (strcmp(got, table[i].want) != 0)
+			fail_msg("%s from %s: got \"%s\", wanted \"%s\"", table[i].address,
+			    table[i].sender, got, table[i].want);
+	}
+}
+
+static const char unavailable[] = "error later:4.3.0 mail transport unavailable";
+
+static void
+keys_of_transport_maps(void **state)
+{
+	static const struct route_case table[] = {
+		{ "user+ext@t.test", "", "smtp:[whole]" },
+		{ "User+Ext@T.test", "", "smtp:[whole]" },
+		{ "user+other@t.test", "", "smtp:[stripped]" },
+		{ "other+ext@t.test", "", "smtp:[domain]:587" },
+		{ "x@a.t.test", "", "smtp:[parent]" },
+		{ "x@a.b.t.test", "", "smtp:[parent]" },
+		{ "x@deep.t.test", "", "lmtp:[deep]:24" },
+		{ "x@b\xc3\xbc"
+		  "cher.example",
+		    "", "smtp:[unicode]" },
+		{ "x@none.example", "", "smtp:[smart.test]" },
+		{ "x@only.test", "", "smtp:" },
+		{ "x@colon.test", "", "smtp:" },
+		{ "x@nop.test", "", "smtp:[smart.test]" },
+		{ "x@hop.test", "", "smtp:[other]:26" },
+		{ "x@err.test", "", "error:5.1.2 no more" },
+		{ "x@err2.test", "", "error:Address is undeliverable" },
+		{ "x@wait.test", "", "error later:4.2.1 later" },
+		{ "x@bin.test", "", "discard:" },
+		{ "x@odd.test", "", unavailable },
+		{ "x@socket.test", "", unavailable },
+		{ "x@ctl.test", "", unavailable },
+		{ "x@fail.test", "", "TEMP" },
+		/* all classes */
+		{ "alice@example.test", "", "lmtp:[mail]" },
+		{ "bob@example.test", "", "virtual:2001" },
+		{ "ghost@example.test", "", "NO" },
+		{ "alice@mail.example.test", "", "virtual:500" },
+		{ "dora@elsewhere.test", "", "NO" },
+		{ "x@sub.relay.test", "", "smtp:[inner]" },
+		{ "dead@example.test", "", "TEMP" },
+	};
+
+	(void)state;
+	conf.has_table[RESOLVE_TRANSPORTS] = true;
+	check_routes(table, sizeof table / sizeof table[0]);
+	has_wildcard = true;
+	assert_string_equal(route("x@none.example", ""), "smtp:[rest]");
+	assert_string_equal(route("bob@example.test", ""), "smtp:[rest]");
+	assert_string_equal(route("x@nop.test", ""), "smtp:[smart.test]");
+	has_wildcard = false;
+	conf.transport_parents = true; /* then .t.test is not looked for */
+	assert_string_equal(route("x@a.t.test", ""), "smtp:[domain]:587");
+}
+
+static void
+classes(void **state)
+{
+	static const struct route_case table[] = {
+		{ "alice@example.test", "", "lmtp:[boxes]:24" },
+		{ "alice@mail.example.test", "", "virtual:500" },
+		{ "x@relay.test", "", "smtp:[inside]" },
+		{ "x@a.b.relay.test", "", "smtp:[inside]" },
+		{ "x@tabled.test", "", "smtp:[inside]" },
+		{ "x@a.tabled.test", "", "smtp:[inside]" },
+		{ "x@j\xc3\xb6rg.test", "", "smtp:[inside]" },
+		{ "x@sub.test", "", "error:5.1.2 nobody else" },
+		{ "x@elsewhere.test", "", "error:5.1.2 nobody else" },
+		{ "x@broken.test", "", "TEMP" },
+	};
+	struct way w;
+	struct err e;
+
+	(void)state;
+	conf.has_table[RESOLVE_RELAY_DOMAINS] = true;
+	assert_int_equal(way_parse("lmtp:inet:[boxes]:24", &conf.virtual_way, &e), 0);
+	assert_int_equal(way_parse("relay:[inside]", &conf.relay_way, &e), 0);
+	assert_int_equal(way_parse("error:5.1.2 nobody else", &conf.default_way, &e), 0);
+	check_routes(table, sizeof table / sizeof table[0]);
+	conf.relay_parents = false;
+	assert_string_equal(route("x@relay.test", ""), "smtp:[inside]");
+	assert_string_equal(route("x@a.relay.test", ""), "error:5.1.2 nobody else");
+	assert_string_equal(route("x@a.sub.test", ""), "smtp:[inside]");
+	assert_string_equal(route("x@sub.test", ""), "error:5.1.2 nobody else");
+	assert_string_equal(route("x@a.tabled.test", ""), "error:5.1.2 nobody else");
+	conf.relay_way =
+	    (struct way){ TRANSPORT_SMTP, "" }; /* relayhost counts for what is relayed too */
+	assert_string_equal(route("x@relay.test", ""), "smtp:[smart.test]");
+	assert_int_equal(way_parse("pipe:x", &w, &e), -1);
+	assert_non_null(strstr(e.text, "there is no transport \"pipe\""));
+	assert_int_equal(way_parse("", &w, &e), -1);
+	assert_int_equal(way_parse(":[x]", &w, &e), -1);
+	assert_int_equal(way_parse("lmtp:unix:/x", &w, &e), -1);
+}
+
+static void
+senders(void **state)
+{
+	static const struct route_case table[] = {
+		{ "x@far.example", "anna+x@s.test", "smtp:[whole]" },
+		{ "x@far.example", "Anna+y@S.test", "smtp:[anna]:587" },
+		{ "x@far.example", "other@s.test", "smtp:[s]" },
+		{ "x@far.example", "direct@s.test", "smtp:" },
+		{ "x@far.example", "empty@s.test", "smtp:" },
+		{ "x@far.example", "fail@s.test", "TEMP" },
+		{ "x@far.example", "", "error later:null" },
+		{ "x@far.example", "any@other.test", "smtp:[smart.test]" },
+		{ "x@far.example", "tina@s.test", "lmtp:[tina]" },
+		{ "x@far.example", "bare@s.test", "smtp:[s]" },
+		{ "x@far.example", "spam@s.test", "error:5.7.1 not you" },
+		{ "x@far.example", "dunno@s.test", "smtp:[s]" },
+		{ "x@far.example", "odd@s.test", unavailable },
+		/* what is relayed has a transport of its own, but no nexthop */
+		{ "x@relay.test", "tina@s.test", "smtp:[s]" },
+		{ "x@relay.test", "", "smtp:[bounces]" },
+		/* and what stays here has neither */
+		{ "bob@example.test", "anna@s.test", "virtual:2001" },
+		/* before all others */
+		{ "x@t.test", "tina@s.test", "smtp:[domain]:587" },
+		{ "x@only.test", "anna@s.test", "smtp:" },
+		{ "x@nop.test", "anna@s.test", "smtp:[anna]:587" },
+		{ "x@t.test", "odd@s.test", "smtp:[domain]:587" },
+		{ "x@hop.test", "odd@s.test", unavailable },
+	};
+
+	(void)state;
+	conf.has_table[RESOLVE_TRANSPORTS] = conf.has_table[RESOLVE_SENDER_RELAYHOSTS] =
+	    conf.has_table[RESOLVE_SENDER_TRANSPORTS] = true;
+	conf.null_transport_key = "NULL";
+	check_routes(table, sizeof table / sizeof table[0]);
+}
+
+static enum address_class
+class_of(const char *address)
+{
+	struct resolution r;
+	struct err e;
+	enum address_class class;
+
+	assert_int_equal(resolve_address(&conf, &source, address, &r, &e), 0);
+	class = r.class;
+	resolution_clear(&r);
+	return class;
+}
+
+static void
+relayed_recipients(void **state)
+{
+	static const struct {
+		const char *address, *want;
+	} table[] = {
+		{ "known@relay.test", "s:known@relay.test:[smart.test] " },
+		{ "known+x@relay.test", "s:known+x@relay.test:[smart.test] " },
+		{ "nobody@relay.test", "NO" },
+		{ "any@all.relay.test", "s:any@all.relay.test:[smart.test] " },
+		{ "fail@relay.test", "TEMP" }, { "alias@relay.test", "v:bob@example.test:2001 " },
+		{ "lost@relay.test", "NO" }, { "x@fail.test", "TEMP" },
+		{ "x@odd.test", "foreign s:x@odd.test: " }, /* is to wait in the queue */
+	};
+
+	(void)state;
+	assert_string_equal(resolve("nobody@relay.test"), "s:nobody@relay.test:[smart.test] ");
+	assert_int_equal(class_of("nobody@relay.test"), CLASS_RELAY);
+	assert_int_equal(class_of("alice@example.test"), CLASS_MAILBOX);
+	assert_int_equal(class_of("alice@mail.example.test"), CLASS_LOCAL);
+	conf.has_table[RESOLVE_RELAY_RECIPIENTS] = conf.has_table[RESOLVE_TRANSPORTS] = true;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		assert_string_equal(resolve(table[i].address), table[i].want);
+}
+
 int
 main(void)
 {
@@ -280,6 +567,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(bare_names_are_ours, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(mailboxes, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_of_transport_maps, setup, teardown),
+		cmocka_unit_test_setup_teardown(classes, setup, teardown),
+		cmocka_unit_test_setup_teardown(senders, setup, teardown),
+		cmocka_unit_test_setup_teardown(relayed_recipients, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ enum { FIX_TIMEOUT_MS = 20000, FIX_JOBS = 4096, FIX_RCPTS = 64 };
 
 /* A job as a fake delivery process or relay worker got it. */
 struct fix_job {
-	bool is_relay, is_answered;
+	bool is_relay, is_lmtp, is_answered;
 	struct ipc_conn *conn;
 	uint32_t number, flags;
 	char id[QUEUE_ID_TEXT], nexthop[256], sender[256];
@@ -72,6 +72,11 @@ struct fixture {
 	/* what authd says of any address: status, and of which kind the recipient is */
 	uint32_t resolve_status, resolve_transport;
 	unsigned resolved;
+	/* AUTHD_ROUTE: the same, by nexthop; or what route says, from sender to address */
+	const char *route_nexthop;
+	void (*route)(struct fixture *f, const char *sender, const char *address, uint32_t *status,
+	    uint32_t *transport, const char **nexthop);
+	unsigned routed; /* questions */
 };
 
 static inline void
@@ -141,6 +146,7 @@ fix_on_relay_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 
 	assert_true(f->njobs < FIX_JOBS);
 	*j = (struct fix_job){ .is_relay = true, .conn = c, .number = ipc_get_u32(in) };
+	j->is_lmtp = ipc_get_u32(in) == RELAY_LMTP;
 	snprintf(j->id, sizeof j->id, "%s", ipc_get_str(in));
 	snprintf(j->nexthop, sizeof j->nexthop, "%s", ipc_get_str(in));
 	snprintf(j->sender, sizeof j->sender, "%s", ipc_get_str(in));
@@ -186,6 +192,31 @@ fix_on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 }
 
 static inline void
+fix_on_route(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct fixture *f = arg;
+	const char *sender = ipc_get_str(in);
+	struct ipc_out o;
+
+	f->routed++;
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, AUTHD_OK);
+	while (ipc_in_more(in)) {
+		uint32_t status = f->resolve_status, transport = f->resolve_transport;
+		const char *address = ipc_get_str(in), *nexthop = f->route_nexthop;
+
+		if (f->route != NULL)
+			f->route(f, sender, address, &status, &transport, &nexthop);
+		ipc_put_u32(&o, status);
+		ipc_put_u32(&o, transport);
+		ipc_put_str(&o, nexthop);
+		ipc_put_u32(&o, transport == TRANSPORT_VIRTUAL ? 5000 : 0);
+		ipc_put_u32(&o, transport == TRANSPORT_VIRTUAL ? 5000 : 0);
+	}
+	ipc_conn_reply(c, in->id, &o);
+}
+
+static inline void
 fix_on_close(void *arg, struct ipc_conn *c, const struct err *why)
 {
 	struct fixture *f = arg;
@@ -209,9 +240,9 @@ static const struct ipc_handler fix_delivery_rows[] = {
 static const struct ipc_handler fix_relay_rows[] = {
 	{ RELAY_JOB, RELAY_JOB_SIG, IPC_STATE_ANY, fix_on_relay_job }, { 0, NULL, 0, NULL }
 };
-static const struct ipc_handler fix_authd_rows[] = {
-	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, fix_on_resolve }, { 0, NULL, 0, NULL }
-};
+static const struct ipc_handler fix_authd_rows[] = { { AUTHD_RESOLVE, "su", IPC_STATE_ANY,
+							 fix_on_resolve },
+	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, fix_on_route }, { 0, NULL, 0, NULL } };
 static const struct ipc_conn_ops fix_delivery_ops = { fix_delivery_rows, fix_on_close };
 static const struct ipc_conn_ops fix_relay_ops = { fix_relay_rows, fix_on_close };
 static const struct ipc_conn_ops fix_authd_ops = { fix_authd_rows, fix_on_close };
@@ -519,6 +550,7 @@ struct fix_mail {
 	uint32_t flags, notify;
 	bool has_file;
 	const char *nexthop; /* that authd named at RCPT; NULL = none */
+	const char *filter;
 };
 
 static inline size_t
@@ -529,6 +561,7 @@ fix_envelope(const struct fix_mail *m, struct buf *out)
 		.flags = m->flags,
 		.arrival_ms = clock_wall_ms(),
 		.size = strlen(m->headers) + strlen(m->body),
+		.filter = m->filter,
 		.rcpts = rcpts };
 
 	for (; m->rcpts[e.nrcpts] != NULL; e.nrcpts++) {

@@ -15,7 +15,16 @@ struct restrict_case {
 	enum restrict_list_id list;
 	const char *names;
 	const char *helo, *sender, *recipient;
-	enum { NETWORK = 1, LOGIN = 2, TLS = 4, PIPELINED = 8, LOCAL = 16, CERT = 32 } flags;
+	enum {
+		NETWORK = 1,
+		LOGIN = 2,
+		TLS = 4,
+		PIPELINED = 8,
+		LOCAL = 16,
+		CERT = 32,
+		RELAYED = 64,
+		CODED = 128
+	} flags;
 	enum restrict_fact_id id;
 	enum restrict_fact fact;
 	int code; /* 0: permitted */
@@ -54,6 +63,11 @@ static const struct restrict_case cases[] = {
 	{ RESTRICT_RECIPIENT, "warn_if_reject reject reject", "h", "a@b.c", "d@e.f", 0, FACT_RCPT, FACT_YES, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied" },
 	/* recipients */
 	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", LOCAL, FACT_RCPT, FACT_NO, 550, "5.1.1", "<d@e.f>: Recipient address rejected: User unknown in virtual mailbox table" },
+	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", RELAYED, FACT_RCPT, FACT_NO, 550, "5.1.1", "<d@e.f>: Recipient address rejected: authd's words" },
+	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", RELAYED, FACT_RCPT, FACT_REFUSED, 550, "5.1.1", "<d@e.f>: Recipient address rejected: authd's words" },
+	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", CODED, FACT_RCPT, FACT_REFUSED, 550, "5.1.2", "<d@e.f>: Recipient address rejected: gone away" },
+	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", RELAYED, FACT_RCPT, FACT_LATER, 450, "4.1.1", "<d@e.f>: Recipient address rejected: authd's words" },
+	{ RESTRICT_UNLISTED_SENDER, "reject_unlisted_sender", "h", "a@b.c", "d@e.f", CODED, FACT_SENDER_USER, FACT_NO, 550, "5.1.2", "<a@b.c>: Sender address rejected: gone away" },
 	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", LOCAL, FACT_RCPT, FACT_FULL, 452, "4.2.2", "<d@e.f>: Recipient address rejected: Mailbox is full" },
 	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", LOCAL, FACT_RCPT, FACT_TEMP, 451, "4.3.0", "<d@e.f>: Temporary lookup failure" },
 	{ RESTRICT_UNLISTED, "reject_unlisted_recipient", "h", "a@b.c", "d@e.f", LOCAL, FACT_RCPT, FACT_YES, 0, NULL, NULL },
@@ -179,7 +193,12 @@ test_cases(void **state)
 			assert_int_equal(c.facts[need], FACT_UNKNOWN);
 			assert_in_range(++rounds, 1, FACT_COUNT);
 			c.facts[need] = need == t->id ? t->fact : FACT_YES;
-			c.rcpt_is_local = t->flags & LOCAL;
+			c.rcpt_is_local = t->flags & (LOCAL | RELAYED);
+			c.rcpt_is_relayed = t->flags & RELAYED;
+			c.rcpt_why = t->flags & RELAYED ? "authd's words"
+				     : t->flags & CODED ? "5.1.2 gone away"
+							: "";
+			c.sender_why = c.rcpt_why;
 		}
 		if (v != (t->code ? RESTRICT_REJECT : RESTRICT_PERMIT))
 			fail_msg("%s: verdict %d", t->names, v);

@@ -69,12 +69,12 @@ each_value_has_its_fate(void **state)
 		{ "strict_8bitmime", "yes", POSTFIX_IGNORED },
 		{ "mailbox_size_limit", "0", POSTFIX_SAME },
 		{ "mailbox_size_limit", "100000000", POSTFIX_IGNORED },
-		{ "transport_maps", "", POSTFIX_SAME },
-		{ "transport_maps", "hash:/etc/postfix/transport", POSTFIX_NEEDED },
+		{ "fallback_transport_maps", "", POSTFIX_SAME },
+		{ "fallback_transport_maps", "hash:/etc/postfix/transport", POSTFIX_NEEDED },
 		{ "alias_maps", "hash:/etc/aliases", POSTFIX_IGNORED }, /* allowed */
-		{ "relay_domains", "$mydestination", POSTFIX_SAME },
-		{ "relay_domains", "b.example", POSTFIX_NEEDED },
-		{ "relay_domains", "$empty", POSTFIX_SAME },
+		{ "virtual_alias_domains", "$virtual_alias_maps", POSTFIX_SAME },
+		{ "virtual_alias_domains", "b.example", POSTFIX_NEEDED },
+		{ "mailbox_transport", "$empty", POSTFIX_SAME },
 		/* lists, with commas or without */
 		{ "smtp_tls_protocols", "!SSLv2 !SSLv3", POSTFIX_SAME },
 		{ "smtp_tls_protocols", "!SSLv2,!SSLv3, !TLSv1", POSTFIX_SAME },
@@ -120,12 +120,12 @@ unmet_lines_come_in_their_order(void **state)
 
 	(void)state;
 	load(&c,
-	    "transport_maps = hash:/x\nmyhostname = a.example\nbiff = no\nstrict_8bitmime = no\n"
+	    "fallback_transport_maps = hash:/x\nmyhostname = a.example\nbiff = no\nstrict_8bitmime = no\n"
 	    "mua_helo_restrictions = reject\ndefer_transports = smtp\nfallback_relay = b.example\n",
 	    "submission inet n - y - - smtpd\n  -o smtpd_helo_restrictions=$mua_helo_restrictions\n");
 	postfix_each_unmet(&c, collect_unmet, said);
-	assert_non_null(strstr(
-	    said, "main.cf:1: transport_maps: not honoured: without it mail goes to its MX"));
+	assert_non_null(strstr(said,
+	    "main.cf:1: fallback_transport_maps: not honoured: without it mail goes to its MX"));
 	assert_non_null(strstr(said,
 	    "; take it out, or list its name in allow_ignored_parameters\nmain.cf:3: biff: means nothing here: "));
 	assert_non_null(strstr(said, "\nmain.cf:6: defer_transports: not honoured: "));
@@ -141,12 +141,13 @@ unmet_lines_come_in_their_order(void **state)
 static void
 names_of_postfix_and_of_master_cf_are_known(void **state)
 {
-	static const char main_cf[] = "transport_maps = hash:/x\n"
-				      "scalemail-backend_destination_recipient_limit = 1\n"
-				      "from_master = permit_sasl_authenticated\n"
-				      "smtpd_banner = ESMTP $relay_domains\n"
-				      "transprt_maps = hash:/x\n"
-				      "allow_ignored_parameters = transport_maps, no_such_name\n";
+	static const char main_cf[] =
+	    "fallback_transport_maps = hash:/x\n"
+	    "scalemail-backend_destination_recipient_limit = 1\n"
+	    "from_master = permit_sasl_authenticated\n"
+	    "smtpd_banner = ESMTP $mailbox_transport\n"
+	    "transprt_maps = hash:/x\n"
+	    "allow_ignored_parameters = fallback_transport_maps, no_such_name\n";
 	char said[2000] = "";
 	struct conf c, copy;
 
@@ -157,13 +158,13 @@ names_of_postfix_and_of_master_cf_are_known(void **state)
 	conf_copy(&copy, &c);
 	assert_int_equal(conf_check(&copy, collect, said), 2);
 	assert_string_equal(said,
-	    "main.cf:5: unknown parameter \"transprt_maps\"\n"
+	    "main.cf:5: unknown parameter \"transprt_maps\"; did you mean \"transport_maps\"?\n"
 	    "main.cf:6: allow_ignored_parameters: \"no_such_name\" is no parameter\n");
 	assert_int_equal(conf_set(&copy, "transprt_maps", "$from_master", "main.cf", 5, NULL), 0);
 	conf_clear(&copy);
 	conf_clear(&c);
 
-	load(&c, "allow_ignored_parameters = transport_maps, no_such_name\n", "");
+	load(&c, "allow_ignored_parameters = fallback_transport_maps, no_such_name\n", "");
 	said[0] = '\0';
 	assert_int_equal(conf_check(&c, collect, said), 1);
 	assert_string_equal(

@@ -229,9 +229,11 @@ a_built_map_has_the_modes_of_its_source(void **state)
 	(void)state;
 	put_file("map", "a 1\n");
 	assert_int_equal(chmod(source, 0640), 0);
+	assert_int_equal(chown(source, (uid_t)-1, geteuid() == 0 ? 12 : getegid()), 0);
 	build_ok("hash", "map", &w);
 	assert_int_equal(stat(db, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_equal(st.st_gid, geteuid() == 0 ? 12 : getegid());
 	free(source);
 	free(db);
 }

@@ -243,22 +243,102 @@ test_what_the_server_cannot_take(void **state)
 	(void)state;
 	set("smtp_connection_cache_time_limit", "0");
 	start_relay();
-	serve(0, HELLO "S 250 SIZE 20\nC QUIT\n", PLAIN_HELLO "C QUIT\n",
-	    PLAIN_HELLO ENVELOPE DATA "X\n");
+	serve(0, HELLO "S 250 SIZE 20\nC QUIT\n", NULL, NULL);
 	deliver(&m, "u@one.test");
 	expect(0, DELIVERY_BOUNCED, "5.3.4",
 	    "message size 27 exceeds size limit 20 of server mx0.test[127.0.0.2]",
 	    "mx0.test[127.0.0.2]");
-	m.flags = ENVELOPE_8BIT;
+	join(0);
+}
+
+#define SIZE_HELLO HELLO "S 250 SIZE 10000000\n"
+#define NEW_FIELDS                                                                                 \
+	"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n"    \
+	"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+
+/* RFC 6152 3: made 7-bit for who takes no other; its size is not what was measured. */
+static void
+test_8bit_to_a_server_without_8bitmime(void **state)
+{
+	struct message m = plain;
+
+	(void)state;
+	set("smtp_connection_cache_time_limit", "0");
+	start_relay();
+	serve(0,
+	    SIZE_HELLO "C MAIL FROM:<a@home.test>\nS 250 ok\nC RCPT\nS 250 ok\n" DATA "C QUIT\n",
+	    SIZE_HELLO "C MAIL FROM:<a@home.test> SIZE=20\nS 250 ok\nC RCPT\nS 250 ok\n" DATA
+		       "C QUIT\n",
+	    PIPE_HELLO "C MAIL FROM:<a@home.test> SIZE=21 BODY=8BITMIME\nC RCPT\nC DATA\n"
+		       "S 250 ok\nS 250 ok\nS 354 go\nD\nS 250 2.0.0 Ok: queued as X\nC QUIT\n");
 	m.body = "caf\xc3\xa9\r\n";
 	deliver(&m, "u@one.test");
-	expect(1, DELIVERY_BOUNCED, "5.6.3",
-	    "message has 8-bit content, and 8BITMIME was not offered by host mx0.test[127.0.0.2]",
-	    "mx0.test[127.0.0.2]");
-	m.body = "cafe\r\n"; /* only announced as such */
+	m.body = "cafe\r\n";
+	m.flags = ENVELOPE_8BIT; /* only announced as such */
 	deliver(&m, "u@one.test");
-	expect(2, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	m.body = "caf\xc3\xa9\r\n";
+	deliver(&m, "u@one.test");
+	for (size_t i = 0; i < 3; i++)
+		expect(
+		    i, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
 	join(0);
+	assert_null(strstr(buf_cstr(&t.servers[0].commands), "MAIL FROM:<a@home.test> SIZE=21\n"));
+	assert_string_equal(buf_cstr(&t.servers[0].data),
+	    NEW_FIELDS "caf=C3=A9\r\n.\r\n"
+		       "Subject: x\r\n\r\ncafe\r\n.\r\n"
+		       "Subject: x\r\n\r\ncaf\xc3\xa9\r\n.\r\n");
+}
+
+/* The next host gets it from the start, each as it needs it. */
+static void
+test_8bit_at_the_second_host(void **state)
+{
+	struct message m = to("two.test");
+	struct buf body;
+
+	(void)state;
+	start_relay();
+	serve(0, PLAIN_HELLO ENVELOPE "C DATA\nS 354 go\nD\nS 451 4.3.0 not now\nX\n", NULL, NULL);
+	serve(1, PLAIN_HELLO ENVELOPE DATA "X\n", NULL, NULL);
+	buf_init(&body, 8 << 20);
+	while (body.len < 1 << 20) /* more than one turn looks at, or one piece holds */
+		buf_append_str(
+		    &body, ".text text text text text text text text text text text text\r\n");
+	buf_append_str(&body, "\xc3\xa9 \r\n");
+	m.body = body.p;
+	m.body_len = body.len;
+	deliver(&m, "u@two.test");
+	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx1.test[127.0.0.3]");
+	join(0);
+	join(1);
+	assert_true(view_eq(buf_view(&t.servers[0].data), buf_view(&t.servers[1].data)));
+	assert_true(view_starts(buf_view(&t.servers[1].data), NEW_FIELDS "..text"));
+	assert_true(view_ends(buf_view(&t.servers[1].data),
+	    "..text text text text text text text "
+	    "text text text text text\r\n=C3=A9=20\r\n.\r\n"));
+	buf_clear(&body);
+}
+
+static void
+test_8bit_that_cannot_or_shall_not_be_made_7bit(void **state)
+{
+	struct message m = plain;
+
+	(void)state;
+	set("smtp_connection_cache_time_limit", "0");
+	set("mime_nesting_limit", "1");
+	start_relay();
+	serve(0, PLAIN_HELLO "N\n", PLAIN_HELLO ENVELOPE DATA "C QUIT\n", NULL);
+	m.headers = "Content-Type: multipart/mixed; boundary=a\r\n\r\n";
+	m.body = "--a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xa9\r\n";
+	deliver(&m, "u@one.test");
+	expect(0, DELIVERY_BOUNCED, "5.6.0", "MIME nesting exceeds safety limit",
+	    "mx0.test[127.0.0.2]");
+	t.rc.sends_8bit_anyway = true;
+	deliver(&m, "u@one.test");
+	expect(1, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	join(0);
+	assert_non_null(strstr(buf_cstr(&t.servers[0].data), "\xc3\xa9"));
 }
 
 static void
@@ -314,6 +394,7 @@ test_unsealed_content_is_refused(void **state)
 	assert_int_equal(pipe(pipes), 0);
 	ipc_out_init(&o, RELAY_JOB);
 	ipc_put_u32(&o, 1);
+	ipc_put_u32(&o, RELAY_SMTP);
 	ipc_put_str(&o, "id");
 	ipc_put_str(&o, "one.test");
 	ipc_put_str(&o, "");
@@ -352,6 +433,9 @@ main(void)
 		TEST(test_split_and_lost),
 		TEST(test_many_pipelined_recipients),
 		TEST(test_what_the_server_cannot_take),
+		TEST(test_8bit_to_a_server_without_8bitmime),
+		TEST(test_8bit_at_the_second_host),
+		TEST(test_8bit_that_cannot_or_shall_not_be_made_7bit),
 		TEST(test_utf8),
 		TEST(test_bare_cr_is_not_sent),
 		TEST(test_unsealed_content_is_refused),

@@ -7,6 +7,7 @@
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/ipc/envelope.h"
+#include "common/ipc/msg/authd.h"
 #include "common/ipc/msg/delivery.h"
 #include "common/ipc/msg/dns.h"
 #include "common/ipc/msg/relay.h"
@@ -61,8 +62,12 @@ static struct {
 	struct conf conf;
 	struct relay_conf rc;
 	struct relay *relay;
-	struct ipc_conn *qmgr, *dnsd;
-	struct ipc_edge *edge;
+	struct ipc_conn *qmgr, *dnsd, *authd;
+	struct ipc_edge *edge, *authd_edge;
+	const char
+	    *passwords[4]
+		      [2]; /* key, user:password; in place of the latter NULL: no answer for now */
+	struct buf asked;  /* keys, a line for each question */
 	unsigned port;
 	struct server servers[SERVERS];
 	struct {
@@ -439,18 +444,51 @@ on_close(void *arg, struct ipc_conn *c, const struct err *why)
 		*(struct ipc_conn **)arg = NULL;
 }
 
+/* An authd with passwords. */
+static inline void
+on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	enum authd_status status = AUTHD_NO;
+	const char *value = "";
+	struct ipc_out o;
+
+	(void)arg;
+	while (ipc_in_more(in)) {
+		bool is_partial = ipc_get_u32(in) != 0;
+		const char *key = ipc_get_str(in);
+
+		buf_printf(&t.asked, "%s%s ", is_partial ? "~" : "", key);
+		for (size_t i = 0; i < 4 && status == AUTHD_NO; i++)
+			if (t.passwords[i][0] != NULL && strcmp(t.passwords[i][0], key) == 0) {
+				value = t.passwords[i][1];
+				status = value != NULL ? AUTHD_OK : AUTHD_TEMP;
+			}
+	}
+	buf_append_byte(&t.asked, '\n');
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, status);
+	ipc_put_u32(&o, 0);
+	ipc_put_str(&o, value);
+	ipc_conn_reply(c, in->id, &o);
+}
+
+static const struct ipc_handler authd_handlers[] = {
+	{ AUTHD_PASSWORD, "(us)", IPC_STATE_ANY, on_password }, { 0, NULL, 0, NULL }
+};
 static const struct ipc_handler dnsd_handlers[] = { { DNS_QUERY, "su", IPC_STATE_ANY, on_query },
 	{ 0, NULL, 0, NULL } };
 static const struct ipc_handler qmgr_handlers[] = {
 	{ RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY, on_result }, { 0, NULL, 0, NULL }
 };
 static const struct ipc_conn_ops dnsd_ops = { dnsd_handlers, on_close },
+				 authd_ops = { authd_handlers, on_close },
 				 qmgr_ops = { qmgr_handlers, on_close };
 
 struct message {
 	const char *sender, *nexthop, *headers, *body, *envid;
 	size_t body_len; /* 0: strlen */
 	uint32_t flags;
+	enum relay_protocol protocol;
 };
 
 static inline uint32_t
@@ -463,6 +501,7 @@ send_job(const struct message *m, const char *const *rcpts, size_t count)
 
 	ipc_out_init(&o, RELAY_JOB);
 	ipc_put_u32(&o, ++t.next_job);
+	ipc_put_u32(&o, m->protocol);
 	ipc_put_str(&o, "4ABCDE0000zABC");
 	ipc_put_str(&o, m->nexthop);
 	ipc_put_str(&o, m->sender);
@@ -581,7 +620,10 @@ start_relay(void)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	t.edge = ipc_edge_new_fd(t.loop, fds[0], NULL, NULL);
 	t.dnsd = ipc_conn_new(t.loop, fds[1], &dnsd_ops, &t.dnsd);
-	t.relay = relay_new(t.loop, &t.rc, t.edge);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	t.authd_edge = ipc_edge_new_fd(t.loop, fds[0], NULL, NULL);
+	t.authd = ipc_conn_new(t.loop, fds[1], &authd_ops, &t.authd);
+	t.relay = relay_new(t.loop, &t.rc, t.edge, t.authd_edge);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	t.qmgr = ipc_conn_new(t.loop, fds[0], &qmgr_ops, &t.qmgr);
 	relay_qmgr_open(t.relay, ipc_conn_new(t.loop, fds[1], &relay_qmgr_ops, NULL));
@@ -594,6 +636,8 @@ setup(void **state)
 	memset(&t.records, 0, sizeof t.records);
 	t.nrecords = t.nresults = 0;
 	memset(&t.results, 0, sizeof t.results);
+	memset(&t.passwords, 0, sizeof t.passwords);
+	buf_init(&t.asked, 1 << 16);
 	memset(&t.servers, 0, sizeof t.servers);
 	for (size_t i = 0; i < SERVERS; i++) {
 		buf_init(&t.servers[i].commands, 1 << 20);
@@ -618,10 +662,13 @@ teardown(void **state)
 	turn_a_little(); /* QUIT of kept connections */
 	ipc_conn_close(t.qmgr);
 	ipc_edge_free(t.edge);
+	ipc_edge_free(t.authd_edge);
 	turn_a_little();
 	ipc_conn_close(t.dnsd);
-	t.qmgr = t.dnsd = NULL;
-	t.edge = NULL;
+	ipc_conn_close(t.authd);
+	t.qmgr = t.dnsd = t.authd = NULL;
+	t.edge = t.authd_edge = NULL;
+	buf_clear(&t.asked);
 	for (size_t i = 0; i < SERVERS; i++) {
 		fd_close(&t.servers[i].listener);
 		if (t.servers[i].has_thread)

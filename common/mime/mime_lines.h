@@ -1,8 +1,8 @@
 /* mime_lines.h - what each line of a message is: a header field of the message, of a MIME part, of an attached message,
  * or text (RFC 2045, RFC 2046 5.1).  Incremental: lines in, events out; nothing is stored but the field under way and
- * the boundaries of the open parts.  For header_checks(5) and body_checks, which look at lines. */
-#ifndef SMTPD_MIME_LINES_H
-#define SMTPD_MIME_LINES_H
+ * the boundaries of the open parts.  For header_checks(5) and body_checks, and for what is encoded anew. */
+#ifndef COMMON_MIME_MIME_LINES_H
+#define COMMON_MIME_MIME_LINES_H
 
 #include "common/base/buf.h"
 
@@ -22,6 +22,8 @@ struct mime_lines {
 	int (*fn)(void *arg, enum mime_line_kind kind, struct view text, unsigned lines);
 	void *arg;
 	bool is_too_deep; /* parts beyond the depth are looked at as text */
+	/* to be set behind the init: message/global is one part, for it may be encoded (RFC 6532 3.7) */
+	bool global_is_text;
 
 	/* private */
 	struct buf field; /* the header field under way */
@@ -29,9 +31,11 @@ struct mime_lines {
 	bool is_in_headers;
 	enum mime_line_kind section; /* what the present header section is of */
 	bool is_message;             /* message/rfc822 or message/global: another section follows */
-	char *boundary;              /* owned: of the present entity, if it is a multipart */
+	bool is_digest; /* multipart/digest: its parts are messages unless they say otherwise */
+	char *boundary; /* owned: of the present entity, if it is a multipart */
 	unsigned depth, depth_max;
 	char *boundaries[MIME_LINES_DEPTH]; /* owned: of the open multiparts, outermost first */
+	bool digests[MIME_LINES_DEPTH];
 };
 
 /* Is the field of this name one for mime_header_checks, wherever it stands? */

@@ -1,6 +1,6 @@
-#include "smtpd/mime_lines.h"
+#include "common/mime/mime_lines.h"
 #include "common/base/mem.h"
-#include "smtpd/header_list.h"
+#include "common/mime/message.h"
 
 #include <stdlib.h>
 
@@ -8,7 +8,9 @@ void
 mime_lines_init(struct mime_lines *m, size_t field_max, unsigned depth_max,
     int (*fn)(void *arg, enum mime_line_kind kind, struct view text, unsigned lines), void *arg)
 {
-	*m = (struct mime_lines){ .fn = fn, .arg = arg, .is_in_headers = true, .section = LINE_HEADER };
+	*m = (struct mime_lines){
+		.fn = fn, .arg = arg, .is_in_headers = true, .section = LINE_HEADER
+	};
 	m->depth_max = depth_max < MIME_LINES_DEPTH ? depth_max : MIME_LINES_DEPTH;
 	buf_init(&m->field, field_max);
 }
@@ -92,7 +94,8 @@ note_type(struct mime_lines *m, struct view value)
 
 	value = skip_space(value);
 	m->is_message = view_case_starts(value, "message/rfc822") ||
-			view_case_starts(value, "message/global");
+			(!m->global_is_text && view_case_starts(value, "message/global"));
+	m->is_digest = view_case_starts(value, "multipart/digest");
 	x_free(&m->boundary);
 	if (!view_case_starts(value, "multipart/"))
 		return;
@@ -142,6 +145,7 @@ end_section(struct mime_lines *m)
 		m->is_too_deep = true;
 		x_free(&m->boundary);
 	} else if (m->boundary != NULL) {
+		m->digests[m->depth] = m->is_digest;
 		m->boundaries[m->depth++] = m->boundary;
 		m->boundary = NULL;
 	}
@@ -156,7 +160,7 @@ static void
 start_part(struct mime_lines *m)
 {
 	m->is_in_headers = true;
-	m->is_message = false;
+	m->is_message = m->digests[m->depth - 1]; /* RFC 2046 5.1.5 */
 	x_free(&m->boundary);
 	m->section = LINE_MIME_HEADER;
 }

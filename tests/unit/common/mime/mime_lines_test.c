@@ -1,4 +1,4 @@
-#include "smtpd/mime_lines.h"
+#include "common/mime/mime_lines.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,6 +52,9 @@ static const struct {
 	/* an attached message */
 	{ "A: b\nContent-Type: message/rfc822\n\nN: o\nContent-Type: text/html\n\ntext\n",
 	    "h1A: b|m1Content-Type: message/rfc822|f1|n1N: o|m1Content-Type: text/html|f1|t1text|" },
+	/* RFC 2046 5.1.5: parts of a digest are messages unless they say otherwise */
+	{ "Content-Type: multipart/digest; boundary=x\n\n--x\n\nN: o\n\na\n--x\nContent-Type: text/plain\n\nN: o\n--x--\n",
+	    "m1Content-Type: multipart/digest; boundary=x|f1|f1--x|f1|n1N: o|f1|t1a|f1--x|m1Content-Type: text/plain|f1|t1N: o|f1--x--|" },
 	/* the outer boundary closes what is open within */
 	{ "Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=b\n\n--b\nX: y\n--a\nZ: z\n\nt\n--b\n--a--\n",
 	    "m1Content-Type: multipart/mixed; boundary=a|f1|f1--a|m1Content-Type: multipart/mixed; boundary=b|f1|f1--b|m1X: y|f1--a|m1Z: z|f1|t1t|t1--b|f1--a--|" },
