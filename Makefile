@@ -69,6 +69,7 @@ $(foreach l,common $(FOLDERS),$(eval $(call library,$(l))))
 $(foreach m,$(MAINS),$(eval $(call link,$(call program,$(m)),$(call built,$(m)).o,$(firstword $(subst /, ,$(m))))))
 $(foreach t,$(TESTS),$(eval $(call link,$(t),$(t).o,$(call owner,$(t)),-lcmocka)))
 $(foreach f,$(FUZZERS),$(eval $(call link,$(f),$(f).o,$(call owner,$(f)),-fsanitize=fuzzer)))
+$(eval $(call link,$(B)/tests/bench/queue_fill,$(B)/tests/bench/queue_fill.o,qmgr))
 
 .SECONDARY:
 unit: $(TESTS)
@@ -124,7 +125,7 @@ deps-test:
 	sh conf/install-deps.sh test
 
 PYTEST ?= /usr/bin/python3 -m pytest
-integration: all
+integration: all $(B)/tests/bench/queue_fill
 	FLAVOUR=$(FLAVOUR) $(PYTEST) -q -p no:cacheprovider -n $(or $(JOBS),3) tests/integration $(PYTEST_ARGS)
 
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
@@ -160,4 +161,9 @@ slow: all
 		python3 -m pytest -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
 	TEST_SCALE=10 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_hostile_smtp.py -k "case_35_many or 13_to_19"
 
-.PHONY: all unit valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
+# A queue of SCALE deferred messages: its memory, its restart, its list, and new mail beside it, each beside its goal.
+# Needs 5 GB and as many inodes beneath TMPDIR.
+queue-scale: all $(B)/tests/bench/queue_fill
+	SCALE=$(or $(SCALE),1000000) FLAVOUR=$(FLAVOUR) python3 tests/bench/queue_scale.py
+
+.PHONY: all unit queue-scale valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean

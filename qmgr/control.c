@@ -12,6 +12,7 @@
 #include <sys/queue.h>
 
 enum {
+	PAGE_LOOK = 256,           /* messages looked at without a pause */
 	PAGE_ENTRIES = 64,         /* read at a time */
 	PAGE_BYTES = 60 * 1024,    /* of one LIST answer */
 	BULK_AT_ONCE = 256,        /* messages of one ALL request under way */
@@ -42,8 +43,7 @@ struct ctl_conn {
 	bool is_busy, is_listing;
 	struct loop_timer idle;
 	uint32_t request;
-	struct queue_id *ids; /* owned: all messages, as they were when LIST began */
-	size_t nids;
+	struct queue_id list_end; /* what comes after LIST began is not listed: it has an end */
 	struct submission *submission;
 };
 
@@ -83,7 +83,6 @@ conn_unref(struct ctl_conn *cc)
 	loop_timer_stop(&cc->idle);
 	TAILQ_REMOVE(&ctl->conns, cc, link);
 	ctl->others -= uid != 0;
-	free(cc->ids);
 	free(cc);
 	if (was_served)
 		serve_next(ctl, uid);
@@ -159,140 +158,233 @@ is_allowed(struct ctl_conn *cc)
 	return false;
 }
 
-static int
-compare_ids(const void *a, const void *b)
+static struct message *
+find(struct ctl_conn *cc, const char *text)
 {
-	return queue_id_compare(*(const struct queue_id *)a, *(const struct queue_id *)b);
+	struct queue_id id;
+	struct message *m = NULL;
+
+	if (queue_id_parse(view_of(text), &id))
+		m = queue_find(cc->ctl->q, id);
+	return m != NULL && !m->is_deleted ? m : NULL;
 }
 
-static struct queue_id *
-all_ids(struct queue *q, size_t *count)
+/* --- requests about many messages ---------------------------------------------------------------------------- */
+static bool
+is_there(const struct message *m)
 {
-	struct queue_id *ids = x_calloc(queue_count(q) + 1, sizeof *ids);
-	struct map_walk w = { 0 };
-	struct map_entry *e;
-
-	*count = 0;
-	while ((e = map_next(&q->messages, &w)) != NULL)
-		ids[(*count)++] = ((const struct message *)e->value)->id;
-	qsort(ids, *count, sizeof *ids, compare_ids);
-	return ids;
+	return !m->is_deleted;
 }
 
-/* --- LIST --------------------------------------------------------------------------------------------------- */
-struct page {
+static bool
+is_on_hold(const struct message *m)
+{
+	return !m->is_deleted && m->is_held;
+}
+
+static bool
+is_not_on_hold(const struct message *m)
+{
+	return !m->is_deleted && !m->is_held;
+}
+
+static bool
+is_not_expired(const struct message *m)
+{
+	return !m->is_deleted && !m->is_expired;
+}
+
+static bool
+is_flushable(const struct message *m)
+{
+	return !m->is_deleted && !m->is_held && m->state == MESSAGE_WAITING;
+}
+
+/* Of messages that are held, hold makes no sense, and so on: they are passed over, as postsuper does. */
+static const struct verb {
+	unsigned wants;
+	bool (*is_meant)(const struct message *m);
+	const char *total; /* postsuper's word */
+} verb_list = { 0, is_there, NULL }, verb_flush = { 0, is_flushable, NULL },
+  verb_delete = { WANT_DELETE, is_there, "Deleted" },
+  verb_hold = { WANT_HOLD, is_not_on_hold, "Placed on hold" },
+  verb_release = { WANT_RELEASE, is_on_hold, "Released from hold" },
+  verb_requeue = { WANT_REQUEUE, is_there, "Requeued" },
+  verb_expire = { WANT_EXPIRE, is_not_expired, "Force-expired" };
+
+/* Messages are looked at page by page in the order of their ids: what a walk has to remember of a million of
+ * them is how far it has come. */
+struct walk {
 	struct ctl_conn *cc;
+	const struct verb *verb;
+	struct filter filter;
+	struct queue_id next, last; /* to be looked at */
+	bool is_over, is_cut_short, is_reading;
+	size_t under_way, met, failed;
+	/* the page */
 	struct listing_source sources[PAGE_ENTRIES];
-	char *entries[PAGE_ENTRIES]; /* owned; NULL: to be read */
+	bool is_known[PAGE_ENTRIES], is_meant[PAGE_ENTRIES];
+	char *entries[PAGE_ENTRIES]; /* owned; LIST; NULL: not meant */
 	size_t count;
-	bool has_more;
 };
+
+static struct walk *
+walk_new(struct ctl_conn *cc, const struct verb *verb)
+{
+	struct walk *w = x_calloc(1, sizeof *w);
+
+	w->cc = cc;
+	w->verb = verb;
+	w->last = (struct queue_id){ cc->ctl->q->ids.last_us, UINT32_MAX };
+	return w;
+}
+
+static void
+walk_free(struct walk *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		free(w->entries[i]);
+	filter_clear(&w->filter);
+	free(w);
+}
+
+/* What can be said without reading a file. */
+static void
+page_add(struct walk *w, const struct message *m)
+{
+	size_t i = w->count;
+	struct listing_source *s = &w->sources[i];
+	struct filter_facts facts;
+
+	listing_source_of(m, s);
+	facts = (struct filter_facts){ s->queue_name, clock_wall_ms() - s->arrival_ms, s->size };
+	if (!filter_takes_facts(&w->filter, &facts))
+		return;
+	w->entries[i] = NULL;
+	w->is_known[i] = w->is_meant[i] = false;
+	if (w->verb == &verb_list && m->active != NULL) {
+		w->entries[i] = listing_of_active(m, &w->filter);
+		w->is_known[i] = true;
+	} else if (w->verb != &verb_list && !filter_needs_envelope(&w->filter)) {
+		w->is_known[i] = w->is_meant[i] = true;
+	} else if (w->verb != &verb_list && m->active != NULL) {
+		w->is_meant[i] = listing_active_is_meant(m, &w->filter);
+		w->is_known[i] = true;
+	}
+	w->count++;
+}
+
+static void
+page_fill(struct walk *w)
+{
+	const struct queue *q = w->cc->ctl->q;
+	struct message *m = queue_from(q, w->next);
+	unsigned looked = 0;
+
+	w->count = 0;
+	for (; m != NULL && queue_id_compare(m->id, w->last) <= 0; m = queue_next(q, m)) {
+		if (w->count == PAGE_ENTRIES || looked++ == PAGE_LOOK)
+			return;
+		if (w->verb->is_meant(m))
+			page_add(w, m);
+		w->next = queue_id_after(m->id);
+	}
+	w->is_over = true;
+}
 
 static void
 page_run(void *arg)
 {
-	struct page *p = arg;
+	struct walk *w = arg;
+	int root = w->cc->ctl->q->root_fd;
 
-	for (size_t i = 0; i < p->count; i++)
-		if (p->entries[i] == NULL)
-			p->entries[i] = listing_of_source(p->cc->ctl->q->root_fd, &p->sources[i]);
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->is_known[i])
+			continue;
+		if (w->verb == &verb_list)
+			w->entries[i] = listing_of_source(root, &w->sources[i], &w->filter);
+		else
+			w->is_meant[i] = listing_source_is_meant(root, &w->sources[i], &w->filter);
+	}
 }
 
+/* Through the threads even if nothing is to be read, so that others have their turn in between. */
 static void
-page_done(void *arg)
+page_start(struct walk *w, void (*done)(void *arg))
 {
-	struct page *p = arg;
-	struct ctl_conn *cc = p->cc;
-	struct ipc_out o;
-	size_t bytes = 0, i;
+	page_fill(w);
+	w->is_reading = true;
+	w->cc->ctl->q->operations++;
+	work_submit(w->cc->ctl->q->tool_pool, page_run, done, w);
+}
 
-	cc->ctl->q->operations--;
-	for (i = 0; i < p->count; i++) {
-		bytes += p->entries[i] != NULL ? strlen(p->entries[i]) + 16 : 0;
-		if (bytes > PAGE_BYTES && i > 0)
-			break;
-	}
-	cc->is_listing = p->has_more || i < p->count;
+/* --- LIST --------------------------------------------------------------------------------------------------- */
+static void
+list_reply(struct ctl_conn *cc, enum qmgr_list what, struct queue_id at, const struct walk *w,
+    size_t count)
+{
+	char id[QUEUE_ID_TEXT] = "";
+	struct ipc_out o;
+
+	if (at.us != 0)
+		queue_id_format(at, id);
 	ipc_reply_init(&o);
-	ipc_put_u32(&o, cc->is_listing ? QMGR_LIST_MORE : QMGR_LIST_END);
-	for (size_t k = 0; k < i; k++)
-		if (p->entries[k] != NULL)
-			ipc_put_bytes(&o, p->entries[k], strlen(p->entries[k]));
+	ipc_put_u32(&o, what);
+	ipc_put_str(&o, id);
+	for (size_t i = 0; i < count; i++)
+		if (w->entries[i] != NULL)
+			ipc_put_bytes(&o, w->entries[i], strlen(w->entries[i]));
 	if (cc->c != NULL)
 		ipc_conn_reply(cc->c, cc->request, &o);
 	else
 		ipc_out_clear(&o);
-	for (i = 0; i < p->count; i++)
-		free(p->entries[i]);
-	free(p);
 	conn_unref(cc);
-}
-
-/* First of the sorted ids behind this one. */
-static size_t
-find_after(const struct ctl_conn *cc, struct queue_id id)
-{
-	size_t low = 0, high = cc->nids;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (queue_id_compare(cc->ids[mid], id) <= 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
 }
 
 static void
-refuse_list(struct ctl_conn *cc)
+list_done(void *arg)
 {
-	struct ipc_out o;
+	struct walk *w = arg;
+	struct ctl_conn *cc = w->cc;
+	struct queue_id next = w->next;
+	size_t bytes = 0, i;
 
-	ipc_reply_init(&o);
-	ipc_put_u32(&o, QMGR_LIST_DENIED);
-	ipc_conn_reply(cc->c, cc->request, &o);
-	conn_unref(cc);
+	cc->ctl->q->operations--;
+	for (i = 0; i < w->count; i++) {
+		bytes += w->entries[i] != NULL ? strlen(w->entries[i]) + 16 : 0;
+		if (bytes > PAGE_BYTES && i > 0) {
+			next = w->sources[i].id; /* does not fit any more */
+			break;
+		}
+	}
+	cc->is_listing = !w->is_over || i < w->count;
+	list_reply(cc, cc->is_listing ? QMGR_LIST_MORE : QMGR_LIST_END, next, w, i);
+	walk_free(w);
 }
 
 static void
 on_list(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct ctl_conn *cc = arg;
-	struct queue *q = cc->ctl->q;
-	struct view after = view_of(ipc_get_str(in));
-	struct queue_id id = { 0 };
-	struct page *p;
-	size_t at;
+	struct view from = view_of(ipc_get_str(in));
+	struct walk *w;
+	struct err err;
 
 	(void)c;
 	if (!begin(cc, in))
 		return;
-	if (!user_acl_allows(&cc->ctl->conf->mailq_users, cc->uid)) {
-		refuse_list(cc);
+	w = walk_new(cc, &verb_list);
+	if (!user_acl_allows(&cc->ctl->conf->mailq_users, cc->uid) ||
+	    filter_read(&w->filter, in, &err) < 0) {
+		list_reply(cc, QMGR_LIST_DENIED, (struct queue_id){ 0 }, w, 0);
+		walk_free(w);
 		return;
 	}
-	/* a snapshot: whatever comes and goes meanwhile, a message is listed once */
-	if (cc->ids == NULL || !queue_id_parse(after, &id)) {
-		free(cc->ids);
-		cc->ids = all_ids(q, &cc->nids);
-	}
-	p = x_calloc(1, sizeof *p);
-	p->cc = cc;
-	for (at = find_after(cc, id); at < cc->nids && p->count < PAGE_ENTRIES; at++) {
-		struct message *m = queue_find(q, cc->ids[at]);
-
-		if (m == NULL || m->is_deleted)
-			continue;
-		listing_source_of(m, &p->sources[p->count]);
-		if (m->active != NULL)
-			p->entries[p->count] = listing_of_active(m);
-		p->count++;
-	}
-	p->has_more = at < cc->nids;
-	q->operations++;
-	work_submit(q->pool, page_run, page_done, p);
+	if (queue_id_parse(from, &w->next))
+		w->last = cc->list_end;
+	else
+		cc->list_end = w->last;
+	page_start(w, list_done);
 }
 
 /* --- SHOW ----------------------------------------------------------------------------------------------------- */
@@ -421,17 +513,6 @@ show_done(void *arg)
 	free(x);
 }
 
-static struct message *
-find(struct ctl_conn *cc, const char *text)
-{
-	struct queue_id id;
-	struct message *m = NULL;
-
-	if (queue_id_parse(view_of(text), &id))
-		m = queue_find(cc->ctl->q, id);
-	return m != NULL && !m->is_deleted ? m : NULL;
-}
-
 static void
 on_show(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
@@ -453,218 +534,142 @@ on_show(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	buf_init(&x->envelope, SHOW_ENVELOPE);
 	listing_source_of(m, &x->source);
 	cc->ctl->q->operations++;
-	work_submit(cc->ctl->q->pool, show_run, show_done, x);
+	work_submit(cc->ctl->q->tool_pool, show_run, show_done, x);
 }
 
-/* --- DELETE, HOLD, RELEASE, REQUEUE --------------------------------------------------------------------------- */
-struct bulk {
-	struct ctl_conn *cc;
-	unsigned wants;
-	struct queue_id *ids; /* owned */
-	size_t count, next, under_way, met, failed;
-};
-
-static void bulk_go(struct bulk *b);
+/* --- DELETE, HOLD, RELEASE, REQUEUE, EXPIRE, FLUSH ---------------------------------------------------------------- */
+static void bulk_go(struct walk *w);
 
 static void
 on_met(void *arg, bool ok)
 {
-	struct bulk *b = arg;
+	struct walk *w = arg;
 
-	b->under_way--;
+	w->under_way--;
 	if (ok)
-		b->met++;
+		w->met++;
 	else
-		b->failed++;
-	bulk_go(b);
-}
-
-static const char *
-bulk_text(const struct bulk *b)
-{
-	switch (b->wants) {
-	case WANT_DELETE:
-		return "Deleted";
-	case WANT_HOLD:
-		return "Placed on hold";
-	case WANT_RELEASE:
-		return "Released from hold";
-	default:
-		return "Requeued";
-	}
-}
-
-/* Of messages that are held, hold makes no sense, and so on: they are passed over, as postsuper does. */
-static bool
-is_meant(const struct message *m, unsigned wants)
-{
-	if (m == NULL || m->is_deleted)
-		return false;
-	return wants == WANT_HOLD ? !m->is_held : wants == WANT_RELEASE ? m->is_held : true;
+		w->failed++;
+	bulk_go(w);
 }
 
 static void
-bulk_go(struct bulk *b)
+bulk_page_done(void *arg)
 {
-	char text[80];
+	struct walk *w = arg;
+	struct queue *q = w->cc->ctl->q;
 
-	while (b->under_way < BULK_AT_ONCE && b->next < b->count) {
-		struct message *m = queue_find(b->cc->ctl->q, b->ids[b->next++]);
+	q->operations--;
+	w->is_reading = false;
+	for (size_t i = 0; i < w->count; i++) {
+		struct message *m = w->is_meant[i] ? queue_find(q, w->sources[i].id) : NULL;
 
-		if (!is_meant(m, b->wants))
+		if (m == NULL || !w->verb->is_meant(m))
 			continue;
-		b->under_way++;
-		queue_want(b->cc->ctl->q, m, b->wants, on_met, b);
+		if (w->verb == &verb_flush) {
+			queue_flush(q, m);
+			w->met++;
+		} else {
+			w->under_way++;
+			queue_want(q, m, w->verb->wants, on_met, w);
+		}
 	}
-	if (b->under_way > 0 || b->next < b->count)
-		return;
-	snprintf(
-	    text, sizeof text, "%s: %zu message%s", bulk_text(b), b->met, b->met == 1 ? "" : "s");
-	if (b->met > 0)
-		log_as("postsuper", LOG_LEVEL_INFO, "%s", text);
-	reply_uus(b->cc, b->failed > 0 ? QMGR_TEMP : QMGR_OK, b->met,
-	    b->failed > 0 ? "some could not be written to disk" : text);
-	free(b->ids);
-	free(b);
+	bulk_go(w);
 }
 
 static void
-bulk_start(struct ctl_conn *cc, struct ipc_in *in, unsigned wants)
+bulk_end(struct walk *w)
 {
-	const char *which = ipc_get_str(in);
+	bool ok = w->failed == 0 && !w->is_cut_short;
+	char text[80] = "";
+
+	if (w->verb->total != NULL)
+		snprintf(text, sizeof text, "%s: %zu message%s", w->verb->total, w->met,
+		    w->met == 1 ? "" : "s");
+	if (w->verb->total != NULL && w->met > 0)
+		log_as("postsuper", LOG_LEVEL_INFO, "%s", text);
+	reply_uus(w->cc, ok ? QMGR_OK : QMGR_TEMP, w->met,
+	    ok                ? text
+	    : w->is_cut_short ? "the queue manager ends: not all of the queue was looked at"
+			      : "some could not be written to disk");
+	walk_free(w);
+}
+
+static void
+bulk_go(struct walk *w)
+{
+	/* who asked has gone, or we are about to */
+	w->is_cut_short =
+	    w->is_cut_short || (!w->is_over && (w->cc->c == NULL || w->cc->ctl->q->is_draining));
+	w->is_over = w->is_over || w->is_cut_short;
+	if (w->is_reading || w->under_way > BULK_AT_ONCE)
+		return;
+	if (!w->is_over)
+		page_start(w, bulk_page_done);
+	else if (w->under_way == 0)
+		bulk_end(w);
+}
+
+static void
+bulk_start(struct ctl_conn *cc, struct ipc_in *in, const struct verb *verb)
+{
+	const char *which = ipc_get_str(in), *wrong = NULL;
 	struct message *m = find(cc, which);
-	struct bulk *b;
+	struct walk *w;
+	struct err err;
 
 	if (!begin(cc, in))
 		return;
-	if (!is_allowed(cc)) {
-		reply_uus(cc, QMGR_BAD, 0, "only root may do this");
+	w = walk_new(cc, verb);
+	if (!is_allowed(cc))
+		wrong = "only root may do this";
+	else if (m == NULL && strcmp(which, "ALL") != 0)
+		wrong = "no such message";
+	else if (filter_read(&w->filter, in, &err) < 0)
+		wrong = err.text;
+	if (wrong != NULL) {
+		reply_uus(cc, QMGR_BAD, 0, wrong);
+		walk_free(w);
 		return;
 	}
-	if (m == NULL && strcmp(which, "ALL") != 0) {
-		reply_uus(cc, QMGR_BAD, 0, "no such message");
-		return;
-	}
-	b = x_calloc(1, sizeof *b);
-	b->cc = cc;
-	b->wants = wants;
-	if (m != NULL) {
-		b->ids = x_calloc(1, sizeof *b->ids);
-		b->ids[0] = m->id;
-		b->count = 1;
-	} else {
-		b->ids = all_ids(cc->ctl->q, &b->count);
-	}
-	bulk_go(b);
+	if (m != NULL)
+		w->next = w->last = m->id;
+	bulk_go(w);
 }
 
 static void
 on_delete(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	(void)c;
-	bulk_start(arg, in, WANT_DELETE);
+	bulk_start(arg, in, &verb_delete);
 }
 
 static void
 on_hold(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	(void)c;
-	bulk_start(arg, in, WANT_HOLD);
+	bulk_start(arg, in, &verb_hold);
 }
 
 static void
 on_release(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	(void)c;
-	bulk_start(arg, in, WANT_RELEASE);
+	bulk_start(arg, in, &verb_release);
 }
 
 static void
 on_requeue(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	(void)c;
-	bulk_start(arg, in, WANT_REQUEUE);
-}
-
-/* --- FLUSH -------------------------------------------------------------------------------------------------------- */
-struct flush {
-	struct ctl_conn *cc;
-	char *domain;         /* owned */
-	struct queue_id *ids; /* owned */
-	size_t count, next, flushed;
-	struct listing_source sources[PAGE_ENTRIES];
-	bool matches[PAGE_ENTRIES];
-	size_t npage;
-};
-
-static void
-flush_run(void *arg)
-{
-	struct flush *f = arg;
-
-	for (size_t i = 0; i < f->npage; i++)
-		f->matches[i] =
-		    listing_has_domain(f->cc->ctl->q->root_fd, &f->sources[i], f->domain);
-}
-
-static void flush_page(struct flush *f);
-
-static void
-flush_done(void *arg)
-{
-	struct flush *f = arg;
-	struct queue *q = f->cc->ctl->q;
-
-	q->operations--;
-	for (size_t i = 0; i < f->npage; i++) {
-		struct message *m = queue_find(q, f->sources[i].id);
-
-		if (!f->matches[i] || m == NULL)
-			continue;
-		queue_flush(q, m);
-		f->flushed++;
-	}
-	flush_page(f);
+	bulk_start(arg, in, &verb_requeue);
 }
 
 static void
-flush_page(struct flush *f)
+on_expire(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
-	struct queue *q = f->cc->ctl->q;
-
-	for (f->npage = 0; f->next < f->count && f->npage < PAGE_ENTRIES; f->next++) {
-		struct message *m = queue_find(q, f->ids[f->next]);
-
-		if (m != NULL && m->state == MESSAGE_WAITING && !m->is_held)
-			listing_source_of(m, &f->sources[f->npage++]);
-	}
-	if (f->npage > 0) {
-		q->operations++;
-		work_submit(q->pool, flush_run, flush_done, f);
-		return;
-	}
-	reply_uus(f->cc, QMGR_OK, f->flushed, "");
-	free(f->ids);
-	free(f->domain);
-	free(f);
-}
-
-static size_t
-flush_all(struct queue *q)
-{
-	size_t count, flushed = 0;
-	struct queue_id *ids = all_ids(q, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		struct message *m = queue_find(q, ids[i]);
-
-		if (m == NULL || m->state != MESSAGE_WAITING || m->is_held)
-			continue;
-		queue_flush(q, m);
-		flushed++;
-	}
-	free(ids);
-	return flushed;
+	(void)c;
+	bulk_start(arg, in, &verb_expire);
 }
 
 /* Each flush looks at every message and forgives every dead destination. */
@@ -684,7 +689,7 @@ on_flush(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct ctl_conn *cc = arg;
 	const char *domain = ipc_get_str(in);
-	struct flush *f;
+	struct walk *w;
 
 	(void)c;
 	if (!begin(cc, in))
@@ -698,15 +703,10 @@ on_flush(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		return;
 	}
 	schedule_forgive(cc->ctl->s);
-	if (domain[0] == '\0') {
-		reply_uus(cc, QMGR_OK, flush_all(cc->ctl->q), "");
-		return;
-	}
-	f = x_calloc(1, sizeof *f);
-	f->cc = cc;
-	f->domain = x_strdup(domain);
-	f->ids = all_ids(cc->ctl->q, &f->count);
-	flush_page(f);
+	w = walk_new(cc, &verb_flush);
+	if (domain[0] != '\0')
+		w->filter.texts[QMGR_FILTER_DOMAIN] = x_strdup(domain);
+	bulk_go(w);
 }
 
 /* --- SUBMIT ----------------------------------------------------------------------------------------------------------- */
@@ -752,12 +752,13 @@ on_submit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 /* --- connections -------------------------------------------------------------------------------------------------------- */
 /* clang-format off */
 static const struct ipc_handler rows[] = {
-	{ QMGR_CTL_LIST,    "s",             IPC_STATE_ANY, on_list },
+	{ QMGR_CTL_LIST,    QMGR_SELECT_SIG, IPC_STATE_ANY, on_list },
 	{ QMGR_CTL_SHOW,    "s",             IPC_STATE_ANY, on_show },
-	{ QMGR_CTL_DELETE,  "s",             IPC_STATE_ANY, on_delete },
-	{ QMGR_CTL_HOLD,    "s",             IPC_STATE_ANY, on_hold },
-	{ QMGR_CTL_RELEASE, "s",             IPC_STATE_ANY, on_release },
-	{ QMGR_CTL_REQUEUE, "s",             IPC_STATE_ANY, on_requeue },
+	{ QMGR_CTL_DELETE,  QMGR_SELECT_SIG, IPC_STATE_ANY, on_delete },
+	{ QMGR_CTL_HOLD,    QMGR_SELECT_SIG, IPC_STATE_ANY, on_hold },
+	{ QMGR_CTL_RELEASE, QMGR_SELECT_SIG, IPC_STATE_ANY, on_release },
+	{ QMGR_CTL_REQUEUE, QMGR_SELECT_SIG, IPC_STATE_ANY, on_requeue },
+	{ QMGR_CTL_EXPIRE,  QMGR_SELECT_SIG, IPC_STATE_ANY, on_expire },
 	{ QMGR_CTL_FLUSH,   "s",             IPC_STATE_ANY, on_flush },
 	{ QMGR_CTL_SUBMIT,  QMGR_SUBMIT_SIG, IPC_STATE_ANY, on_submit },
 	{ 0, NULL, 0, NULL },

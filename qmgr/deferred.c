@@ -270,12 +270,13 @@ read_slots(int fd, struct deferred_file *f, struct err *err)
 }
 
 static int
-read_parts(int fd, struct deferred_file *f, struct err *err)
+read_parts(int fd, struct deferred_file *f, bool with_content, struct err *err)
 {
 	const struct deferred_head *h = &f->head;
 	struct message_bytes *m = &f->bytes;
 	uint64_t body = h->message.has_file ? 0 : h->message.body_len;
-	uint64_t total = deferred_file_size(h) - deferred_envelope_at(h);
+	uint64_t total = with_content ? deferred_file_size(h) - deferred_envelope_at(h)
+				      : h->message.envelope_len;
 	char *p;
 
 	m->raw = malloc(total + 1);
@@ -286,18 +287,20 @@ read_parts(int fd, struct deferred_file *f, struct err *err)
 	p = m->raw;
 	m->head = h->message;
 	m->envelope = view_make(p, h->message.envelope_len);
-	m->headers = view_make(p + m->envelope.len, h->message.headers_len);
-	m->body = view_make(p + m->envelope.len + m->headers.len, body);
 	if (crc32c(0, m->envelope.p, m->envelope.len) != h->envelope_crc)
 		return err_set(err, ERR_SYNTAX, "deferred file: the envelope is damaged");
+	if (!with_content)
+		return 0;
+	m->headers = view_make(p + m->envelope.len, h->message.headers_len);
+	m->body = view_make(p + m->envelope.len + m->headers.len, body);
 	if (crc32c(crc32c(0, m->headers.p, m->headers.len), m->body.p, m->body.len) !=
 	    h->content_crc)
 		return err_set(err, ERR_SYNTAX, "deferred file: the content is damaged");
 	return 0;
 }
 
-int
-deferred_load(int root_fd, struct queue_id id, struct deferred_file *out, struct err *err)
+static int
+load(int root_fd, struct queue_id id, bool with_content, struct deferred_file *out, struct err *err)
 {
 	char path[FILE_PATH];
 	struct stat st;
@@ -317,11 +320,23 @@ deferred_load(int root_fd, struct queue_id id, struct deferred_file *out, struct
 	else if (deferred_file_size(&out->head) != (uint64_t)st.st_size)
 		err_set(err, ERR_SYNTAX, "deferred file: it has the wrong size");
 	else
-		r = read_slots(fd, out, err) < 0 ? -1 : read_parts(fd, out, err);
+		r = read_slots(fd, out, err) < 0 ? -1 : read_parts(fd, out, with_content, err);
 	fd_close(&fd);
 	if (r < 0)
 		deferred_file_clear(out);
 	return r;
+}
+
+int
+deferred_load(int root_fd, struct queue_id id, struct deferred_file *out, struct err *err)
+{
+	return load(root_fd, id, true, out, err);
+}
+
+int
+deferred_load_envelope(int root_fd, struct queue_id id, struct deferred_file *out, struct err *err)
+{
+	return load(root_fd, id, false, out, err);
 }
 
 /* --- scanning at start ----------------------------------------------------------------------------------- */
@@ -349,13 +364,16 @@ scan_add(struct scan *s, const struct deferred_found *f)
 }
 
 static void
-scan_file(struct scan *s, int dir_fd, const char *name, struct queue_id id)
+scan_file(struct scan *s, int dir_fd, struct queue_id id)
 {
-	char start[DEFERRED_SLOTS_AT];
+	char start[DEFERRED_SLOTS_AT], name[QUEUE_ID_TEXT];
 	struct deferred_found f = { 0 };
 	struct deferred_head head;
 	unsigned copy;
-	int fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK, 0);
+	int fd;
+
+	queue_id_format(id, name);
+	fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK, 0);
 
 	if (fd < 0 || fd_pread_all(fd, start, 2 * DEFERRED_SUMMARY, 0, NULL) < 0)
 		memset(start, 0, sizeof start);
@@ -376,9 +394,39 @@ scan_file(struct scan *s, int dir_fd, const char *name, struct queue_id id)
 	scan_add(s, &f);
 }
 
+/* What one directory has.  Files are read in the order of their inodes: in the directory's own, a disk that
+ * knows none of them yet would have to seek for each. */
+struct name {
+	ino_t inode;
+	struct queue_id id;
+};
+struct names {
+	struct name *list; /* owned */
+	size_t count, cap;
+};
+
+static int
+compare_inodes(const void *a, const void *b)
+{
+	const struct name *x = a, *y = b;
+
+	return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+static void
+names_add(struct names *names, ino_t inode, struct queue_id id)
+{
+	if (names->count == names->cap) {
+		names->cap = names->cap == 0 ? 256 : names->cap * 2;
+		names->list = x_realloc(names->list, names->cap, sizeof *names->list);
+	}
+	names->list[names->count++] = (struct name){ inode, id };
+}
+
 static int
 scan_dir(struct scan *s, unsigned n, struct err *err)
 {
+	struct names names = { 0 };
 	char path[DIR_PATH];
 	struct dirent *de;
 	struct queue_id id;
@@ -398,8 +446,13 @@ scan_dir(struct scan *s, unsigned n, struct err *err)
 			unlinkat(
 			    fd, de->d_name, 0); /* never renamed: the journal has the message */
 		else if (queue_id_parse(view_of(de->d_name), &id) && dir_of(id) == n)
-			scan_file(s, fd, de->d_name, id);
+			names_add(&names, de->d_ino, id);
 	}
+	if (names.count > 0)
+		qsort(names.list, names.count, sizeof *names.list, compare_inodes);
+	for (size_t i = 0; i < names.count; i++)
+		scan_file(s, fd, names.list[i].id);
+	free(names.list);
 	closedir(d);
 	return 0;
 }
@@ -420,6 +473,14 @@ scan_main(void *arg)
 		pthread_mutex_unlock(&s->lock);
 	}
 	return NULL;
+}
+
+static int
+compare_found(const void *a, const void *b)
+{
+	const struct deferred_found *x = a, *y = b;
+
+	return queue_id_compare(x->summary.id, y->summary.id);
 }
 
 int
@@ -443,6 +504,8 @@ deferred_scan(int root_fd, unsigned threads, struct deferred_list *out, struct e
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(ids[i], NULL);
 	pthread_mutex_destroy(&s.lock);
+	if (out->count > 0)
+		qsort(out->found, out->count, sizeof *out->found, compare_found);
 	if (s.failed)
 		*err = s.err;
 	return s.failed ? -1 : 0;

@@ -39,8 +39,11 @@ struct deferred_file {
 void deferred_file_clear(struct deferred_file *f);
 /* Reads and checks everything.  -1: ERR_SYNTAX when it is damaged, ERR_GONE, ERR_TEMP. */
 int deferred_load(int root_fd, struct queue_id id, struct deferred_file *out, struct err *err);
+/* The same without headers and body, which are not looked at. */
+int deferred_load_envelope(
+    int root_fd, struct queue_id id, struct deferred_file *out, struct err *err);
 
-/* Start-up: all summaries, read by several threads; temporary files are removed. */
+/* Start-up: all summaries in the order of their ids, read by several threads; temporary files are removed. */
 struct deferred_found {
 	struct deferred_summary summary;
 	bool is_damaged; /* neither summary nor head can be read */

@@ -10,7 +10,12 @@ enum { ENVELOPE_ARENA = 256 << 20, RCPT_OVERHEAD = 64 };
 static const char *
 queue_name(const struct message *m)
 {
-	return m->is_held ? "hold" : m->state == MESSAGE_WAITING ? "deferred" : "active";
+	if (m->is_held)
+		return "hold";
+	/* a deferred message whose time has come is not tried yet: before it may be a million others */
+	if (m->state == MESSAGE_WAITING || (m->state == MESSAGE_READY && m->segment == NULL))
+		return "deferred";
+	return "active";
 }
 
 void
@@ -19,6 +24,7 @@ listing_source_of(const struct message *m, struct listing_source *out)
 	*out = (struct listing_source){ .id = m->id,
 		.queue_name = queue_name(m),
 		.in_journal = m->segment != NULL,
+		.is_expired = m->is_expired,
 		.offset = m->offset,
 		.arrival_ms = m->arrival_ms,
 		.size = m->size };
@@ -38,7 +44,7 @@ entry_begin(const struct listing_source *s, const char *sender)
 	json_object_set_new(e, "queue_id", json_string(id));
 	json_object_set_new(e, "arrival_time", json_integer(s->arrival_ms / 1000));
 	json_object_set_new(e, "message_size", json_integer((json_int_t)s->size));
-	json_object_set_new(e, "forced_expire", json_false());
+	json_object_set_new(e, "forced_expire", json_boolean(s->is_expired));
 	json_object_set_new(e, "sender", json_string(sender));
 	json_object_set_new(e, "recipients", json_array());
 	return e;
@@ -79,43 +85,97 @@ entry_end(json_t *e, size_t omitted)
 	return text;
 }
 
-char *
-listing_of_active(const struct message *m)
-{
-	const struct active *a = m->active;
-	struct listing_source s;
-	size_t used = 0, omitted = 0;
-	json_t *e;
+/* --- an envelope and what became of its recipients ------------------------------------------------------ */
+struct listed {
+	const struct envelope *env;
+	const char **reasons; /* owned; by recipient, NULL elements: finished */
+};
 
-	listing_source_of(m, &s);
-	e = entry_begin(&s, a->env.sender);
-	for (size_t i = 0; i < a->env.nrcpts; i++) {
-		if (a->rcpts[i].status != RCPT_PENDING)
+static char *
+listed_entry(const struct listed *l, const struct listing_source *s)
+{
+	json_t *e = entry_begin(s, l->env->sender);
+	size_t used = 0, omitted = 0;
+
+	for (size_t i = 0; i < l->env->nrcpts; i++) {
+		if (l->reasons[i] == NULL)
 			continue;
-		if (omitted > 0 || !entry_add(e, &used, &a->env.rcpts[i], a->rcpts[i].reason))
+		if (omitted > 0 || !entry_add(e, &used, &l->env->rcpts[i], l->reasons[i]))
 			omitted++;
 	}
 	return entry_end(e, omitted);
 }
 
+static struct listed
+listed_of_active(const struct active *a)
+{
+	struct listed l = { &a->env, x_calloc(a->env.nrcpts, sizeof *l.reasons) };
+
+	for (size_t i = 0; i < a->env.nrcpts; i++)
+		if (a->rcpts[i].status == RCPT_PENDING)
+			l.reasons[i] = a->rcpts[i].reason != NULL ? a->rcpts[i].reason : "";
+	return l;
+}
+
+char *
+listing_of_active(const struct message *m, const struct filter *f)
+{
+	struct listed l = listed_of_active(m->active);
+	struct listing_source s;
+	char *text = NULL;
+
+	listing_source_of(m, &s);
+	if (filter_takes_envelope(f, l.env, l.reasons))
+		text = listed_entry(&l, &s);
+	free(l.reasons);
+	return text;
+}
+
+bool
+listing_active_is_meant(const struct message *m, const struct filter *f)
+{
+	struct listed l = listed_of_active(m->active);
+	bool is_meant = filter_takes_envelope(f, l.env, l.reasons);
+
+	free(l.reasons);
+	return is_meant;
+}
+
 /* --- from disk ------------------------------------------------------------------------------------------ */
-/* What an entry needs of a message on disk. */
 struct stored {
 	struct arena arena;
 	struct envelope env;
 	struct message_bytes bytes; /* from the journal */
 	struct deferred_file file;  /* from deferred/ */
-	const struct deferred_slot *
-	    *slot_of; /* owned; by recipient; NULL elements: finished.  NULL: journal */
+	struct listed listed;
 };
 
 static void
 stored_clear(struct stored *st)
 {
-	free(st->slot_of);
+	free(st->listed.reasons);
 	deferred_file_clear(&st->file);
 	message_bytes_clear(&st->bytes);
 	arena_clear(&st->arena);
+}
+
+/* The journal knows nothing but who is finished, and that is known in memory only; a file has a slot for each who is
+ * not. */
+static void
+stored_find_reasons(struct stored *st, bool in_journal)
+{
+	struct listed *l = &st->listed;
+
+	l->env = &st->env;
+	l->reasons = x_calloc(st->env.nrcpts, sizeof *l->reasons);
+	for (size_t i = 0; in_journal && i < st->env.nrcpts; i++)
+		l->reasons[i] = "";
+	for (uint32_t i = 0; !in_journal && i < st->file.head.nslots; i++) {
+		const struct deferred_slot *slot = &st->file.slots[i];
+
+		if (slot->rcpt < st->env.nrcpts && slot->status == RCPT_PENDING)
+			l->reasons[slot->rcpt] = slot->reason;
+	}
 }
 
 static int
@@ -131,68 +191,36 @@ stored_read(int root_fd, const struct listing_source *s, struct stored *st)
 			return -1;
 		envelope = st->bytes.envelope;
 	} else {
-		if (deferred_load(root_fd, s->id, &st->file, NULL) < 0)
+		if (deferred_load_envelope(root_fd, s->id, &st->file, NULL) < 0)
 			return -1;
 		envelope = st->file.bytes.envelope;
 	}
 	if (envelope_decode(envelope, &st->arena, &st->env, NULL) < 0)
 		return -1;
-	if (s->in_journal)
-		return 0;
-	st->slot_of = x_calloc(st->env.nrcpts, sizeof *st->slot_of);
-	for (uint32_t i = 0; i < st->file.head.nslots; i++)
-		if (st->file.slots[i].rcpt < st->env.nrcpts)
-			st->slot_of[st->file.slots[i].rcpt] = &st->file.slots[i];
+	stored_find_reasons(st, s->in_journal);
 	return 0;
 }
 
-static bool
-stored_is_open(const struct stored *st, size_t rcpt)
-{
-	if (st->slot_of == NULL)
-		return true;
-	return st->slot_of[rcpt] != NULL && st->slot_of[rcpt]->status == RCPT_PENDING;
-}
-
 char *
-listing_of_source(int root_fd, const struct listing_source *s)
+listing_of_source(int root_fd, const struct listing_source *s, const struct filter *f)
 {
 	struct stored st;
-	size_t used = 0, omitted = 0;
 	char *text = NULL;
 
-	if (stored_read(root_fd, s, &st) == 0) {
-		json_t *e = entry_begin(s, st.env.sender);
-
-		for (size_t i = 0; i < st.env.nrcpts; i++) {
-			const char *reason = st.slot_of != NULL && st.slot_of[i] != NULL
-						 ? st.slot_of[i]->reason
-						 : NULL;
-
-			if (!stored_is_open(&st, i))
-				continue;
-			if (omitted > 0 || !entry_add(e, &used, &st.env.rcpts[i], reason))
-				omitted++;
-		}
-		text = entry_end(e, omitted);
-	}
+	if (stored_read(root_fd, s, &st) == 0 &&
+	    filter_takes_envelope(f, st.listed.env, st.listed.reasons))
+		text = listed_entry(&st.listed, s);
 	stored_clear(&st);
 	return text;
 }
 
 bool
-listing_has_domain(int root_fd, const struct listing_source *s, const char *domain)
+listing_source_is_meant(int root_fd, const struct listing_source *s, const struct filter *f)
 {
 	struct stored st;
-	bool found = false;
+	bool is_meant = stored_read(root_fd, s, &st) == 0 &&
+			filter_takes_envelope(f, st.listed.env, st.listed.reasons);
 
-	if (stored_read(root_fd, s, &st) == 0)
-		for (size_t i = 0; i < st.env.nrcpts && !found; i++) {
-			const char *at = strrchr(st.env.rcpts[i].address, '@');
-
-			found = stored_is_open(&st, i) && at != NULL &&
-				view_case_eq_str(view_of(at + 1), domain);
-		}
 	stored_clear(&st);
-	return found;
+	return is_meant;
 }

@@ -1,8 +1,8 @@
 /* message.h - a queued message in memory.
  *
- * Every message has a struct message, a few hundred bytes.  What is being delivered also has a struct
- * active with the envelope and every recipient's state; their number is bounded (qmgr_message_active_limit),
- * and so is the number of those whose content is held open (qmgr_memfd_limit).
+ * Every message has a struct message, and there may be millions: what only one that is being delivered needs
+ * is in its struct active, with the envelope and every recipient's state.  The number of those is bounded
+ * (qmgr_message_active_limit), and so is the number of those whose content is held open (qmgr_memfd_limit).
  */
 #ifndef QMGR_MESSAGE_H
 #define QMGR_MESSAGE_H
@@ -29,6 +29,7 @@ enum message_wants {
 	WANT_HOLD = 2,
 	WANT_RELEASE = 4,
 	WANT_REQUEUE = 8,
+	WANT_EXPIRE = 16,
 };
 
 enum rcpt_phase {
@@ -79,6 +80,9 @@ struct fresh {
 	int64_t reserved; /* bytes of the journal's reserve that are its own */
 };
 
+struct job;
+TAILQ_HEAD(job_list, job);
+
 struct active {
 	struct arena arena;
 	struct envelope env;
@@ -95,6 +99,7 @@ struct active {
 	bool needs_rewrite; /* slots of the file are damaged */
 	struct fresh *notices[NOTICE_KINDS]; /* owned: made, not committed */
 	struct message *held[NOTICE_KINDS];  /* committed, waiting for our file to say so too */
+	struct job_list jobs;                /* of the schedule */
 };
 
 struct waiter {
@@ -103,33 +108,30 @@ struct waiter {
 	void *arg;
 };
 
-struct job;
-TAILQ_HEAD(job_list, job);
-
 struct message {
 	struct queue_id id;
+	struct message *earlier, *later; /* of the queue's tree */
 	struct heap_node due;            /* WAITING: monotonic ms */
 	TAILQ_ENTRY(message) ready;      /* READY */
 	TAILQ_ENTRY(message) settling;   /* is_settling */
 	struct journal_segment *segment; /* held; NULL: deferred/XX/ID is the truth */
-	uint32_t offset;                 /* of its record */
-	uint32_t nrcpts, left, attempts;
 	uint64_t size;
-	int64_t arrival_ms; /* wall clock */
-	int64_t born_ms;    /* the same by the monotonic clock: a clock step makes nobody old */
-	int64_t reserved;
-	enum message_state state;
-	unsigned wants; /* enum message_wants */
-	bool is_held, is_bounce, is_from_past, has_file;
-	bool is_deleted;        /* durably; waits for what is in flight */
-	bool is_busy;           /* an operation on disk is under way */
-	bool is_settling;       /* in the list of those to be settled */
-	bool is_written;        /* its deferred file exists, `moved` is not durable yet */
-	bool is_relocated;      /* and that file was made before the attempt had ended */
+	int64_t arrival_ms;     /* wall clock */
+	int64_t born_ms;        /* the same by the monotonic clock: a clock step makes nobody old */
 	uint8_t *finished;      /* owned: bit per recipient, from the journal; NULL = none */
 	struct waiter *waiters; /* owned */
 	struct active *active;  /* owned; NULL = not loaded */
-	struct job_list jobs;   /* of the schedule */
+	uint32_t offset;        /* of its record */
+	uint32_t nrcpts, left, attempts;
+	uint8_t state; /* enum message_state */
+	uint8_t wants; /* enum message_wants */
+	bool is_held, is_bounce, is_from_past, has_file;
+	bool is_expired;   /* the admin wants it returned, however old it is */
+	bool is_deleted;   /* durably; waits for what is in flight */
+	bool is_busy;      /* an operation on disk is under way */
+	bool is_settling;  /* in the list of those to be settled */
+	bool is_written;   /* its deferred file exists, `moved` is not durable yet */
+	bool is_relocated; /* and that file was made before the attempt had ended */
 };
 
 static inline bool

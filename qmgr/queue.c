@@ -15,30 +15,40 @@
 
 enum {
 	POOL_THREADS = 4,
+	NEW_THREADS = 2,
+	TOOL_THREADS = 2,
+	DUE_AT_ONCE = 256, /* messages made ready without a pause: all may be due after a restart */
+	LOADING_MAX = 64,  /* deferred ones read at a time */
 	ENVELOPE_ARENA = 256 << 20,  /* decoded, an envelope is a few times its encoded size */
 	SEGMENT_AGE_MS = 120 * 1000, /* messages in an older segment are moved out of it */
 	RELOCATE_MS = 15 * 1000,
 	RELOCATE_AT_ONCE = 256,
+	RELOCATE_LOOK = 1000, /* messages looked at without a pause ... */
+	RELOCATE_PAUSE_MS = 10,
 	BUSY_MS = 1000, /* one that is due while an operation is under way is looked at again */
 	INLINE_MAX = 1 << 20, /* a larger body does not go through the journal */
 	RECORD_SLACK = 4096,  /* what a record has beside headers and body */
 };
 
 /* --- messages --------------------------------------------------------------------------------------- */
-struct view
-message_id_key(const struct message *m, char key[QUEUE_ID_KEY])
+struct message *
+queue_from(const struct queue *q, struct queue_id id)
 {
-	queue_id_key(m->id, key);
-	return view_make(key, QUEUE_ID_KEY);
+	return message_tree_from(&q->messages, id);
 }
 
 struct message *
-queue_find(struct queue *q, struct queue_id id)
+queue_next(const struct queue *q, const struct message *m)
 {
-	char key[QUEUE_ID_KEY];
+	return queue_from(q, m == NULL ? (struct queue_id){ 0 } : queue_id_after(m->id));
+}
 
-	queue_id_key(id, key);
-	return map_get(&q->messages, view_make(key, QUEUE_ID_KEY));
+struct message *
+queue_find(const struct queue *q, struct queue_id id)
+{
+	struct message *m = queue_from(q, id);
+
+	return m != NULL && queue_id_compare(m->id, id) == 0 ? m : NULL;
 }
 
 size_t
@@ -60,19 +70,30 @@ struct message *
 message_new(struct queue *q, struct queue_id id)
 {
 	struct message *m = x_calloc(1, sizeof *m);
-	char key[QUEUE_ID_KEY];
 
-	m->id = id;
-	TAILQ_INIT(&m->jobs);
-	if (map_put(&q->messages, message_id_key(m, key), m) != NULL)
+	if (queue_find(q, id) != NULL)
 		bug("queue: two messages with one id");
+	m->id = id;
+	message_tree_put(&q->messages, m);
 	return m;
+}
+
+static bool
+is_new(const struct message *m)
+{
+	return !m->is_from_past && m->attempts == 0;
+}
+
+struct work_pool *
+queue_pool_of(const struct queue *q, const struct message *m)
+{
+	return is_new(m) ? q->new_pool : q->pool;
 }
 
 static struct message_list *
 ready_list(struct queue *q, const struct message *m)
 {
-	return &q->ready[m->is_from_past || m->attempts > 0 ? 1 : 0];
+	return &q->ready[is_new(m) ? 0 : 1];
 }
 
 /* What outcomes, `done` and `moved` of a message may need in the journal. */
@@ -85,12 +106,12 @@ message_reserve_of(size_t nrcpts)
 void
 message_leave_journal(struct queue *q, struct message *m)
 {
-	if (m->segment != NULL)
-		journal_drop(q->journal, m->segment);
-	m->segment = NULL;
-	journal_reserve(q->journal, -m->reserved);
-	m->reserved = 0;
 	m->is_written = false;
+	if (m->segment == NULL)
+		return;
+	journal_drop(q->journal, m->segment);
+	journal_reserve(q->journal, -message_reserve_of(m->nrcpts));
+	m->segment = NULL;
 }
 
 void
@@ -111,6 +132,16 @@ content_drop(struct queue *q, struct active *a)
 	if (content_is_open(&a->content))
 		q->contents--;
 	content_close(&a->content);
+}
+
+struct active *
+active_new(void)
+{
+	struct active *a = x_calloc(1, sizeof *a);
+
+	a->content = CONTENT_NONE;
+	TAILQ_INIT(&a->jobs);
+	return a;
 }
 
 static void
@@ -144,8 +175,8 @@ message_free_active(struct queue *q, struct message *m)
 	m->active = NULL;
 }
 
-static void
-pump_soon(struct queue *q)
+void
+queue_pump_soon(struct queue *q)
 {
 	if (!loop_timer_running(&q->pump_timer))
 		loop_timer_soon(&q->pump_timer);
@@ -159,7 +190,7 @@ message_unload(struct queue *q, struct message *m)
 	if (m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING)
 		q->active--;
 	m->state = MESSAGE_WAITING;
-	pump_soon(q);
+	queue_pump_soon(q);
 }
 
 static void
@@ -186,7 +217,7 @@ message_wait(struct queue *q, struct message *m, int64_t delay_ms)
 		heap_insert(&q->due, &m->due, clock_mono_ms() + delay_ms);
 		due_timer_set(q);
 	}
-	pump_soon(q);
+	queue_pump_soon(q);
 }
 
 struct body_op {
@@ -229,15 +260,13 @@ queue_forget_body(struct queue *q, struct queue_id id)
 void
 message_gone(struct queue *q, struct message *m)
 {
-	char key[QUEUE_ID_KEY];
-
 	if (m->state == MESSAGE_READY)
 		message_unready(q, m);
 	if (m->is_settling)
 		TAILQ_REMOVE(&q->settling, m, settling);
 	message_unload(q, m);
 	heap_remove(&q->due, &m->due);
-	map_remove(&q->messages, message_id_key(m, key));
+	message_tree_remove(&q->messages, m);
 	message_leave_journal(q, m);
 	message_tell_waiters(m, true);
 	if (m->has_file && q->pool != NULL)
@@ -292,20 +321,23 @@ message_make_ready(struct queue *q, struct message *m)
 	heap_remove(&q->due, &m->due);
 	m->state = MESSAGE_READY;
 	TAILQ_INSERT_TAIL(ready_list(q, m), m, ready);
-	pump_soon(q);
+	queue_pump_soon(q);
 }
 
-/* New mail and mail that waited take turns: neither a flood nor a backlog starves the other. */
+/* New mail and mail that waited take turns: neither a flood nor a backlog starves the other.  A quarter of the
+ * room is for new mail alone: it never waits for a million old ones to time out. */
 static struct message *
 next_ready(struct queue *q)
 {
-	struct message *m;
+	bool is_tight = q->active >= q->conf.active_limit - q->conf.active_limit / 4 ||
+			q->loading >= LOADING_MAX;
+	struct message *new = TAILQ_FIRST(&q->ready[0]);
+	struct message *old = is_tight ? NULL : TAILQ_FIRST(&q->ready[1]);
 
 	q->next_ready ^= 1;
-	m = TAILQ_FIRST(&q->ready[q->next_ready]);
-	if (m == NULL)
-		m = TAILQ_FIRST(&q->ready[q->next_ready ^ 1]);
-	return m;
+	if (q->next_ready == 0)
+		return new != NULL ? new : old;
+	return old != NULL ? old : new;
 }
 
 static void
@@ -331,8 +363,10 @@ on_due(void *arg)
 	struct queue *q = arg;
 	int64_t now = clock_mono_ms();
 	struct heap_node *n;
+	unsigned count = 0;
 
-	while ((n = heap_first(&q->due)) != NULL && n->key <= now && !q->is_draining) {
+	while ((n = heap_first(&q->due)) != NULL && n->key <= now && !q->is_draining &&
+	       count++ < DUE_AT_ONCE) {
 		struct message *m = HEAP_ENTRY(n, struct message, due);
 
 		heap_remove(&q->due, n);
@@ -350,7 +384,7 @@ void
 queue_flush(struct queue *q, struct message *m)
 {
 	if (m->state == MESSAGE_WAITING && !m->is_held && !m->is_busy && !m->is_deleted)
-		message_make_ready(q, m);
+		message_wait(q, m, 0);
 }
 
 /* --- old segments ----------------------------------------------------------------------------------------- */
@@ -359,18 +393,21 @@ on_relocate(void *arg)
 {
 	struct queue *q = arg;
 	const struct journal_segment *old = journal_overdue(q->journal, SEGMENT_AGE_MS);
-	struct map_walk w = { 0 };
-	struct map_entry *e;
-	unsigned n = 0;
+	struct message *m = old == NULL ? NULL : queue_from(q, q->relocated);
+	unsigned moved = 0, looked = 0;
 
-	while (old != NULL && n < RELOCATE_AT_ONCE && (e = map_next(&q->messages, &w)) != NULL) {
-		struct message *m = e->value;
+	while (m != NULL && moved < RELOCATE_AT_ONCE && looked++ < RELOCATE_LOOK) {
+		struct message *next = queue_next(q, m);
 
 		if (m->segment == old)
-			n += message_relocate(q, m);
+			moved += message_relocate(q, m);
+		m = next;
 	}
+	q->relocated = m == NULL ? (struct queue_id){ 0 } : m->id;
 	if (!q->is_draining)
-		loop_timer_start(&q->relocate_timer, n == RELOCATE_AT_ONCE ? 1000 : RELOCATE_MS);
+		loop_timer_start(&q->relocate_timer, moved == RELOCATE_AT_ONCE ? 1000
+						     : m != NULL               ? RELOCATE_PAUSE_MS
+									       : RELOCATE_MS);
 }
 
 /* --- settling: from the loop, so that nobody's message goes away under his feet ------------------------- */
@@ -409,10 +446,10 @@ queue_want(
 		m->waiters = w;
 	}
 	if (wants & WANT_HOLD)
-		m->wants &= ~(unsigned)(WANT_RELEASE | WANT_REQUEUE);
+		m->wants &= (uint8_t) ~(WANT_RELEASE | WANT_REQUEUE);
 	if (wants & (WANT_RELEASE | WANT_REQUEUE))
-		m->wants &= ~(unsigned)WANT_HOLD;
-	m->wants |= wants;
+		m->wants &= (uint8_t)~WANT_HOLD;
+	m->wants |= (uint8_t)wants;
 	if (m->state == MESSAGE_READY)
 		message_wait(q, m, 0);
 	message_settle_soon(q, m);
@@ -502,8 +539,7 @@ queue_full_text(const struct queue *q, uint64_t size, char out[QUEUE_FULL_TEXT])
 	else
 		snprintf(out, QUEUE_FULL_TEXT,
 		    "insufficient queue space: %llu bytes free, %llu bytes needed",
-		    (unsigned long long)v.f_bavail * v.f_frsize,
-		    (unsigned long long)needed);
+		    (unsigned long long)v.f_bavail * v.f_frsize, (unsigned long long)needed);
 	return out;
 }
 
@@ -555,13 +591,12 @@ struct message *
 queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_t offset)
 {
 	struct message *m = message_new(q, f->id);
-	struct active *a = x_calloc(1, sizeof *a);
+	struct active *a = active_new();
 	int64_t age = clock_wall_ms() - f->env.arrival_ms;
 
 	journal_hold(s);
 	m->segment = s;
 	m->offset = offset;
-	m->reserved = f->reserved;
 	m->nrcpts = m->left = (uint32_t)f->env.nrcpts;
 	m->size = f->env.size;
 	m->arrival_ms = f->env.arrival_ms;
@@ -766,7 +801,7 @@ queue_content_open(struct queue *q, struct message *m)
 	op->offset = m->offset;
 	m->active->is_opening = true;
 	q->operations++;
-	work_submit(q->pool, content_op_run, content_op_done, op);
+	work_submit(queue_pool_of(q, m), content_op_run, content_op_done, op);
 }
 
 void
@@ -805,7 +840,6 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 	q->loop = l;
 	q->root_fd = root_fd;
 	q->conf = *conf;
-	map_init(&q->messages);
 	heap_init(&q->due);
 	TAILQ_INIT(&q->ready[0]);
 	TAILQ_INIT(&q->ready[1]);
@@ -824,6 +858,8 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 	if (journal_start(q->journal, err) < 0)
 		goto fail;
 	q->pool = work_pool_new(l, POOL_THREADS);
+	q->new_pool = work_pool_new(l, NEW_THREADS);
+	q->tool_pool = work_pool_new(l, TOOL_THREADS);
 	return q;
 fail:
 	queue_close(q);
@@ -836,7 +872,7 @@ queue_set_ops(struct queue *q, const struct queue_ops *ops, void *arg)
 	q->ops = *ops;
 	q->ops_arg = arg;
 	due_timer_set(q);
-	pump_soon(q);
+	queue_pump_soon(q);
 	loop_timer_start(&q->relocate_timer, RELOCATE_MS);
 }
 
@@ -873,8 +909,7 @@ op_no_notice(void *arg, struct message *m, enum notice_kind kind)
 void
 queue_close(struct queue *q)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *m;
 
 	if (q == NULL)
 		return;
@@ -883,17 +918,17 @@ queue_close(struct queue *q)
 	while (!queue_is_quiet(q))
 		loop_run_once(q->loop, true);
 	work_pool_free(q->pool);
+	work_pool_free(q->new_pool);
+	work_pool_free(q->tool_pool);
 	journal_close(q->journal);
 	heap_clear(&q->due);
-	while ((e = map_next(&q->messages, &w)) != NULL) {
-		struct message *m = e->value;
-
+	while ((m = q->messages.root) != NULL) {
+		message_tree_remove(&q->messages, m);
 		free_active(m->active);
 		message_tell_waiters(m, false);
 		free(m->finished);
 		free(m);
 	}
-	map_clear(&q->messages);
 	loop_timer_stop(&q->due_timer);
 	loop_timer_stop(&q->settle_timer);
 	loop_timer_stop(&q->pump_timer);

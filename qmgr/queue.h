@@ -9,6 +9,7 @@
 #include "common/base/map.h"
 #include "common/event/work.h"
 #include "qmgr/message.h"
+#include "qmgr/message_tree.h"
 
 struct queue_conf {
 	uint64_t segment_size, minfree;
@@ -46,12 +47,16 @@ struct queue {
 	struct queue_ops ops;
 	void *ops_arg;
 	struct journal *journal;
-	struct work_pool *pool; /* reads and writes of single messages */
-	struct map messages;    /* by queue_id_key */
+	/* Threads for reads and writes of single messages.  What has not been tried yet and what a tool waits for
+	 * have their own, so as not to stand behind the files of a million that are tried again. */
+	struct work_pool *pool, *new_pool, *tool_pool;
+	struct message_tree messages;
 	struct heap due;
 	struct loop_timer due_timer;
 	struct message_list ready[2]; /* new ones, deferred ones: served in turn */
 	unsigned next_ready;
+	size_t loading;            /* deferred ones being read */
+	struct queue_id relocated; /* how far the search for messages in an old segment has come */
 	struct message_list settling;
 	struct loop_timer settle_timer, pump_timer, relocate_timer;
 	size_t active, contents; /* messages loaded; with open content */
@@ -71,8 +76,14 @@ bool queue_is_quiet(const struct queue *q);
 void queue_close(struct queue *q);
 
 struct queue_id queue_new_id(struct queue *q);
-struct message *queue_find(struct queue *q, struct queue_id id);
+struct message *queue_find(const struct queue *q, struct queue_id id);
+/* Through all messages in the order of their ids; NULL: the first, or no more. */
+struct message *queue_next(const struct queue *q, const struct message *m);
+/* The first one that is not before this id. */
+struct message *queue_from(const struct queue *q, struct queue_id id);
 size_t queue_count(const struct queue *q);
+/* Where the reads and writes of this message are done. */
+struct work_pool *queue_pool_of(const struct queue *q, const struct message *m);
 
 /* --- taking messages --------------------------------------------------------------------------------- */
 /* Would a message of this size be taken now?  0 = unknown size.  QMGR_OK or QMGR_FULL. */
@@ -125,7 +136,7 @@ void queue_noticed(
 /* fn(arg, ok) when it is durable; fn may be NULL. */
 void queue_want(
     struct queue *q, struct message *m, unsigned wants, void (*fn)(void *arg, bool ok), void *arg);
-/* Tries a waiting message now. */
+/* A waiting message is due now. */
 void queue_flush(struct queue *q, struct message *m);
 
 #endif

@@ -294,6 +294,7 @@ deferred_summary_encode(const struct deferred_summary *s, char out[DEFERRED_SUMM
 	put32(out + 56, s->nrcpts);
 	put32(out + 60, s->left);
 	put32(out + 64, s->attempts);
+	put32(out + 68, s->is_expired);
 	put32(out, crc32c(0, out + 4, DEFERRED_SUMMARY - 4));
 }
 
@@ -310,7 +311,8 @@ summary_read(const char *p, struct deferred_summary *s)
 		.size = get64(p + 48),
 		.nrcpts = get32(p + 56),
 		.left = get32(p + 60),
-		.attempts = get32(p + 64) };
+		.attempts = get32(p + 64),
+		.is_expired = get32(p + 68) != 0 };
 	return s->state == DEFERRED_WAITING || s->state == DEFERRED_HELD;
 }
 

@@ -51,9 +51,10 @@ enum record_type {
 	RECORD_OUTCOME = 2, /* final states of recipients */
 	RECORD_HOLD = 3,
 	RECORD_RELEASE = 4,
-	RECORD_DONE = 5,  /* nothing of this message is left to do */
-	RECORD_MOVED = 6, /* deferred/XX/ID is the truth from here on; no such file: done */
-	RECORD_VOID = 7,  /* records of another segment never happened */
+	RECORD_DONE = 5,   /* nothing of this message is left to do */
+	RECORD_MOVED = 6,  /* deferred/XX/ID is the truth from here on; no such file: done */
+	RECORD_VOID = 7,   /* records of another segment never happened */
+	RECORD_EXPIRE = 8, /* the admin wants it returned after the next attempt */
 };
 enum record_flags {
 	RECORD_MORE = 1, /* the next record belongs to the same atomic group */
@@ -149,7 +150,8 @@ struct deferred_summary {
 	uint32_t nrcpts;    /* of the envelope */
 	uint32_t left;      /* not finished */
 	uint32_t attempts;
-	uint64_t seq; /* of this copy; the encoder writes it, the decoder finds the newest */
+	bool is_expired; /* the admin wants it returned after the next attempt */
+	uint64_t seq;    /* of this copy; the encoder writes it, the decoder finds the newest */
 };
 void deferred_summary_encode(const struct deferred_summary *s, char out[DEFERRED_SUMMARY]);
 /* Takes the newer intact copy of bytes 0..511; *copy says which.  -1 (ERR_SYNTAX): both are damaged. */

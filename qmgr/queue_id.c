@@ -89,6 +89,12 @@ queue_id_key(struct queue_id id, char out[QUEUE_ID_KEY])
 }
 
 struct queue_id
+queue_id_after(struct queue_id id)
+{
+	return (struct queue_id){ .us = id.us + (id.life == UINT32_MAX), .life = id.life + 1 };
+}
+
+struct queue_id
 queue_id_next(struct queue_id_source *s, int64_t wall_us)
 {
 	uint64_t now = wall_us > 0 ? (uint64_t)wall_us : 1;

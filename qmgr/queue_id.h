@@ -22,6 +22,8 @@ bool queue_id_parse(struct view text, struct queue_id *out);
 int queue_id_compare(struct queue_id a, struct queue_id b); /* <0, 0, >0: by time */
 /* The id as bytes, for struct map. */
 void queue_id_key(struct queue_id id, char out[QUEUE_ID_KEY]);
+/* The least id that is greater. */
+struct queue_id queue_id_after(struct queue_id id);
 
 /* The next id is later than every one before it, whatever the clock says. */
 struct queue_id_source {

@@ -31,7 +31,7 @@ active_init_rcpts(const struct message *m, struct active *a)
 struct load_op {
 	struct queue *q;
 	struct message *m; /* busy until this is done */
-	bool in_journal, wants_content;
+	bool in_journal, wants_content, is_old;
 	struct segment_header seg;
 	struct active *active; /* out */
 	struct deferred_summary summary;
@@ -228,6 +228,7 @@ load_done(void *arg)
 	struct message *m = op->m;
 
 	q->operations--;
+	q->loading -= op->is_old;
 	m->is_busy = false;
 	if (op->result < 0) {
 		load_failed(q, m, op);
@@ -237,6 +238,7 @@ load_done(void *arg)
 			q->contents++;
 		message_start_round(q, m);
 	}
+	queue_pump_soon(q);
 	free(op);
 }
 
@@ -248,15 +250,17 @@ message_load_active(struct queue *q, struct message *m)
 	op->q = q;
 	op->m = m;
 	op->in_journal = m->segment != NULL;
-	op->wants_content = q->contents < q->conf.content_limit;
+	op->is_old = queue_pool_of(q, m) == q->pool;
+	/* half of them is for new mail alone */
+	op->wants_content = q->contents < q->conf.content_limit / (op->is_old ? 2 : 1);
 	if (m->segment != NULL)
 		op->seg = m->segment->header;
-	op->active = x_calloc(1, sizeof *op->active);
-	op->active->content = CONTENT_NONE;
+	op->active = active_new();
 	arena_init(&op->active->arena, ENVELOPE_ARENA);
 	m->is_busy = true;
 	q->operations++;
-	work_submit(q->pool, load_run, load_done, op);
+	q->loading += op->is_old;
+	work_submit(queue_pool_of(q, m), load_run, load_done, op);
 }
 
 /* --- all messages at start ------------------------------------------------------------------------------- */
@@ -303,10 +307,12 @@ recover_file(struct recovery *rec, const struct deferred_found *f)
 	m->left = s->left;
 	m->attempts = s->attempts;
 	m->is_held = s->state == DEFERRED_HELD;
+	m->is_expired = s->is_expired;
 	/* a clock that was wrong when the time was written makes nobody wait for years */
 	if (delay > q->conf.max_backoff_ms)
 		delay = q->conf.max_backoff_ms;
-	message_wait(q, m, delay > 0 ? delay : 0);
+	if (!m->is_held) /* as message_wait, but that nobody has to be woken yet */
+		heap_insert(&q->due, &m->due, clock_mono_ms() + (delay > 0 ? delay : 0));
 	rec->files++;
 }
 
@@ -353,8 +359,7 @@ recover_message(struct recovery *rec, const struct record *r, struct journal_seg
 	m->size = env.size;
 	m->arrival_ms = env.arrival_ms;
 	m->born_ms = born_ms(env.arrival_ms);
-	m->reserved = message_reserve_of(env.nrcpts);
-	journal_reserve(q->journal, m->reserved);
+	journal_reserve(q->journal, message_reserve_of(env.nrcpts));
 	message_make_ready(q, m);
 	arena_clear(&arena);
 	if (d != NULL)
@@ -411,6 +416,9 @@ recover_record(void *arg, const struct record *r, struct journal_segment *seg)
 	case RECORD_RELEASE:
 		recover_hold(q, m, r->type == RECORD_HOLD);
 		break;
+	case RECORD_EXPIRE:
+		m->is_expired = m->is_expired || m->segment != NULL;
+		break;
 	case RECORD_DONE:
 		/* a file beside it was written, never became the truth, and would be one when `done` has gone */
 		if (m->segment == NULL && deferred_remove(q->root_fd, m->id, &err) < 0)
@@ -439,7 +447,8 @@ remake_file(struct queue *q, struct message *m, struct err *err)
 		.arrival_ms = m->arrival_ms,
 		.size = m->size,
 		.nrcpts = m->nrcpts,
-		.left = m->left };
+		.left = m->left,
+		.is_expired = m->is_expired };
 	struct deferred_slot *slots = x_calloc(m->nrcpts, sizeof *slots);
 	struct message_bytes bytes;
 	uint32_t n = 0;

@@ -6,7 +6,6 @@
 
 /* queue.c */
 struct message *message_new(struct queue *q, struct queue_id id);
-struct view message_id_key(const struct message *m, char key[QUEUE_ID_KEY]);
 void message_wait(struct queue *q, struct message *m, int64_t delay_ms); /* WAITING, unless held */
 void message_unload(struct queue *q, struct message *m);
 void message_gone(struct queue *q, struct message *m); /* forgets it; logs nothing */
@@ -15,6 +14,8 @@ void message_free_active(struct queue *q, struct message *m);
 void message_tell_waiters(struct message *m, bool ok);
 void message_leave_journal(struct queue *q, struct message *m);
 
+struct active *active_new(void);
+void queue_pump_soon(struct queue *q);
 void message_make_ready(struct queue *q, struct message *m);
 void message_unready(struct queue *q, struct message *m); /* WAITING, in no list */
 void message_start_round(struct queue *q, struct message *m);

@@ -70,8 +70,8 @@ report_expired(const struct message *m)
 	char id[QUEUE_ID_TEXT];
 
 	queue_id_format(m->id, id);
-	log_info(
-	    "%s: from=<%s>, status=expired, returned to sender", id, lqs(m->active->env.sender));
+	log_info("%s: from=<%s>, status=%s, returned to sender", id, lqs(m->active->env.sender),
+	    m->is_expired ? "force-expired" : "expired");
 }
 
 void

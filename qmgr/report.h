@@ -9,7 +9,7 @@ void report_active(const struct message *m);
 /* "ID: to=<b>, orig_to=<c>, relay=d, delay=1, delays=a/b/c/d, dsn=2.0.0, status=sent (text)", under the name of
  * Postfix's agent.  Call it after the recipient's state was set. */
 void report_attempt(const struct message *m, size_t rcpt, const struct attempt *a, int64_t now_ms);
-/* "ID: from=<a>, status=expired, returned to sender" */
+/* "ID: from=<a>, status=expired (force-expired), returned to sender" */
 void report_expired(const struct message *m);
 /* "ID: removed" */
 void report_removed(const struct message *m);

@@ -155,7 +155,7 @@ job_new(struct dest *d, struct message *m)
 
 	j->m = m;
 	j->d = d;
-	TAILQ_INSERT_TAIL(&m->jobs, j, of_message);
+	TAILQ_INSERT_TAIL(&m->active->jobs, j, of_message);
 	job_enqueue(j, false);
 	d->building = j;
 	return j;
@@ -171,7 +171,7 @@ job_free(struct schedule *s, struct job *j)
 		job_dequeue(j);
 	if (j->state == JOB_OPENING)
 		s->opening--;
-	TAILQ_REMOVE(&j->m->jobs, j, of_message);
+	TAILQ_REMOVE(&j->m->active->jobs, j, of_message);
 	free(j->rcpts);
 	free(j);
 	schedule_dest_update(s, d);
@@ -426,7 +426,7 @@ schedule_stop(struct schedule *s, struct message *m)
 {
 	struct job *j, *next;
 
-	for (j = TAILQ_FIRST(&m->jobs); j != NULL; j = next) {
+	for (j = TAILQ_FIRST(&m->active->jobs); j != NULL; j = next) {
 		next = TAILQ_NEXT(j, of_message);
 		if (j->state == JOB_FLYING)
 			continue;
@@ -443,7 +443,7 @@ schedule_content(struct schedule *s, struct message *m)
 		.text = "mail system: queue file read error" };
 	struct job *j, *next;
 
-	for (j = TAILQ_FIRST(&m->jobs); j != NULL; j = next) {
+	for (j = TAILQ_FIRST(&m->active->jobs); j != NULL; j = next) {
 		next = TAILQ_NEXT(j, of_message);
 		if (j->state != JOB_OPENING)
 			continue;
@@ -547,15 +547,16 @@ jobs_free(struct job_list *jobs)
 void
 schedule_free(struct schedule *s)
 {
+	struct message *m = NULL;
 	struct map_walk w = { 0 };
 	struct map_entry *e;
 	struct peer *p;
 
 	if (s == NULL)
 		return;
-	while ((e = map_next(&s->q->messages, &w)) != NULL)
-		jobs_free(&((struct message *)e->value)->jobs);
-	w = (struct map_walk){ 0 };
+	while ((m = queue_next(s->q, m)) != NULL)
+		if (m->active != NULL)
+			jobs_free(&m->active->jobs);
 	while ((e = map_next(&s->dests, &w)) != NULL) {
 		struct dest *d = e->value;
 

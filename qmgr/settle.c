@@ -54,6 +54,7 @@ struct log_op {
 	size_t nrcpts;
 	struct fresh *notices[NOTICE_KINDS]; /* borrowed from the message's active */
 	unsigned notice_at[NOTICE_KINDS];    /* their records */
+	unsigned wants;                      /* that it meets */
 	void (*then)(struct queue *q, struct message *m, struct log_op *op);
 };
 
@@ -176,6 +177,7 @@ struct disk_op {
 	struct deferred_summary summary;
 	struct deferred_change *changes; /* owned */
 	size_t nchanges;
+	unsigned wants; /* that it meets */
 	struct err err;
 	int result;
 	void (*then)(struct queue *q, struct message *m, struct disk_op *op);
@@ -274,7 +276,8 @@ disk_op_new(struct queue *q, struct message *m, enum disk_kind kind, int64_t del
 		.size = m->size,
 		.nrcpts = m->nrcpts,
 		.left = m->left,
-		.attempts = m->attempts };
+		.attempts = m->attempts,
+		.is_expired = m->is_expired };
 	return op;
 }
 
@@ -283,7 +286,7 @@ disk_op_start(struct disk_op *op)
 {
 	op->m->is_busy = true;
 	op->q->operations++;
-	work_submit(op->q->pool, disk_op_run, disk_op_done, op);
+	work_submit(queue_pool_of(op->q, op->m), disk_op_run, disk_op_done, op);
 }
 
 static void
@@ -602,7 +605,7 @@ expire(struct queue *q, struct message *m)
 								    : q->conf.lifetime_ms;
 	bool any = false;
 
-	if (clock_mono_ms() - m->born_ms < lifetime)
+	if (!m->is_expired && clock_mono_ms() - m->born_ms < lifetime)
 		return;
 	for (size_t i = 0; i < a->env.nrcpts; i++) {
 		struct rcpt_state *r = &a->rcpts[i];
@@ -854,25 +857,26 @@ message_relocate(struct queue *q, struct message *m)
 
 /* --- what admins want ------------------------------------------------------------------------------------------------ */
 static void
-want_met(struct queue *q, struct message *m, bool ok)
+want_met(struct queue *q, struct message *m, unsigned wants, bool ok)
 {
-	unsigned wants = m->wants;
-
-	m->wants = 0;
+	m->wants &= (uint8_t)~wants; /* others may have come meanwhile */
 	if (!ok) {
 		message_tell_waiters(m, false);
 		message_settle_soon(q, m);
 		return;
 	}
+	if ((wants & (WANT_EXPIRE | WANT_DELETE)) == WANT_EXPIRE)
+		report_event(m->id, "expired");
 	if (wants & WANT_DELETE) {
 		m->is_deleted = true;
 		report_removed(m);
 	} else if (wants & WANT_HOLD) {
 		report_event(m->id, "placed on hold");
-	} else {
+	} else if (wants & (WANT_REQUEUE | WANT_RELEASE)) {
 		report_event(m->id, wants & WANT_REQUEUE ? "requeued" : "released from hold");
 	}
-	message_tell_waiters(m, true);
+	if (m->wants == 0 || m->is_deleted)
+		message_tell_waiters(m, true);
 	if (m->state == MESSAGE_WAITING && !m->is_deleted) {
 		/* held in the journal it is loaded once more, to be moved to a file of its own */
 		if (!m->is_held)
@@ -888,7 +892,7 @@ want_met(struct queue *q, struct message *m, bool ok)
 static void
 want_logged(struct queue *q, struct message *m, struct log_op *op)
 {
-	want_met(q, m, op->entry.status == QMGR_OK);
+	want_met(q, m, op->wants, op->entry.status == QMGR_OK);
 }
 
 static void
@@ -896,26 +900,37 @@ want_saved(struct queue *q, struct message *m, struct disk_op *op)
 {
 	if (op->result < 0)
 		log_error("%s", op->err.text);
-	want_met(q, m, op->result == 0);
+	want_met(q, m, op->wants, op->result == 0);
 }
 
 static void
 meet_wants(struct queue *q, struct message *m)
 {
+	const unsigned moves = WANT_HOLD | WANT_RELEASE | WANT_REQUEUE;
 	bool to_delete = (m->wants & WANT_DELETE) != 0;
 
-	if (!to_delete)
+	if (!to_delete && (m->wants & moves) != 0)
 		m->is_held = (m->wants & WANT_HOLD) != 0;
+	m->is_expired = m->is_expired || (m->wants & WANT_EXPIRE) != 0;
 	if (m->active != NULL && (to_delete || m->is_held))
 		q->ops.stop(q->ops_arg, m);
 	if (m->segment != NULL) {
 		struct log_op *op = log_op_new(q, m, want_logged);
 
-		log_op_add(op, to_delete ? RECORD_DONE : m->is_held ? RECORD_HOLD : RECORD_RELEASE);
+		if (to_delete || (m->wants & moves) != 0)
+			log_op_add(op, to_delete    ? RECORD_DONE
+				       : m->is_held ? RECORD_HOLD
+						    : RECORD_RELEASE);
+		if (!to_delete && (m->wants & WANT_EXPIRE) != 0)
+			log_op_add(op, RECORD_EXPIRE);
+		op->wants = m->wants;
 		log_op_start(op, false);
 	} else {
-		disk_op_start(
-		    disk_op_new(q, m, to_delete ? DISK_REMOVE : DISK_UPDATE, 0, want_saved));
+		struct disk_op *op =
+		    disk_op_new(q, m, to_delete ? DISK_REMOVE : DISK_UPDATE, 0, want_saved);
+
+		op->wants = m->wants;
+		disk_op_start(op);
 	}
 }
 

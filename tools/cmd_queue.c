@@ -1,14 +1,15 @@
-/* estafeta queue list [-j] | show ID | hold|release|requeue|delete ID... | flush [DOMAIN]
+/* estafeta queue list [-j] | histogram [--sender] | show ID | hold|release|requeue|expire|delete ID... | flush [DOMAIN]
  *
- * ID: a queue id, "-" (ids from standard input, one a line), ALL in capitals, or filters that all must match:
- * sender=ADDRESS recipient=ADDRESS domain=DOMAIN (of a recipient) queue=active|deferred|hold|incoming. */
+ * ID: a queue id, "-" (ids from standard input, one a line) or ALL in capitals.  Conditions (queue_words.h) narrow
+ * what list, histogram and the actions mean, and stand for ALL where no id is given. */
 #include "tools/tool.h"
 
 #include "common/base/arena.h"
 #include "common/base/fd.h"
 #include "common/ipc/envelope.h"
-#include "common/ipc/msg/qmgr.h"
+#include "tools/histogram.h"
 #include "tools/mailq.h"
+#include "tools/queue_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ID_TEXT_MAX = 64, FILTERS_MAX = 8 };
+enum { ID_TEXT_MAX = 64 };
 
 /* Postsuper's words for the total of each action. */
 static const struct action {
@@ -29,6 +30,7 @@ static const struct action {
 	{ "hold", QMGR_CTL_HOLD, "Placed on hold" },
 	{ "release", QMGR_CTL_RELEASE, "Released from hold" },
 	{ "requeue", QMGR_CTL_REQUEUE, "Requeued" },
+	{ "expire", QMGR_CTL_EXPIRE, "Force-expired" },
 };
 
 static int
@@ -40,7 +42,7 @@ failed(const struct err *err)
 				       : EX_TEMPFAIL;
 }
 
-/* --- list and show ------------------------------------------------------------------------------------- */
+/* --- list, histogram, show ------------------------------------------------------------------------------------- */
 
 static bool
 print_line(void *arg, struct view line, json_t *entry)
@@ -52,11 +54,35 @@ print_line(void *arg, struct view line, json_t *entry)
 }
 
 static int
-queue_list(int fd, bool as_json)
+list(int fd, bool as_json, const struct queue_filter *filter)
 {
 	struct err err;
-	int r = as_json ? queue_each(fd, print_line, NULL, &err) : mailq_print(fd, stdout, &err);
+	int r = as_json ? queue_each(fd, filter, print_line, NULL, &err)
+			: mailq_print(fd, filter, stdout, &err);
 
+	return r < 0 ? failed(&err) : 0;
+}
+
+static bool
+count_entry(void *arg, struct view line, json_t *entry)
+{
+	(void)line;
+	histogram_add(arg, entry);
+	return true;
+}
+
+static int
+print_histogram(int fd, bool by_sender, const struct queue_filter *filter)
+{
+	struct histogram h;
+	struct err err;
+	int r;
+
+	histogram_init(&h, by_sender, (long long)time(NULL));
+	r = queue_each(fd, filter, count_entry, &h, &err);
+	if (r == 0)
+		histogram_print(&h, stdout);
+	histogram_clear(&h);
 	return r < 0 ? failed(&err) : 0;
 }
 
@@ -144,7 +170,7 @@ show_answer(const char *id, struct ipc_in *in)
 }
 
 static int
-queue_show(int fd, const char *id)
+show(int fd, const char *id)
 {
 	static char packet[IPC_MAX_PACKET];
 	struct ipc_out o;
@@ -159,65 +185,6 @@ queue_show(int fd, const char *id)
 }
 
 /* --- which messages --------------------------------------------------------------------------------------- */
-
-struct selection {
-	const char *filters[FILTERS_MAX]; /* NAME=VALUE, borrowed */
-	size_t nfilters;
-	struct buf ids; /* one a line */
-};
-
-static bool
-recipient_matches(const json_t *entry, const char *value, bool by_domain)
-{
-	json_t *recipients = json_object_get(entry, "recipients"), *r;
-	size_t i;
-
-	json_array_foreach(recipients, i, r)
-	{
-		const char *address = queue_string(r, "address"), *at = strrchr(address, '@');
-
-		if (!by_domain && view_case_eq(view_of(address), view_of(value)))
-			return true;
-		if (by_domain && at != NULL && view_case_eq(view_of(at + 1), view_of(value)))
-			return true;
-	}
-	return false;
-}
-
-static bool
-filter_matches(const json_t *entry, const char *filter)
-{
-	const char *value = strchr(filter, '=') + 1;
-
-	if (strncmp(filter, "sender=", 7) == 0)
-		return view_case_eq(view_of(queue_string(entry, "sender")), view_of(value));
-	if (strncmp(filter, "queue=", 6) == 0)
-		return strcmp(queue_string(entry, "queue_name"), value) == 0;
-	return recipient_matches(entry, value, strncmp(filter, "domain=", 7) == 0);
-}
-
-static bool
-is_filter(const char *word)
-{
-	static const char *const names[] = { "sender=", "recipient=", "domain=", "queue=" };
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (strncmp(word, names[i], strlen(names[i])) == 0)
-			return true;
-	return false;
-}
-
-static bool
-select_entry(void *arg, struct view line, json_t *entry)
-{
-	struct selection *s = arg;
-
-	(void)line;
-	for (size_t i = 0; i < s->nfilters; i++)
-		if (!filter_matches(entry, s->filters[i]))
-			return true;
-	return buf_printf(&s->ids, "%s\n", queue_string(entry, "queue_id")) == 0;
-}
 
 static int
 read_ids_from_stdin(struct buf *ids, struct err *err)
@@ -235,25 +202,21 @@ read_ids_from_stdin(struct buf *ids, struct err *err)
 
 /* All words to ids; ALL stays as it is, qmgr knows it. */
 static int
-collect_ids(int fd, struct selection *s, int argc, char **argv, struct err *err)
+collect_ids(struct buf *ids, int argc, char **argv, struct err *err)
 {
 	for (int i = 0; i < argc; i++) {
-		if (is_filter(argv[i])) {
-			if (s->nfilters == FILTERS_MAX)
-				return err_set(err, ERR_LIMIT, "too many filters");
-			s->filters[s->nfilters++] = argv[i];
-		} else if (strcmp(argv[i], "-") == 0) {
-			if (read_ids_from_stdin(&s->ids, err) < 0)
+		if (strcmp(argv[i], "-") == 0) {
+			if (read_ids_from_stdin(ids, err) < 0)
 				return -1;
-		} else if (buf_printf(&s->ids, "%s\n", argv[i]) < 0) {
+		} else if (buf_printf(ids, "%s\n", argv[i]) < 0) {
 			return err_set(err, ERR_LIMIT, "too many queue ids");
 		}
 	}
-	return s->nfilters > 0 ? queue_each(fd, select_entry, s, err) : 0;
+	return 0;
 }
 
 static int
-act_on_ids(int fd, const struct action *a, struct buf *ids)
+act_on_ids(int fd, const struct action *a, const struct queue_filter *filter, const struct buf *ids)
 {
 	struct view rest = buf_view(ids), id;
 	unsigned total = 0, missing = 0;
@@ -264,10 +227,10 @@ act_on_ids(int fd, const struct action *a, struct buf *ids)
 		struct err err;
 
 		snprintf(text, sizeof text, "%.*s", VIEW_ARG(id));
-		if (queue_act(fd, a->type, text, &count, &err) < 0) {
+		if (queue_act(fd, a->type, text, filter, &count, &err) < 0) {
 			tool_complain("%s: %s", text, err.text);
 			missing++;
-		} else if (count == 0 && strcmp(text, "ALL") != 0) {
+		} else if (count == 0 && filter->count == 0 && strcmp(text, "ALL") != 0) {
 			tool_complain("%s: no such message", text);
 			missing++;
 		}
@@ -279,26 +242,29 @@ act_on_ids(int fd, const struct action *a, struct buf *ids)
 }
 
 static int
-queue_change(int fd, const struct action *a, int argc, char **argv)
+change(int fd, const struct action *a, const struct queue_filter *filter, int argc, char **argv)
 {
-	struct selection s = { .nfilters = 0 };
+	static char *all[] = { "ALL" };
+	struct buf ids;
 	struct err err;
 	int status;
 
-	buf_init(&s.ids, 256 << 20);
-	status =
-	    collect_ids(fd, &s, argc, argv, &err) < 0 ? failed(&err) : act_on_ids(fd, a, &s.ids);
-	buf_clear(&s.ids);
+	buf_init(&ids, 256 << 20);
+	if (collect_ids(&ids, argc > 0 ? argc : 1, argc > 0 ? argv : all, &err) < 0)
+		status = failed(&err);
+	else
+		status = act_on_ids(fd, a, filter, &ids);
+	buf_clear(&ids);
 	return status;
 }
 
 static int
-queue_flush(int fd, const char *domain)
+flush(int fd, const char *domain)
 {
 	unsigned count;
 	struct err err;
 
-	return queue_act(fd, QMGR_CTL_FLUSH, domain, &count, &err) < 0 ? failed(&err) : 0;
+	return queue_ask_flush(fd, domain, &count, &err) < 0 ? failed(&err) : 0;
 }
 
 /* --- verbs ------------------------------------------------------------------------------------------------- */
@@ -312,46 +278,92 @@ find_action(const char *verb)
 	return NULL;
 }
 
-/* -1: the words make no sense. */
-static int
-run_verb(int fd, int argc, char **argv)
-{
-	const struct action *a = find_action(argv[0]);
+/* What is to be done, understood before anybody is asked. */
+struct request {
+	const char *verb;
+	const struct action *action; /* NULL: another verb */
+	bool by_sender, as_json;
+	struct queue_filter filter;
+	int argc; /* what remains: ids, a domain */
+	char **argv;
+};
 
-	if (strcmp(argv[0], "list") == 0 && argc == 1)
-		return queue_list(fd, false);
-	if (strcmp(argv[0], "list") == 0 && argc == 2 && strcmp(argv[1], "-j") == 0)
-		return queue_list(fd, true);
-	if (strcmp(argv[0], "show") == 0 && argc == 2)
-		return queue_show(fd, argv[1]);
-	if (strcmp(argv[0], "flush") == 0 && argc <= 2)
-		return queue_flush(fd, argc == 2 ? argv[1] : "");
-	if (a != NULL && argc >= 2)
-		return queue_change(fd, a, argc - 1, argv + 1);
-	return -1;
+/* An option of its own at the front: histogram's --sender has no value. */
+static bool
+take_option(struct request *r, const char *option)
+{
+	if (r->argc == 0 || strcmp(r->argv[0], option) != 0)
+		return false;
+	r->argc--;
+	r->argv++;
+	return true;
 }
 
+/* false: the words make no sense. */
 static bool
-is_verb(const char *word)
+is_complete(const struct request *r)
 {
-	return strcmp(word, "list") == 0 || strcmp(word, "show") == 0 ||
-	       strcmp(word, "flush") == 0 || find_action(word) != NULL;
+	bool is_list = strcmp(r->verb, "list") == 0 || strcmp(r->verb, "histogram") == 0;
+
+	for (int i = 0; i < r->argc; i++)
+		if (r->argv[i][0] == '-' && (r->action == NULL || strcmp(r->argv[i], "-") != 0))
+			return false;
+	if (is_list)
+		return r->argc == 0;
+	if (r->action != NULL)
+		return r->argc > 0 || r->filter.count > 0;
+	if (r->filter.count > 0)
+		return false;
+	return strcmp(r->verb, "show") == 0 ? r->argc == 1
+					    : strcmp(r->verb, "flush") == 0 && r->argc <= 1;
+}
+
+static int
+understand(struct request *r, int argc, char **argv, struct err *err)
+{
+	*r = (struct request){
+		.verb = argv[0], .action = find_action(argv[0]), .argc = argc - 1, .argv = argv + 1
+	};
+	if (strcmp(r->verb, "list") == 0)
+		r->as_json = take_option(r, "-j");
+	if (strcmp(r->verb, "histogram") == 0)
+		r->by_sender = take_option(r, "--sender");
+	return queue_words_read(&r->argc, r->argv, &r->filter, err);
+}
+
+static int
+run(int fd, const struct request *r)
+{
+	if (r->action != NULL)
+		return change(fd, r->action, &r->filter, r->argc, r->argv);
+	if (strcmp(r->verb, "list") == 0)
+		return list(fd, r->as_json, &r->filter);
+	if (strcmp(r->verb, "histogram") == 0)
+		return print_histogram(fd, r->by_sender, &r->filter);
+	if (strcmp(r->verb, "show") == 0)
+		return show(fd, r->argv[0]);
+	return flush(fd, r->argc > 0 ? r->argv[0] : "");
 }
 
 int
 tool_cmd_queue(struct tool *t, int argc, char **argv)
 {
+	struct request r;
 	struct err err;
 	int fd, status;
 
-	if (argc < 2 || !is_verb(argv[1]))
+	if (argc < 2)
+		return tool_usage(t);
+	if (understand(&r, argc - 1, argv + 1, &err) < 0) {
+		tool_complain("%s", err.text);
+		return EX_USAGE;
+	}
+	if (!is_complete(&r))
 		return tool_usage(t);
 	fd = tool_connect(t, ROLE_QMGR, &err);
 	if (fd < 0)
 		return failed(&err);
-	status = run_verb(fd, argc - 1, argv + 1);
+	status = run(fd, &r);
 	fd_close(&fd);
-	if (status < 0)
-		return tool_usage(t);
 	return fflush(stdout) == EOF ? EX_IOERR : status;
 }

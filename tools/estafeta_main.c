@@ -20,7 +20,7 @@ static const struct tool_verb verbs[] = {
 	{ "status", "[-j]", "services and their processes", tool_cmd_status },
 	{ "check",  "", "look for faults in the configuration", tool_cmd_check },
 	{ "config", "[-n | -d | -m | NAME... | -e NAME=VALUE...]", "show (all, set, defaults, reference, some) or edit parameters", tool_cmd_config },
-	{ "queue",  "list [-j] | show ID | hold|release|requeue|delete ID... | flush [DOMAIN]", "", tool_cmd_queue },
+	{ "queue",  "list [-j] | histogram [--sender] | show ID | hold|release|requeue|expire|delete ID... | flush [DOMAIN]", "", tool_cmd_queue },
 	{ "map",    "build TYPE:FILE | query KEY TYPE:FILE", "", tool_cmd_map },
 	{ "user",   "add [-u UID] [-g GID] [-d HOME] ADDR | passwd ADDR | del ADDR | list | show ADDR", "", tool_cmd_user },
 };

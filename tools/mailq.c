@@ -94,11 +94,11 @@ on_entry(void *arg, struct view line, json_t *entry)
 }
 
 int
-mailq_print(int fd, FILE *out, struct err *err)
+mailq_print(int fd, const struct queue_filter *filter, FILE *out, struct err *err)
 {
 	struct mailq q = { .out = out };
 
-	if (queue_each(fd, on_entry, &q, err) < 0)
+	if (queue_each(fd, filter, on_entry, &q, err) < 0)
 		return -1;
 	mailq_summary(&q);
 	return 0;

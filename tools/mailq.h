@@ -16,7 +16,7 @@ struct mailq {
 void mailq_entry(struct mailq *q, const json_t *entry);
 /* The last line. */
 void mailq_summary(const struct mailq *q);
-/* All of it for the queue behind this control connection. */
-int mailq_print(int fd, FILE *out, struct err *err);
+/* All of it for what the filter (NULL: everything) takes of the queue behind this control connection. */
+int mailq_print(int fd, const struct queue_filter *filter, FILE *out, struct err *err);
 
 #endif

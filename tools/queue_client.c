@@ -1,6 +1,5 @@
 #include "tools/queue_client.h"
 #include "common/ipc/conn.h"
-#include "common/ipc/msg/qmgr.h"
 #include "tools/tool.h"
 
 #include <stdio.h>
@@ -19,14 +18,24 @@ queue_string(const json_t *entry, const char *name)
 static int
 denied(const char *what, struct err *err)
 {
-	return err_set(err, ERR_PERM, "User %s is not allowed to %s the mail queue", tool_user_name(),
-	    what);
+	return err_set(
+	    err, ERR_PERM, "User %s is not allowed to %s the mail queue", tool_user_name(), what);
 }
 
-/* The lines of one packet; *last gets the id of the last one.  1 = fn wants no more. */
+static void
+put_selection(struct ipc_out *o, const char *what, const struct queue_filter *filter)
+{
+	ipc_put_str(o, what);
+	for (size_t i = 0; filter != NULL && i < filter->count; i++) {
+		ipc_put_u32(o, filter->conditions[i].kind);
+		ipc_put_str(o, filter->conditions[i].value);
+	}
+}
+
+/* The lines of one packet.  1 = fn wants no more. */
 static int
-read_lines(struct view text, char last[ID_MAX],
-    bool (*fn)(void *arg, struct view line, json_t *entry), void *arg, struct err *err)
+read_lines(struct view text, bool (*fn)(void *arg, struct view line, json_t *entry), void *arg,
+    struct err *err)
 {
 	struct view line;
 
@@ -37,7 +46,6 @@ read_lines(struct view text, char last[ID_MAX],
 
 		if (entry == NULL)
 			return err_set(err, ERR_SYNTAX, "queue manager sent no JSON: %s", why.text);
-		snprintf(last, ID_MAX, "%s", queue_string(entry, "queue_id"));
 		more = fn(arg, line, entry);
 		json_decref(entry);
 		if (!more)
@@ -47,46 +55,45 @@ read_lines(struct view text, char last[ID_MAX],
 }
 
 int
-queue_each(
-    int fd, bool (*fn)(void *arg, struct view line, json_t *entry), void *arg, struct err *err)
+queue_each(int fd, const struct queue_filter *filter,
+    bool (*fn)(void *arg, struct view line, json_t *entry), void *arg, struct err *err)
 {
 	static char packet[IPC_MAX_PACKET];
-	char after[ID_MAX] = "", last[ID_MAX];
-	uint32_t more = 1;
+	char from[ID_MAX] = "";
+	uint32_t more = QMGR_LIST_MORE;
 	int r = 0;
 
-	while (more != 0 && r == 0) {
+	while (more != QMGR_LIST_END && r == 0) {
+		const char *next;
 		struct ipc_out o;
 		struct ipc_in in;
 
 		ipc_out_init(&o, QMGR_CTL_LIST);
-		ipc_put_str(&o, after);
-		if (ipc_call_blocking(fd, &o, "u(b)", QUEUE_CALL_MS, packet, &in, err) < 0)
+		put_selection(&o, from, filter);
+		if (ipc_call_blocking(fd, &o, QMGR_LIST_SIG, QUEUE_CALL_MS, packet, &in, err) < 0)
 			return -1;
 		more = ipc_get_u32(&in);
 		if (more == QMGR_LIST_DENIED)
 			return denied("view", err);
-		snprintf(last, sizeof last, "%s", after);
-		while (ipc_in_more(&in) && r == 0)
-			r = read_lines(ipc_get_bytes(&in), last, fn, arg, err);
-		if (r == 0 && more != 0 && strcmp(last, after) == 0)
+		next = ipc_get_str(&in);
+		if (more != QMGR_LIST_END && strcmp(next, from) == 0)
 			return err_set(err, ERR_SYNTAX, "queue manager repeats itself");
-		snprintf(after, sizeof after, "%s", last);
+		snprintf(from, sizeof from, "%s", next);
+		while (ipc_in_more(&in) && r == 0)
+			r = read_lines(ipc_get_bytes(&in), fn, arg, err);
+		fflush(stdout);
 	}
 	return r < 0 ? -1 : 0;
 }
 
-int
-queue_act(int fd, unsigned type, const char *what, unsigned *count, struct err *err)
+static int
+call_uus(int fd, struct ipc_out *o, int64_t timeout_ms, unsigned *count, struct err *err)
 {
 	static char packet[IPC_MAX_PACKET];
-	struct ipc_out o;
 	struct ipc_in in;
 	uint32_t status;
 
-	ipc_out_init(&o, (uint16_t)type);
-	ipc_put_str(&o, what);
-	if (ipc_call_blocking(fd, &o, "uus", QUEUE_CALL_MS, packet, &in, err) < 0)
+	if (ipc_call_blocking(fd, o, "uus", timeout_ms, packet, &in, err) < 0)
 		return -1;
 	status = ipc_get_u32(&in);
 	*count = ipc_get_u32(&in);
@@ -95,4 +102,25 @@ queue_act(int fd, unsigned type, const char *what, unsigned *count, struct err *
 	if (status == QMGR_DENIED)
 		return denied("flush", err);
 	return err_set(err, status == QMGR_BAD ? ERR_PERM : ERR_TEMP, "%s", ipc_get_str(&in));
+}
+
+int
+queue_act(int fd, unsigned type, const char *what, const struct queue_filter *filter,
+    unsigned *count, struct err *err)
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, (uint16_t)type);
+	put_selection(&o, what, filter);
+	return call_uus(fd, &o, QUEUE_BULK_MS, count, err);
+}
+
+int
+queue_ask_flush(int fd, const char *domain, unsigned *count, struct err *err)
+{
+	struct ipc_out o;
+
+	ipc_out_init(&o, QMGR_CTL_FLUSH);
+	ipc_put_str(&o, domain);
+	return call_uus(fd, &o, QUEUE_BULK_MS, count, err);
 }

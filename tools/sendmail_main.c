@@ -201,7 +201,7 @@ run_mailq(const struct invocation *i)
 {
 	struct err err;
 
-	if (mailq_print(connect_qmgr(i), stdout, &err) < 0)
+	if (mailq_print(connect_qmgr(i), NULL, stdout, &err) < 0)
 		fatal(i, err.kind == ERR_PERM ? EX_NOPERM : EX_UNAVAILABLE, "%s", err.text);
 	return fflush(stdout) == EOF && errno != EPIPE ? EX_IOERR : EX_OK;
 }
@@ -214,10 +214,10 @@ run_flush(const struct invocation *i)
 	int fd = connect_qmgr(i), r;
 
 	if (i->flush_id != NULL)
-		r = queue_act(fd, QMGR_CTL_REQUEUE, i->flush_id, &count, &err);
+		r = queue_act(fd, QMGR_CTL_REQUEUE, i->flush_id, NULL, &count, &err);
 	else
-		r = queue_act(fd, QMGR_CTL_FLUSH, i->flush_domain == NULL ? "" : i->flush_domain,
-		    &count, &err);
+		r = queue_ask_flush(
+		    fd, i->flush_domain == NULL ? "" : i->flush_domain, &count, &err);
 	if (r < 0)
 		fatal(i, err.kind == ERR_PERM ? EX_NOPERM : EX_TEMPFAIL, "%s", err.text);
 	return EX_OK;

@@ -109,3 +109,26 @@ def test_every_domain_has_a_postmaster(make_instance):
     c.say("RCPT TO:<postmaster@elsewhere.example>", "554")
     c.say("RCPT TO:<hostmaster@example.test>", "550")
     wait_until(lambda: len(mail.messages("bob@example.test")) == 3 and len(mail.messages("postmaster@second.test")) == 1)
+
+
+def test_lmtp_client_and_server(make_instance):
+    """RFC 2033 4.2, from both sides: a filter that speaks LMTP gets the message, and each recipient has an answer of its own."""
+    mail = make_instance(
+        master_cf=sample.MASTER_CF + "{ip}:2424 inet n - y - 1 smtpd -o smtpd_lmtp=yes -o content_filter=\n",
+        main_cf="virtual_alias_maps = inline:{ {list@example.test = bob@example.test ghost@example.test} }\n")
+    mail.estafeta("config", "-e", "content_filter=lmtp:inet:[%s]:2424" % mail.ip)
+    mail.add_users("bob@example.test").start()
+    c = Talk(mail.connect())
+    assert c.reply().startswith("220")
+    c.say("EHLO c.example", "250")
+    c.say("MAIL FROM:<>", "250")
+    c.say("RCPT TO:<list@example.test>", "250")
+    c.say("DATA", "354")
+    c.say("Subject: filtered\r\n\r\nhello\r\n.", "250")
+    c.say("QUIT", "221")
+    [text] = wait_until(lambda: mail.messages("bob@example.test"))
+    assert b"with LMTP id" in text and b"Subject: filtered" in text
+    mail.wait_queue_empty()
+    lines = [x for x in mail.log_text().splitlines() if "postfix/lmtp[" in x]
+    assert any("to=<bob@example.test>" in x and ":2424, " in x and "status=sent" in x for x in lines), lines
+    assert any("to=<ghost@example.test>" in x and "status=bounced" in x for x in lines), lines

@@ -16,7 +16,9 @@ from frames import REPLY, receive, sealed, send
 from instance import BUILD
 
 LIST, SHOW, DELETE, HOLD, RELEASE, REQUEUE, FLUSH, SUBMIT = range(40, 48)
+EXPIRE = 48
 OK, TEMP, FULL, BAD = range(4)
+BY_SENDER, BY_DOMAIN, BY_QUEUE, OLDER, LARGER = 1, 3, 5, 6, 8
 
 
 def entry(ident, queue="deferred", sender="alice@example.test", recipients=("bob@far.example",), reason="", size=1000):
@@ -52,9 +54,9 @@ class Qmgr(threading.Thread):
     def serve(self, conn, kind, ident, fields):
         self.asked.append((kind, *fields))
         if kind == LIST:
-            rest = [e for e in self.queue if e["queue_id"] > fields[0]]
+            rest = [e for e in self.queue if e["queue_id"] >= fields[0]]
             page = [("b", json.dumps(e).encode()) for e in rest[:2]]
-            send(conn, REPLY, ident, ("u", len(rest) > 2), *page)
+            send(conn, REPLY, ident, ("u", len(rest) > 2), ("s", rest[2]["queue_id"] if len(rest) > 2 else ""), *page)
         elif kind == SHOW:
             fd = sealed(b"Subject: x\r\n\r\nbody\r\n")
             status = OK if fields[0] in [e["queue_id"] for e in self.queue] else BAD
@@ -190,9 +192,12 @@ def test_queue_actions(box):
         (["requeue", "Q1", "Q2"], b"Requeued: 2 messages\n", [(REQUEUE, "Q1"), (REQUEUE, "Q2")], 0),
         (["delete", "Q9"], b"", [(DELETE, "Q9")], 1),
         (["delete", "Q9", "Q1"], b"Deleted: 1 message\n", [(DELETE, "Q9"), (DELETE, "Q1")], 1),
-        (["delete", "sender=A@x.test", "queue=hold"], b"Deleted: 1 message\n", [(DELETE, "Q3")], 0),
-        (["delete", "domain=z.test"], b"Deleted: 1 message\n", [(DELETE, "Q2")], 0),
-        (["delete", "recipient=nobody@z.test"], b"", [], 0),
+        (["expire", "Q1"], b"Force-expired: 1 message\n", [(EXPIRE, "Q1")], 0),
+        (["delete", "--sender", "A@x.test", "queue=hold"], b"Deleted: 3 messages\n",
+         [(DELETE, "ALL", BY_SENDER, "A@x.test", BY_QUEUE, "hold")], 0),
+        (["delete", "Q2", "--domain=z.test"], b"Deleted: 1 message\n", [(DELETE, "Q2", BY_DOMAIN, "z.test")], 0),
+        (["hold", "--older", "2h", "--larger=1m"], b"Placed on hold: 3 messages\n",
+         [(HOLD, "ALL", OLDER, "7200", LARGER, "1048576")], 0),
         (["flush"], b"", [(FLUSH, "")], 0),
         (["flush", "far.example"], b"", [(FLUSH, "far.example")], 0),
     ]
@@ -200,9 +205,18 @@ def test_queue_actions(box):
         box.qmgr.asked.clear()
         done = box.run("estafeta", "queue", *args)
         assert (done.stdout, done.returncode) == (out, status), (args, done)
-        assert [a for a in box.qmgr.asked if a[0] != LIST] == asked
+        assert box.qmgr.asked == asked
     done = box.run("estafeta", "queue", "delete", "-", input=b"Q1\nQ2\n")
     assert done.stdout == b"Deleted: 2 messages\n"
+
+
+def test_queue_histogram(box):
+    box.qmgr.queue = [entry(f"Q{i}", recipients=("a@x.test", f"b@y{i}.test")) for i in range(3)]
+    rows = [line.split() for line in box.run("estafeta", "queue", "histogram").stdout.decode().splitlines()]
+    assert [row[:2] for row in rows[1:]] == [["TOTAL", "6"], ["x.test", "3"], ["y0.test", "1"], ["y1.test", "1"], ["y2.test", "1"]]
+    done = box.run("estafeta", "queue", "histogram", "--sender", "--queue", "hold")
+    assert done.stdout.decode().splitlines()[2].split()[:2] == ["example.test", "3"]
+    assert box.qmgr.asked[-1][2:] == (BY_QUEUE, "hold")
 
 
 def test_queue_show_and_errors(box):
@@ -210,7 +224,9 @@ def test_queue_show_and_errors(box):
     done = box.run("estafeta", "queue", "show", "Q1")
     assert b"*** MESSAGE CONTENTS Q1 ***\nSubject: x\n\nbody\n*** MESSAGE FILE END Q1 ***\n" in done.stdout
     assert box.run("estafeta", "queue", "show", "Q2").returncode == 1
-    for args in ([], ["list", "-x"], ["delete"], ["nonsense"], ["show"]):
+    for args in ([], ["list", "-x"], ["delete"], ["nonsense"], ["show"], ["show", "Q1", "--queue=hold"], ["list", "Q1"],
+                 ["delete", "--older"], ["delete", "--older", "soon"], ["delete", "--oldr", "2h"], ["flush", "--sender=a"],
+                 ["hold", "--domain=a", "--domain=b"]):
         assert box.run("estafeta", "queue", *args).returncode == 64
     box.qmgr.answer = (BAD, "only root may")
     done = box.run("estafeta", "queue", "delete", "Q1")

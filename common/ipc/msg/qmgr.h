@@ -32,13 +32,29 @@ enum qmgr_status {
 
 /* estafeta queue, mailq, sendmail: control edge, uid checked */
 enum {
-	QMGR_CTL_LIST = 40,   /* sig "s": after this id ("" = first).  Answer "u(b)": enum qmgr_list, entries as JSON
-			       * lines with postqueue -j's fields */
+	QMGR_CTL_LIST = 40,   /* sig QMGR_SELECT_SIG: from this id on ("" = the first), conditions.  Answer
+			       * QMGR_LIST_SIG: enum qmgr_list, the id to go on from, entries as JSON lines with
+			       * postqueue -j's fields, perhaps none */
 	QMGR_CTL_SHOW = 41,   /* sig "s"; answer "usbh": status, text, envelope, content (a sealed memfd or a file) */
-	QMGR_CTL_DELETE = 42, /* sig "s": id or ALL; answer "uus": status, count, text */
+	QMGR_CTL_DELETE = 42, /* sig QMGR_SELECT_SIG: id or ALL, conditions; answer "uus": status, count, text */
 	QMGR_CTL_HOLD = 43, QMGR_CTL_RELEASE = 44, QMGR_CTL_REQUEUE = 45, /* as DELETE */
 	QMGR_CTL_FLUSH = 46,  /* sig "s": domain, "" = all; answer "uus" */
 	QMGR_CTL_SUBMIT = 47, /* sendmail.  sig "susuhh"-like: QMGR_SUBMIT_SIG; answer "uss": status, queue id, text */
+	QMGR_CTL_EXPIRE = 48, /* as DELETE: returned to the sender after the next attempt, which is due now unless held */
+};
+#define QMGR_SELECT_SIG "s(us)"
+#define QMGR_LIST_SIG "us(b)"
+/* Conditions, each at most once; a message has to fulfil all.  Of those about recipients, one that is not finished
+ * has to fulfil all.  Addresses, domains and reasons without regard to case. */
+enum qmgr_filter {
+	QMGR_FILTER_SENDER = 1, /* address, "" = <> */
+	QMGR_FILTER_RECIPIENT = 2,
+	QMGR_FILTER_DOMAIN = 3, /* of a recipient */
+	QMGR_FILTER_REASON = 4, /* part of the text of the last attempt */
+	QMGR_FILTER_QUEUE = 5,  /* active, deferred, hold */
+	QMGR_FILTER_OLDER = 6, QMGR_FILTER_YOUNGER = 7, /* seconds since arrival, decimal */
+	QMGR_FILTER_LARGER = 8, QMGR_FILTER_SMALLER = 9, /* bytes, decimal */
+	QMGR_FILTER_KINDS,
 };
 enum qmgr_list { QMGR_LIST_END = 0, QMGR_LIST_MORE = 1, QMGR_LIST_DENIED = 2 };
 /* sender ("" = <>), flags, full name, headers+body as one sealed memfd, sealed memfd with the recipients

@@ -13,6 +13,7 @@ struct list {
 	bool is_there;
 	enum qmgr_list has_more;
 	size_t count;
+	char next[QUEUE_ID_TEXT];
 	char entries[80][1024];
 };
 
@@ -24,6 +25,7 @@ on_list(void *arg, struct ipc_in *in)
 	l->is_there = true;
 	assert_non_null(in);
 	l->has_more = ipc_get_u32(in);
+	snprintf(l->next, sizeof l->next, "%s", ipc_get_str(in));
 	for (l->count = 0; ipc_in_more(in); l->count++) {
 		struct view v = ipc_get_bytes(in);
 
@@ -34,19 +36,29 @@ on_list(void *arg, struct ipc_in *in)
 }
 
 static void
-ask_list(struct fixture *f, const char *after, struct list *l)
+ask_list_of(struct fixture *f, const char *from, uint32_t kind, const char *value, struct list *l)
 {
 	int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS;
 	struct ipc_out o;
 
 	l->is_there = false;
 	ipc_out_init(&o, QMGR_CTL_LIST);
-	ipc_put_str(&o, after);
-	ipc_conn_call(f->tool, &o, "u(b)", FIX_TIMEOUT_MS, on_list, l);
+	ipc_put_str(&o, from);
+	if (kind != 0) {
+		ipc_put_u32(&o, kind);
+		ipc_put_str(&o, value);
+	}
+	ipc_conn_call(f->tool, &o, QMGR_LIST_SIG, FIX_TIMEOUT_MS, on_list, l);
 	while (!l->is_there) {
 		assert_true(clock_mono_ms() < end);
 		loop_run_once(f->loop, false);
 	}
+}
+
+static void
+ask_list(struct fixture *f, const char *from, struct list *l)
+{
+	ask_list_of(f, from, 0, NULL, l);
 }
 
 static void
@@ -64,16 +76,26 @@ on_uus(void *arg, struct ipc_in *in)
 }
 
 static struct fix_reply
-ask(struct fixture *f, uint16_t verb, const char *what)
+ask_of(struct fixture *f, uint16_t verb, const char *what, uint32_t kind, const char *value)
 {
 	struct fix_reply r = { .fd = -1 };
 	struct ipc_out o;
 
 	ipc_out_init(&o, verb);
 	ipc_put_str(&o, what);
+	if (kind != 0) {
+		ipc_put_u32(&o, kind);
+		ipc_put_str(&o, value);
+	}
 	ipc_conn_call(f->tool, &o, "uus", FIX_TIMEOUT_MS, on_uus, &r);
 	fix_wait(f, &r);
 	return r;
+}
+
+static struct fix_reply
+ask(struct fixture *f, uint16_t verb, const char *what)
+{
+	return ask_of(f, verb, what, 0, NULL);
 }
 
 static struct message *
@@ -88,12 +110,9 @@ message_of(struct fixture *f, const char *id)
 static bool
 all_wait_in_files(struct fixture *f)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *m = NULL;
 
-	while ((e = map_next(&f->queue->messages, &w)) != NULL) {
-		const struct message *m = e->value;
-
+	while ((m = queue_next(f->queue, m)) != NULL) {
 		if (m->state != MESSAGE_WAITING || m->segment != NULL || m->is_busy)
 			return false;
 	}
@@ -156,9 +175,14 @@ test_list_pages(void **state)
 	fix_start(f);
 	for (int i = 0; i < 200; i++)
 		fix_send(f, &plain, id);
+	l.next[0] = '\0';
 	do {
-		ask_list(f, last, &l);
+		char from[QUEUE_ID_TEXT];
+
+		memcpy(from, l.next, sizeof from);
+		ask_list(f, from, &l);
 		assert_true(l.count > 0);
+		fix_send(f, &plain, id); /* what comes meanwhile is not listed: it has an end */
 		for (size_t i = 0; i < l.count; i++) {
 			const char *at = strstr(l.entries[i], "\"queue_id\":\"") + 12;
 
@@ -168,6 +192,130 @@ test_list_pages(void **state)
 		seen += l.count;
 	} while (l.has_more);
 	assert_int_equal(seen, 200);
+}
+
+/* Each condition alone, on a waiting message and on one that is being delivered. */
+static void
+test_conditions(void **state)
+{
+	static const struct {
+		enum qmgr_filter kind;
+		const char *value;
+		bool first, second; /* are meant */
+	} cases[] = {
+		{ QMGR_FILTER_SENDER, "ALICE@example.test", true, false },
+		{ QMGR_FILTER_SENDER, "", false, true },
+		{ QMGR_FILTER_SENDER, "alice", false, false },
+		{ QMGR_FILTER_RECIPIENT, "bob@example.test", true, false },
+		{ QMGR_FILTER_RECIPIENT, "carol@example.test", false, false }, /* she has it */
+		{ QMGR_FILTER_RECIPIENT, "Dave@remote.test", false, true },
+		{ QMGR_FILTER_DOMAIN, "Remote.test", false, true },
+		{ QMGR_FILTER_DOMAIN, "test", false, false },
+		{ QMGR_FILTER_REASON, "IS full", true, false },
+		{ QMGR_FILTER_REASON, "", true, true },
+		{ QMGR_FILTER_QUEUE, "deferred", true, false },
+		{ QMGR_FILTER_QUEUE, "active", false, true },
+		{ QMGR_FILTER_OLDER, "0", true, true },
+		{ QMGR_FILTER_OLDER, "3600", false, false },
+		{ QMGR_FILTER_YOUNGER, "3600", true, true },
+		{ QMGR_FILTER_LARGER, "35", false, true },
+		{ QMGR_FILTER_SMALLER, "36", true, false },
+	};
+	struct fixture *f = *state;
+	struct fix_mail first = plain, second = plain;
+	char a[QUEUE_ID_TEXT], b[QUEUE_ID_TEXT];
+	static struct list l;
+	struct fix_job *j;
+
+	first.rcpts[1] = "carol@example.test";
+	second.sender = "";
+	second.body = "Subject: longer\r\n\r\nhello\r\n";
+	second.rcpts[0] = "smtp:dave@remote.test";
+	fix_start(f);
+	fix_send(f, &first, a);
+	j = fix_next_job(f);
+	fix_answer(j, 0, DELIVERY_DEFERRED, "4.2.2", "mailbox is full");
+	fix_answer(j, 1, DELIVERY_SENT, "2.0.0", "ok");
+	fix_run(f, all_wait_in_files);
+	fix_send(f, &second, b);
+	fix_next_job(f);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		ask_list_of(f, "", cases[i].kind, cases[i].value, &l);
+		if (l.count != (size_t)cases[i].first + cases[i].second)
+			fail_msg("case %zu: %zu messages", i, l.count);
+		if (l.count == 1)
+			assert_non_null(strstr(l.entries[0], cases[i].first ? a : b));
+	}
+	/* the same for actions; one that makes no sense changes nothing */
+	assert_int_equal(ask_of(f, QMGR_CTL_DELETE, "ALL", 99, "x").status, QMGR_BAD);
+	assert_int_equal(
+	    ask_of(f, QMGR_CTL_DELETE, "ALL", QMGR_FILTER_OLDER, "-1").status, QMGR_BAD);
+	assert_int_equal(
+	    ask_of(f, QMGR_CTL_HOLD, "ALL", QMGR_FILTER_DOMAIN, "remote.test").count, 1);
+	assert_true(message_of(f, b)->is_held);
+	assert_int_equal(ask_of(f, QMGR_CTL_DELETE, b, QMGR_FILTER_REASON, "full").count, 0);
+	assert_int_equal(ask_of(f, QMGR_CTL_DELETE, "ALL", QMGR_FILTER_REASON, "full").count, 1);
+	assert_null(message_of(f, a));
+	assert_int_equal(queue_count(f->queue), 1);
+}
+
+/* What the admin gives up on is tried once more and returned, also after a restart. */
+static void
+test_expire(void **state)
+{
+	struct fixture *f = *state;
+	char a[QUEUE_ID_TEXT], b[QUEUE_ID_TEXT], c[QUEUE_ID_TEXT];
+	static struct list l;
+	size_t notices = 0;
+
+	fix_start(f);
+	defer_one(f, &plain, a);
+	defer_one(f, &plain, b);
+	assert_int_equal(ask(f, QMGR_CTL_HOLD, b).count, 1);
+	fix_send(f, &plain, c);
+	fix_next_job(f); /* c's, still in the journal */
+	assert_int_equal(ask(f, QMGR_CTL_EXPIRE, "ALL").count, 3);
+	assert_int_equal(ask(f, QMGR_CTL_EXPIRE, "ALL").count, 0);
+	fix_restart(f);
+	ask_list(f, "", &l);
+	assert_int_equal(l.count, 3);
+	for (size_t i = 0; i < l.count; i++)
+		assert_non_null(strstr(l.entries[i], "\"forced_expire\":true"));
+	for (int i = 0; i < 2; i++)
+		fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.2.2", "still full");
+	for (; notices < 2; notices++) {
+		struct fix_job *j = fix_next_job(f);
+
+		assert_string_equal(j->sender, "");
+		assert_non_null(strstr(j->text, "Action: failed"));
+		fix_answer(j, 0, DELIVERY_SENT, "2.0.0", "ok");
+	}
+	fix_run(f, all_wait_in_files);
+	assert_int_equal(queue_count(f->queue), 1); /* the held one waits for its release */
+	assert_int_equal(ask(f, QMGR_CTL_RELEASE, b).count, 1);
+	fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.2.2", "still full");
+	fix_answer(fix_next_job(f), 0, DELIVERY_SENT, "2.0.0", "ok");
+	fix_run(f, fix_is_empty);
+}
+
+/* A second wish that comes while the first is on its way to disk is met for itself. */
+static void
+test_wishes_overtake(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT], path[64];
+	struct message *m;
+
+	fix_start(f);
+	defer_one(f, &plain, id);
+	fix_deferred_path(id, path);
+	m = message_of(f, id);
+	queue_want(f->queue, m, WANT_HOLD, NULL, NULL);
+	while (!m->is_busy)
+		loop_run_once(f->loop, false);
+	queue_want(f->queue, m, WANT_DELETE, NULL, NULL);
+	fix_run(f, fix_is_empty);
+	assert_false(fix_exists(f, path));
 }
 
 static void
@@ -564,7 +712,7 @@ test_crowd(void **state)
 
 		ipc_out_init(&o, QMGR_CTL_LIST);
 		ipc_put_str(&o, "");
-		ipc_conn_call(f->tool, &o, "u(b)", FIX_TIMEOUT_MS, on_list, &l);
+		ipc_conn_call(f->tool, &o, QMGR_LIST_SIG, FIX_TIMEOUT_MS, on_list, &l);
 	}
 	fix_turn(f, 20);
 	assert_false(l.is_there);
@@ -664,6 +812,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_list, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_list_pages, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_conditions, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_expire, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_wishes_overtake, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_show, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_delete, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_hold, fix_setup, fix_teardown),

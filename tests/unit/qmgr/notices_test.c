@@ -136,12 +136,9 @@ test_ret_and_size(void **state)
 static bool
 is_settled(struct fixture *f)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *m = NULL;
 
-	while ((e = map_next(&f->queue->messages, &w)) != NULL) {
-		const struct message *m = e->value;
-
+	while ((m = queue_next(f->queue, m)) != NULL) {
 		if (!m->is_bounce && (m->state != MESSAGE_WAITING || m->is_busy))
 			return false;
 	}
@@ -191,14 +188,11 @@ meddled_with(struct fixture *f, void (*meddle)(struct fixture *f, struct message
 	queue_flush(f->queue, queue_find(f->queue, q));
 	fix_answer(fix_next_job(f), 0, DELIVERY_BOUNCED, "5.1.1", "unknown user");
 	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; !fix_is_empty(f);) {
-		struct map_walk w = { 0 };
-		struct map_entry *e;
+		struct message *m = NULL;
 
 		assert_true(clock_mono_ms() < end);
 		loop_run_once(f->loop, false);
-		while ((e = map_next(&f->queue->messages, &w)) != NULL) {
-			struct message *m = e->value;
-
+		while ((m = queue_next(f->queue, m)) != NULL) {
 			if (m->is_bounce && m->state == MESSAGE_WAITING && m->wants == 0)
 				meddle(f, m);
 		}
@@ -410,8 +404,7 @@ static void
 test_soft_bounce(void **state)
 {
 	struct fixture *f = *state;
-	struct map_walk w = { 0 };
-	const struct message *m;
+	struct message *m;
 	char id[QUEUE_ID_TEXT];
 
 	f->qc.soft_bounce = true;
@@ -421,9 +414,9 @@ test_soft_bounce(void **state)
 	fix_run(f, is_settled);
 	assert_int_equal(queue_count(f->queue), 1);
 	assert_int_equal(f->njobs, 1);
-	m = map_next(&f->queue->messages, &w)->value;
+	m = queue_next(f->queue, NULL);
 	assert_int_equal(m->left, 1);
-	queue_flush(f->queue, (struct message *)(uintptr_t)m);
+	queue_flush(f->queue, m);
 	assert_int_equal(fix_next_job(f)->is_answered, false);
 }
 

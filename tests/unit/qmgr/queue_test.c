@@ -61,12 +61,9 @@ test_maybe_done(void **state)
 static bool
 is_deferred(struct fixture *f)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *m = NULL;
 
-	while ((e = map_next(&f->queue->messages, &w)) != NULL) {
-		const struct message *m = e->value;
-
+	while ((m = queue_next(f->queue, m)) != NULL) {
 		if (m->state != MESSAGE_WAITING || m->segment != NULL || m->is_busy)
 			return false;
 	}
@@ -251,6 +248,39 @@ test_body_file(void **state)
 	close(headers);
 }
 
+/* All old mail is due at once and nobody answers: there is room for what is new. */
+static void
+test_storm(void **state)
+{
+	struct fixture *f = *state;
+	struct message *m = NULL;
+	char id[QUEUE_ID_TEXT];
+	bool is_there = false;
+
+	f->qc.active_limit = 8;
+	fix_start(f);
+	for (int i = 0; i < 20; i++) {
+		fix_send(f, &plain, id);
+		fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.2.2", "over quota");
+	}
+	fix_run(f, is_deferred);
+	fix_restart(f);
+	while ((m = queue_next(f->queue, m)) != NULL)
+		queue_flush(f->queue, m);
+	fix_turn(f, 100);
+	assert_int_equal(f->njobs, 6);
+	assert_int_equal(f->queue->active, 6);
+	fix_send(f, &plain, id);
+	fix_turn(f, 100);
+	for (size_t i = 0; i < f->njobs; i++)
+		is_there = is_there || strcmp(f->jobs[i].id, id) == 0;
+	assert_true(is_there);
+	while (queue_count(f->queue) > 0) {
+		fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+		fix_turn(f, 5);
+	}
+}
+
 int
 main(void)
 {
@@ -263,6 +293,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_relay, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_peer_lost, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_body_file, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_storm, fix_setup, fix_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

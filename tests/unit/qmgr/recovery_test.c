@@ -26,12 +26,9 @@ message_of(struct fixture *f, const char *id)
 static bool
 all_wait_in_files(struct fixture *f)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *m = NULL;
 
-	while ((e = map_next(&f->queue->messages, &w)) != NULL) {
-		const struct message *m = e->value;
-
+	while ((m = queue_next(f->queue, m)) != NULL) {
 		if (m->state != MESSAGE_WAITING || m->segment != NULL || m->is_busy)
 			return false;
 	}

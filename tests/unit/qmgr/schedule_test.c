@@ -107,11 +107,10 @@ test_unproved(void **state)
 static bool
 all_wait(struct fixture *f)
 {
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *m = NULL;
 
-	while ((e = map_next(&f->queue->messages, &w)) != NULL)
-		if (((struct message *)e->value)->state != MESSAGE_WAITING)
+	while ((m = queue_next(f->queue, m)) != NULL)
+		if (m->state != MESSAGE_WAITING)
 			return false;
 	return queue_is_quiet(f->queue);
 }
@@ -125,8 +124,7 @@ test_dead_destination(void **state)
 	struct fix_mail other = mail_to("x@example.test", "smtp:a@other.test");
 	char id[QUEUE_ID_TEXT];
 	size_t tried;
-	struct map_walk w = { 0 };
-	struct map_entry *e;
+	struct message *waiting = NULL;
 
 	fix_start(f);
 	prove_relay(f);
@@ -148,11 +146,10 @@ test_dead_destination(void **state)
 	fix_send(f, &m, id);
 	fix_run(f, all_wait);
 	assert_int_equal(f->njobs, tried);
-	while ((e = map_next(&f->queue->messages, &w)) != NULL) {
+	while ((waiting = queue_next(f->queue, waiting)) != NULL) {
 		struct deferred_file file;
 
-		assert_int_equal(
-		    deferred_load(f->root_fd, ((struct message *)e->value)->id, &file, NULL), 0);
+		assert_int_equal(deferred_load(f->root_fd, waiting->id, &file, NULL), 0);
 		assert_non_null(strstr(file.slots[0].reason, "Connection refused"));
 		deferred_file_clear(&file);
 	}
@@ -163,9 +160,8 @@ test_dead_destination(void **state)
 	/* forgiven, it is tried with one job at first */
 	fix_forget_jobs(f);
 	schedule_forgive(f->schedule);
-	w = (struct map_walk){ 0 };
-	while ((e = map_next(&f->queue->messages, &w)) != NULL)
-		queue_flush(f->queue, e->value);
+	while ((waiting = queue_next(f->queue, waiting)) != NULL)
+		queue_flush(f->queue, waiting);
 	fix_turn(f, 100);
 	assert_int_equal(open_jobs(f, "remote.test"), 1);
 	for (int i = 0; i < 200 && queue_count(f->queue) > 0; i++) {
