@@ -37,10 +37,12 @@ queue_from(const struct queue *q, struct queue_id id)
 	return message_tree_from(&q->messages, id);
 }
 
+static const struct queue_id before_all;
+
 struct message *
 queue_next(const struct queue *q, const struct message *m)
 {
-	return queue_from(q, m == NULL ? (struct queue_id){ 0 } : queue_id_after(m->id));
+	return queue_from(q, m == NULL ? before_all : queue_id_after(m->id));
 }
 
 struct message *
@@ -403,7 +405,7 @@ on_relocate(void *arg)
 			moved += message_relocate(q, m);
 		m = next;
 	}
-	q->relocated = m == NULL ? (struct queue_id){ 0 } : m->id;
+	q->relocated = m == NULL ? before_all : m->id;
 	if (!q->is_draining)
 		loop_timer_start(&q->relocate_timer, moved == RELOCATE_AT_ONCE ? 1000
 						     : m != NULL               ? RELOCATE_PAUSE_MS

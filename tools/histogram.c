@@ -68,7 +68,10 @@ histogram_add(struct histogram *h, const json_t *entry)
 		count(h, queue_string(entry, "sender"), bucket);
 		return;
 	}
-	json_array_foreach(recipients, i, r) count(h, queue_string(r, "address"), bucket);
+	json_array_foreach(recipients, i, r)
+	{
+		count(h, queue_string(r, "address"), bucket);
+	}
 }
 
 static int
