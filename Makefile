@@ -25,7 +25,7 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HARDEN  := -fPIE -fstack-protector-strong -fcf-protection=full
 CFLAGS  := -std=c11 -D_GNU_SOURCE -pthread $(WARN) $(HARDEN) $(FLAGS.$(FLAVOUR)) $(EXTRA_CFLAGS)
 LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(EXTRA_LDFLAGS)
-LIBS    := -levent_core -lssl -lcrypto -ldb-5.3 -lsasl2 -lunbound -llmdb -lcdb -lpcre2-8 -lseccomp -lcrypt -lidn2 -lidn -ljansson
+LIBS    := -levent_core -lssl -lcrypto -ldb-5.3 -lsasl2 -lunbound -llmdb -lcdb -lpcre2-8 -lseccomp -lcrypt -lidn2 -lidn -ljansson -lm
 
 # Folders whose objects form one library each; a program sees its own and common's, nothing else.
 FOLDERS := master smtpd qmgr delivery pop3d imapd authd edge tools
@@ -70,6 +70,8 @@ $(foreach m,$(MAINS),$(eval $(call link,$(call program,$(m)),$(call built,$(m)).
 $(foreach t,$(TESTS),$(eval $(call link,$(t),$(t).o,$(call owner,$(t)),-lcmocka)))
 $(foreach f,$(FUZZERS),$(eval $(call link,$(f),$(f).o,$(call owner,$(f)),-fsanitize=fuzzer)))
 $(eval $(call link,$(B)/tests/bench/queue_fill,$(B)/tests/bench/queue_fill.o,qmgr))
+CRASH := $(B)/tests/crash/look $(B)/tests/crash/tracer
+$(foreach t,$(CRASH),$(eval $(call link,$(t),$(t).o,qmgr)))
 
 .SECONDARY:
 unit: $(TESTS)
@@ -125,7 +127,7 @@ deps-test:
 	sh conf/install-deps.sh test
 
 PYTEST ?= /usr/bin/python3 -m pytest
-integration: all $(B)/tests/bench/queue_fill
+integration: all $(B)/tests/bench/queue_fill $(CRASH)
 	FLAVOUR=$(FLAVOUR) $(PYTEST) -q -p no:cacheprovider -n $(or $(JOBS),3) tests/integration $(PYTEST_ARGS)
 
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
@@ -160,10 +162,17 @@ slow: all
 	@for n in "19000 1" "30000 2"; do set -- $$n; SLOW_CLIENTS=$$1 SLOW_PROCESSES=$$2 SLOW_TLS_CLIENTS=5000 FLAVOUR=$(FLAVOUR) \
 		python3 -m pytest -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
 	TEST_SCALE=10 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_hostile_smtp.py -k "case_35_many or 13_to_19"
+	TEST_SCALE=50 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_scheduler.py
 
 # A queue of SCALE deferred messages: its memory, its restart, its list, and new mail beside it, each beside its goal.
 # Needs 5 GB and as many inodes beneath TMPDIR.
 queue-scale: all $(B)/tests/bench/queue_fill
 	SCALE=$(or $(SCALE),1000000) FLAVOUR=$(FLAVOUR) python3 tests/bench/queue_scale.py
 
-.PHONY: all unit queue-scale valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
+# STATES file systems as a crash may leave them; daemons killed at POINTS system calls, or the call fails.  It takes hours;
+# check has a small share of it.
+crash: all $(CRASH)
+	FLAVOUR=$(FLAVOUR) python3 tests/crash/crash_states.py $(or $(STATES),20000)
+	FLAVOUR=$(FLAVOUR) python3 tests/crash/kill_points.py $(or $(POINTS),10000)
+
+.PHONY: all unit queue-scale crash valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
