@@ -162,6 +162,9 @@ slow: all
 	@for n in "19000 1" "30000 2"; do set -- $$n; SLOW_CLIENTS=$$1 SLOW_PROCESSES=$$2 SLOW_TLS_CLIENTS=5000 FLAVOUR=$(FLAVOUR) \
 		python3 -m pytest -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
 	TEST_SCALE=10 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_hostile_smtp.py -k "case_35_many or 13_to_19"
+
+# One tenant's hundred thousand messages beside another's single one.
+scheduler-scale: all
 	TEST_SCALE=50 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_scheduler.py
 
 # A queue of SCALE deferred messages: its memory, its restart, its list, and new mail beside it, each beside its goal.
@@ -175,4 +178,4 @@ crash: all $(CRASH)
 	FLAVOUR=$(FLAVOUR) python3 tests/crash/crash_states.py $(or $(STATES),20000)
 	FLAVOUR=$(FLAVOUR) python3 tests/crash/kill_points.py $(or $(POINTS),10000)
 
-.PHONY: all unit queue-scale crash valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
+.PHONY: all unit queue-scale scheduler-scale crash valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean

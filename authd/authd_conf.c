@@ -1,6 +1,7 @@
 #include "authd/authd_conf.h"
 
 #include "common/base/mem.h"
+#include "common/ipc/rewriting.h"
 #include "common/proto/idn.h"
 #include "common/table/table_config.h"
 #include "common/user/user_db.h"
@@ -103,6 +104,31 @@ read_routes(const struct conf *from, struct authd_conf *out, struct err *err)
 	return read_relay_domains(from, out, err);
 }
 
+static int
+read_rewriting(const struct conf *from, struct authd_conf *out, struct err *err)
+{
+	static const char exceptions[] = "masquerade_exceptions";
+	struct rewrite_conf *w = &out->rewrite;
+	struct view rest = view_of(conf_str(from, "propagate_unmatched_extensions")), word;
+
+	while (conf_next(&rest, &word)) {
+		out->keeps_extension |= view_eq_str(word, "virtual");
+		w->keeps_extension |= view_eq_str(word, "canonical");
+	}
+	w->canonical = rewriting_mask(from, "canonical_classes");
+	w->sender_canonical = rewriting_mask(from, "sender_canonical_classes");
+	w->recipient_canonical = rewriting_mask(from, "recipient_canonical_classes");
+	w->masquerade = rewriting_mask(from, "masquerade_classes");
+	w->masquerade_domains = conf_str(from, "masquerade_domains");
+	w->exceptions = conf_str(from, exceptions);
+	for (rest = view_of(w->exceptions); conf_next(&rest, &word);)
+		if (memchr(word.p, ':', word.len) != NULL || memchr(word.p, '/', word.len) != NULL)
+			return err_set(err, ERR_SYNTAX,
+			    "%s: \"%.*s\": user names only, no tables or files", exceptions,
+			    VIEW_ARG(word));
+	return 0;
+}
+
 int
 authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err)
 {
@@ -123,6 +149,7 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 		.user_database = conf_str(from, "user_database"),
 		.lookup_tables = conf_str(from, TABLE_CONFIG_PARAM),
 		.password_maps = conf_str(from, "smtp_sasl_password_maps"),
+		.tls_policy_maps = conf_str(from, "smtp_tls_policy_maps"),
 		.mailbox_domains = conf_str(from, "virtual_mailbox_domains"),
 		.destination = conf_str(from, "mydestination"),
 		.origin = conf_str(from, "myorigin"),
@@ -141,5 +168,5 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 			.scram_iterations = (unsigned)conf_int(from, "scram_iterations"),
 		},
 	};
-	return read_routes(from, out, err);
+	return read_rewriting(from, out, err) < 0 ? -1 : read_routes(from, out, err);
 }

@@ -12,10 +12,13 @@ struct authd_conf {
 	const char *tables[RESOLVE_TABLES]; /* resolve_table_params */
 	const char *lookup_tables;          /* what smtpd may ask for: table_config.h */
 	const char *password_maps;          /* smtp_sasl_password_maps: relay alone */
+	const char *tls_policy_maps;        /* smtp_tls_policy_maps: relay alone */
 	const char *mailbox_domains;        /* virtual_mailbox_domains */
 	const char *destination;            /* mydestination */
 	const char *relay_domains;
 	bool relay_parents, transport_parents; /* as struct resolve_conf's, and the rest */
+	struct rewrite_conf rewrite;
+	bool keeps_extension;
 	struct way virtual_way, relay_way, default_way;
 	const char *null_relayhost_key, *null_transport_key;
 	const char *origin; /* myorigin */

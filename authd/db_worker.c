@@ -244,6 +244,38 @@ on_route(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	request_end(w);
 }
 
+/* --- rewriting -------------------------------------------------------------------------------- */
+
+static void
+on_rewrite(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	struct resolve_source source = source_of(w);
+	char to[ADDRESS_MAX + 1];
+	struct ipc_out o;
+	struct err e;
+	int r = 1;
+
+	request_begin();
+	tables_refresh(w);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, AUTHD_OK);
+	for (unsigned i = 0; r >= 0 && i < AUTHD_REWRITES && ipc_in_more(in); i++) {
+		uint32_t class = ipc_get_u32(in);
+
+		r = rewrite_address(&w->resolve, &source, class, ipc_get_str(in), to, &e);
+		ipc_put_str(&o, r == 0 ? to : "");
+	}
+	if (r < 0) {
+		log_warn("%s", lqs(e.text));
+		ipc_out_clear(&o);
+		ipc_reply_init(&o);
+		ipc_put_u32(&o, AUTHD_TEMP);
+	}
+	ipc_conn_reply(c, in->id, &o);
+	request_end(w);
+}
+
 /* --- lookup tables ---------------------------------------------------------------------------- */
 
 static void
@@ -563,7 +595,9 @@ static const struct ipc_handler from_loop[] = {
 	{ DB_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
 	{ DB_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_PASSWORD, "(us)", IPC_STATE_ANY, on_lookup },
+	{ DB_TLS_POLICY, "(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
+	{ DB_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
 	{ DB_ACCOUNT, "s", IPC_STATE_ANY, on_account },
 	{ DB_MAILBOX, "s", IPC_STATE_ANY, on_mailbox },
 	{ DB_SHOW, "s", IPC_STATE_ANY, on_show },
@@ -598,7 +632,7 @@ db_worker_prepare(const struct authd_conf *conf, struct err *err)
 	/* in this order: the database's directory is the one we stay in */
 	if (tables_prepare(conf, err) < 0)
 		return -1;
-	lookup_prepare(conf->lookup_tables, conf->password_maps);
+	lookup_prepare(conf->lookup_tables, conf->password_maps, conf->tls_policy_maps);
 	return user_db_enter(conf->user_database, err);
 }
 
@@ -610,6 +644,8 @@ resolve_prepare(struct resolve_conf *r, const struct authd_conf *conf)
 		r->has_table[t] = !table_list_is_empty(prepared[t]);
 	r->relay_parents = conf->relay_parents;
 	r->transport_parents = conf->transport_parents;
+	r->rewrite = conf->rewrite;
+	r->keeps_extension = conf->keeps_extension;
 	r->virtual_way = conf->virtual_way;
 	r->relay_way = conf->relay_way;
 	r->default_way = conf->default_way;
@@ -689,7 +725,7 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 {
 	if (tables_prepare(conf, err) < 0)
 		return -1;
-	lookup_prepare(conf->lookup_tables, conf->password_maps);
+	lookup_prepare(conf->lookup_tables, conf->password_maps, conf->tls_policy_maps);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 				  setresuid(uid, uid, uid) < 0))
 		return err_sys(err, ERR_PERM, "cannot become user %u", (unsigned)uid);

@@ -458,6 +458,13 @@ on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	look_up(arg, DB_PASSWORD, in);
 }
 
+static void
+on_tls_policy(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)c;
+	look_up(arg, DB_TLS_POLICY, in);
+}
+
 /* --- routes ----------------------------------------------------------------------------------- */
 
 static void
@@ -479,6 +486,27 @@ on_route(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	authd_request_ask_db(r, &o, AUTHD_ROUTE_SIG, on_routed);
 }
 
+/* --- rewriting -------------------------------------------------------------------------------- */
+
+static void
+on_rewritten(void *arg, struct ipc_in *in)
+{
+	authd_request_relay(arg, in, AUTHD_REWRITE_SIG);
+}
+
+static void
+on_rewrite(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct request *r = authd_request_new(sizeof *r, arg, in->id);
+	struct ipc_out o;
+
+	(void)c;
+	ipc_out_init(&o, DB_REWRITE);
+	if (buf_append(&o.body, in->p, in->len) < 0)
+		o.failed = true;
+	authd_request_ask_db(r, &o, AUTHD_REWRITE_SIG, on_rewritten);
+}
+
 #define SASL_ROWS                                                                                  \
 	{ AUTHD_SASL_START, "ussusssb", IPC_STATE_ANY, on_sasl_start },                            \
 	    { AUTHD_SASL_STEP, "ub", IPC_STATE_ANY, on_sasl_step },                                \
@@ -491,6 +519,7 @@ const struct ipc_handler authd_from_smtpd[] = {
 	SASL_ROWS,
 	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
 	{ AUTHD_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
+	{ AUTHD_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
 	{ 0 },
 };
 const struct ipc_handler authd_from_login[] = {
@@ -500,10 +529,12 @@ const struct ipc_handler authd_from_login[] = {
 const struct ipc_handler authd_from_qmgr[] = {
 	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
 	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
+	{ AUTHD_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
 	{ 0 },
 };
 const struct ipc_handler authd_from_relay[] = {
 	{ AUTHD_PASSWORD, "(us)", IPC_STATE_ANY, on_password },
+	{ AUTHD_TLS_POLICY, "(us)", IPC_STATE_ANY, on_tls_policy },
 	{ 0 },
 };
 /* clang-format on */

@@ -20,9 +20,14 @@ struct held {
 	bool is_warned;
 };
 
-/* as written -> struct held: what smtpd may ask for, and the passwords, which are looked for in all of password_maps */
-static struct map held_tables, held_passwords;
-static const char *password_maps;
+/* as written -> struct held: what smtpd may ask for */
+static struct map held_tables;
+/* What relay asks for without naming tables: it is looked for in all of these. */
+static struct own_tables {
+	const char *param, *specs;
+	struct map held;
+} passwords = { .param = "smtp_sasl_password_maps" },
+  tls_policies = { .param = "smtp_tls_policy_maps" };
 
 static void
 hold(struct map *tables, struct view spec)
@@ -49,11 +54,13 @@ hold_all(struct map *tables, const char *specs)
 }
 
 void
-lookup_prepare(const char *specs, const char *passwords)
+lookup_prepare(const char *specs, const char *password_maps, const char *tls_policy_maps)
 {
 	hold_all(&held_tables, specs);
-	hold_all(&held_passwords, passwords);
-	password_maps = passwords;
+	passwords.specs = password_maps;
+	hold_all(&passwords.held, password_maps);
+	tls_policies.specs = tls_policy_maps;
+	hold_all(&tls_policies.held, tls_policy_maps);
 }
 
 static int
@@ -87,14 +94,18 @@ test_all(const struct map *tables, const char *param, struct err *err)
 int
 lookup_test(struct err *err)
 {
+	const struct own_tables *const own[] = { &passwords, &tls_policies };
 	struct err e;
 	int r = test_all(&held_tables, TABLE_CONFIG_PARAM, err);
 
-	if (test_all(&held_passwords, "smtp_sasl_password_maps", r < 0 ? &e : err) == 0)
-		return r;
-	if (r < 0)
-		log_error("%s", e.text);
-	return -1;
+	for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+		if (test_all(&own[i]->held, own[i]->param, r < 0 ? &e : err) == 0)
+			continue;
+		if (r < 0)
+			log_error("%s", e.text);
+		r = -1;
+	}
+	return r;
 }
 
 /* The old version stays in use while it is there; else the lookup says why not. */
@@ -149,14 +160,15 @@ look_up(struct held *const *tables, size_t count, struct lookup_key key, struct 
 static int
 look_up_all(struct ipc_in *in, struct buf *value, uint32_t *which, struct err *err)
 {
-	bool is_password = in->type == DB_PASSWORD;
-	const char *specs = is_password ? password_maps : ipc_get_str(in);
+	const struct own_tables *own = in->type == DB_PASSWORD     ? &passwords
+				       : in->type == DB_TLS_POLICY ? &tls_policies
+								   : NULL;
+	const char *specs = own != NULL ? own->specs : ipc_get_str(in);
 	struct held *tables[TABLES_OF_REQUEST];
 	size_t count;
 	int r = 1;
 
-	if (find_tables(is_password ? &held_passwords : &held_tables, tables, &count, specs, err) <
-	    0)
+	if (find_tables(own != NULL ? &own->held : &held_tables, tables, &count, specs, err) < 0)
 		return -1;
 	for (*which = 0; ipc_in_more(in) && *which < AUTHD_LOOKUP_KEYS; ++*which) {
 		bool is_partial = ipc_get_u32(in) != 0;

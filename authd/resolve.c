@@ -24,6 +24,9 @@ const char *const resolve_table_params[RESOLVE_TABLES] = {
 	[RESOLVE_RELAY_RECIPIENTS] = "relay_recipient_maps",
 	[RESOLVE_SENDER_RELAYHOSTS] = "sender_dependent_relayhost_maps",
 	[RESOLVE_SENDER_TRANSPORTS] = "sender_dependent_default_transport_maps",
+	[RESOLVE_CANONICAL] = "canonical_maps",
+	[RESOLVE_SENDER_CANONICAL] = "sender_canonical_maps",
+	[RESOLVE_RECIPIENT_CANONICAL] = "recipient_canonical_maps",
 };
 
 struct walk {
@@ -61,6 +64,7 @@ resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const cha
 		.delimiter = "",
 		.null_relayhost_key = "<>",
 		.null_transport_key = "<>",
+		.keeps_extension = true,
 		.relay_parents = true,
 		.virtual_way = { TRANSPORT_VIRTUAL, "" },
 		.relay_way = { TRANSPORT_SMTP, "" },
@@ -108,9 +112,8 @@ fold_ours(struct arena *a, const struct resolve_conf *c, char *address)
 	return arena_strdup(a, folded);
 }
 
-/* Lower case, A-labels, origin added to a bare name, quotes dropped where they are not needed. */
-static char *
-normalize(struct arena *a, const struct resolve_conf *c, struct view text, struct err *err)
+char *
+resolve_normal(struct arena *a, const struct resolve_conf *c, struct view text, struct err *err)
 {
 	const char *at = text.len == 0 ? NULL : memrchr(text.p, '@', text.len);
 	struct view local = at == NULL ? text : view_make(text.p, (size_t)(at - text.p));
@@ -163,7 +166,7 @@ target_address(
 		err_set(err, ERR_TEMP, "too many aliases");
 		return NULL;
 	}
-	return normalize(a, w->conf, view_of(text), err);
+	return resolve_normal(a, w->conf, view_of(text), err);
 }
 
 /* --- mailboxes -------------------------------------------------------------------------------- */
@@ -229,12 +232,12 @@ int
 resolve_route(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
     const char *sender, struct arena *a, struct resolved *out, struct err *err)
 {
-	const char *from = sender[0] == '\0' ? sender : normalize(a, c, view_of(sender), err);
+	const char *from = sender[0] == '\0' ? sender : resolve_normal(a, c, view_of(sender), err);
 	enum address_class class;
 	bool is_unavailable;
 	struct way way;
 
-	*out = (struct resolved){ .address = normalize(a, c, view_of(address), err) };
+	*out = (struct resolved){ .address = resolve_normal(a, c, view_of(address), err) };
 	if (out->address == NULL || routing_class(c, s, out->address, &class, err) < 0 ||
 	    routing_find(c, s, out->address, class, from, a, &way, &is_unavailable, err) < 0)
 		return -1;
@@ -372,6 +375,8 @@ expand(struct walk *w, const struct step *at, struct err *err)
 		return -1;
 	if (r == 1)
 		return deliver_to(w, at->address, err);
+	if (!w->conf->keeps_extension)
+		extension.len = 0;
 	words = arena_strndup(&w->out->arena, w->value.p, w->value.len);
 	if (words == NULL)
 		return err_set(err, ERR_TEMP, "too many aliases");
@@ -415,8 +420,24 @@ expand_local(struct walk *w, const char *address, struct err *err)
 
 	if (r < 0 || w->out->is_known || !view_starts(view_of(address), "postmaster@"))
 		return r;
-	postmaster = normalize(&w->out->arena, w->conf, VIEW_LIT("postmaster"), err);
+	postmaster = resolve_normal(&w->out->arena, w->conf, VIEW_LIT("postmaster"), err);
 	return postmaster == NULL ? -1 : expand_ours(w, postmaster, err);
+}
+
+/* What canonical_maps and their kin make of it; *class, too, where they make something of it. */
+static const char *
+rewritten(struct walk *w, const char *address, const char *name, enum address_class *class,
+    struct err *err)
+{
+	char other[ADDRESS_MAX + 1];
+	int r =
+	    rewrite_address(w->conf, w->source, REWRITE_ENVELOPE_RECIPIENT, address, other, err);
+
+	if (r != 0)
+		return r < 0 ? NULL : name;
+	name = resolve_normal(&w->out->arena, w->conf, view_of(other), err);
+	return name == NULL || routing_class(w->conf, w->source, name, class, err) < 0 ? NULL
+										       : name;
 }
 
 int
@@ -424,6 +445,7 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
     struct resolution *out, struct err *err)
 {
 	struct walk w = { .conf = c, .source = s, .out = out };
+	enum address_class class;
 	const char *name;
 	int r = -1;
 
@@ -431,7 +453,7 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 	arena_init(&out->arena, 4 * RESOLVE_ALIAS_BYTES);
 	map_init(&w.done);
 	buf_init(&w.value, RESOLVE_ALIAS_BYTES);
-	name = normalize(&out->arena, c, view_of(address), err);
+	name = resolve_normal(&out->arena, c, view_of(address), err);
 	if (name == NULL)
 		goto out;
 	if (routing_class(c, s, name, &out->class, err) < 0)
@@ -439,9 +461,13 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 	/* RFC 5321 4.5.1: a name without a domain is a name of this machine, "postmaster" above all */
 	if (strchr(address, '@') == NULL)
 		out->class = CLASS_LOCAL;
-	r = out->class == CLASS_FOREIGN ? deliver_to(&w, name, err)
-	    : out->class == CLASS_RELAY ? expand_relayed(&w, name, err)
-					: expand_local(&w, name, err);
+	/* whose domain it is, is asked of the address as it came: who may send here may not send to all that it becomes */
+	class = out->class;
+	if ((name = rewritten(&w, address, name, &class, err)) == NULL)
+		goto out;
+	r = class == CLASS_FOREIGN ? deliver_to(&w, name, err)
+	    : class == CLASS_RELAY ? expand_relayed(&w, name, err)
+				   : expand_local(&w, name, err);
 out:
 	map_clear(&w.done);
 	buf_clear(&w.value);

@@ -1,12 +1,13 @@
 /* resolve.h - who takes mail for an address?  Aliases, then mailboxes and routes (DESIGN 7; virtual(5)).
  * Pure but for the two questions that it asks through struct resolve_source.
  *
- * An alias is looked for as user+ext@domain, user@domain, user+ext and user (domains of this
- * machine only), @domain; what it gives is looked up again, until nothing is found or an address
+ * First of all it becomes what canonical_maps and their kin say (rewrite.h).  An alias is looked for as
+ * user+ext@domain, user@domain, user+ext and user (domains of this machine only), @domain; what it gives is looked up again, until nothing is found or an address
  * gives itself.  postmaster of any of our domains is postmaster of this machine where it is nothing else. */
 #ifndef AUTHD_RESOLVE_H
 #define AUTHD_RESOLVE_H
 
+#include "authd/rewrite.h"
 #include "authd/routing.h"
 #include "common/base/map.h"
 #include "common/table/table.h"
@@ -21,6 +22,9 @@ enum resolve_table {
 	RESOLVE_RELAY_RECIPIENTS,
 	RESOLVE_SENDER_RELAYHOSTS,
 	RESOLVE_SENDER_TRANSPORTS,
+	RESOLVE_CANONICAL,
+	RESOLVE_SENDER_CANONICAL,
+	RESOLVE_RECIPIENT_CANONICAL,
 	RESOLVE_TABLES
 };
 extern const char *const resolve_table_params[RESOLVE_TABLES]; /* their names in main.cf */
@@ -33,11 +37,14 @@ struct resolve_conf {
 	bool relay_parents, transport_parents;
 	bool has_table[RESOLVE_TABLES];
 	struct way virtual_way, relay_way, default_way;
-	const char *origin; /* myorigin */
+	struct rewrite_conf rewrite;
+	bool keeps_extension; /* propagate_unmatched_extensions names virtual */
+	const char *origin;   /* myorigin */
 	const char *relayhost;
 	const char *null_relayhost_key, *null_transport_key; /* empty_address_..._maps_lookup_key */
-	const char *delimiter;         /* characters of recipient_delimiter */
-	uint32_t owner_uid, owner_gid; /* mailbox_owner: whose mailboxes are those without an owner */
+	const char *delimiter;                               /* characters of recipient_delimiter */
+	uint32_t owner_uid,
+	    owner_gid; /* mailbox_owner: whose mailboxes are those without an owner */
 };
 /* The three lists of domains; for the rest what Postfix has by default. */
 void resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const char *destination,
@@ -67,6 +74,11 @@ struct resolution {
 	size_t count;
 };
 void resolution_clear(struct resolution *r);
+
+/* Lower case, A-labels, origin added to a bare name, quotes dropped where they are not needed: how addresses are compared and
+ * looked up.  NULL: ERR_SYNTAX (not an address), ERR_TEMP (the arena is full). */
+char *resolve_normal(
+    struct arena *a, const struct resolve_conf *c, struct view text, struct err *err);
 
 /* address as in RCPT TO without brackets.  -1: ERR_TEMP (a table or the database does not
  * answer, an alias loop or too many aliases: mail waits until the admin has mended it),

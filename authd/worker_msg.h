@@ -27,7 +27,9 @@ enum {
 	DB_DEL = 17,    /* sig "s"; answer "us" */
 	DB_LOOKUP = 18, /* sig "s(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_LOOKUP */
 	DB_ROUTE = 19,  /* sig "s(s)"; answer AUTHD_ROUTE_SIG: as AUTHD_ROUTE */
+	DB_REWRITE = 23, /* sig "(us)"; answer AUTHD_REWRITE_SIG: as AUTHD_REWRITE */
 	DB_PASSWORD = 22, /* sig "(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_PASSWORD */
+	DB_TLS_POLICY = 24, /* the same: as AUTHD_TLS_POLICY */
 };
 #define DB_ACCOUNT_SIG "usuus"
 

@@ -114,6 +114,7 @@ struct message {
 	struct heap_node due;            /* WAITING: monotonic ms */
 	TAILQ_ENTRY(message) ready;      /* READY */
 	TAILQ_ENTRY(message) settling;   /* is_settling */
+	struct tenant *tenant;           /* referenced */
 	struct journal_segment *segment; /* held; NULL: deferred/XX/ID is the truth */
 	uint64_t size;
 	int64_t arrival_ms;     /* wall clock */
@@ -126,12 +127,13 @@ struct message {
 	uint8_t state; /* enum message_state */
 	uint8_t wants; /* enum message_wants */
 	bool is_held, is_bounce, is_from_past, has_file;
-	bool is_expired;   /* the admin wants it returned, however old it is */
-	bool is_deleted;   /* durably; waits for what is in flight */
-	bool is_busy;      /* an operation on disk is under way */
-	bool is_settling;  /* in the list of those to be settled */
-	bool is_written;   /* its deferred file exists, `moved` is not durable yet */
-	bool is_relocated; /* and that file was made before the attempt had ended */
+	bool is_expired;     /* the admin wants it returned, however old it is */
+	bool is_deleted;     /* durably; waits for what is in flight */
+	bool is_busy;        /* an operation on disk is under way */
+	bool is_settling;    /* in the list of those to be settled */
+	bool is_written;     /* its deferred file exists, `moved` is not durable yet */
+	bool is_relocated;   /* and that file was made before the attempt had ended */
+	bool is_in_old_line; /* ACTIVE: it came there from the line of what has been tried */
 };
 
 static inline bool

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-	RELAY_JOBS = 200, /* at a time on one connection */
+	DELIVERY_JOBS = 200, /* at a time with one process */
 	BACKLOG_BYTES =
 	    256 * 1024, /* a peer that reads slowly gets no more until it has read this */
 	RETRY_MS = 1000,
@@ -21,6 +21,7 @@ enum {
 
 static void on_delivery_result(void *arg, struct ipc_conn *c, struct ipc_in *in);
 static void on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in);
+static void on_relay_ready(void *arg, struct ipc_conn *c, struct ipc_in *in);
 static void on_peer_close(void *arg, struct ipc_conn *c, const struct err *why);
 
 /* clang-format off */
@@ -30,6 +31,7 @@ static const struct ipc_handler delivery_rows[] = {
 };
 static const struct ipc_handler relay_rows[] = {
 	{ RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY, on_relay_result },
+	{ RELAY_READY, RELAY_READY_SIG, IPC_STATE_ANY, on_relay_ready },
 	{ 0, NULL, 0, NULL },
 };
 /* clang-format on */
@@ -70,6 +72,7 @@ schedule_relay_new(struct schedule *s)
 	struct peer *p = peer_new(s, NULL);
 
 	TAILQ_INSERT_TAIL(&s->relays, p, link);
+	s->nrelays++;
 	return p;
 }
 
@@ -84,8 +87,7 @@ job_land(struct peer *p, struct job *j)
 {
 	TAILQ_REMOVE(&p->jobs, j, of_holder);
 	p->flying--;
-	p->s->flying--;
-	j->d->flying--;
+	schedule_dest_landed(p->s, j->d);
 	map_remove(&p->s->jobs, number_key(&j->number));
 	queue_content_unuse(p->s->q, j->m);
 	j->via = NULL;
@@ -178,8 +180,8 @@ schedule_delivery(struct schedule *s, uint32_t uid, int fd)
 static bool
 peer_has_room(const struct peer *p)
 {
-	/* a connection may sit unaccepted in a listener's backlog: until it has answered once, one job tells */
-	size_t limit = p->d != NULL || p->has_answered ? RELAY_JOBS : 1;
+	/* a connection may sit unaccepted in a listener's backlog: until it has spoken, one job is enough */
+	size_t limit = p->d != NULL ? DELIVERY_JOBS : p->has_answered ? p->s->conf.relay_jobs : 1;
 
 	return p->flying < limit && ipc_conn_backlog(p->conn) < BACKLOG_BYTES;
 }
@@ -285,7 +287,7 @@ fill_relay_job(struct ipc_out *o, const struct job *j, const char *id)
 	ipc_put_u32(o, j->number);
 	ipc_put_u32(o, j->d->key[0] == 'l' ? RELAY_LMTP : RELAY_SMTP);
 	ipc_put_str(o, id);
-	ipc_put_str(o, j->d->key + 2);
+	ipc_put_str(o, j->d->nexthop);
 	ipc_put_str(o, a->env.sender);
 	ipc_put_u32(o, a->env.flags);
 	ipc_put_str(o, a->env.envid);
@@ -337,8 +339,7 @@ peer_send(struct peer *p, struct job *j)
 	map_put(&s->jobs, number_key(&j->number), j);
 	TAILQ_INSERT_TAIL(&p->jobs, j, of_holder);
 	p->flying++;
-	s->flying++;
-	j->d->flying++;
+	schedule_dest_took_off(s, j->d);
 	queue_content_use(j->m);
 	for (size_t i = 0; i < j->nrcpts; i++)
 		queue_rcpt_flying(j->m, j->rcpts[i]);
@@ -422,4 +423,15 @@ on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		j->d->why = x_strdup(log_quote(quoted, sizeof quoted, view_of(a.text)));
 	}
 	peer_answered(p, j, rcpt, &a);
+}
+
+static void
+on_relay_ready(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct peer *p = arg;
+
+	(void)c;
+	(void)in;
+	p->has_answered = true;
+	schedule_run_soon(p->s, 0);
 }

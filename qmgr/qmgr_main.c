@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/msg/master.h"
+#include "common/ipc/rewriting.h"
 #include "qmgr/control.h"
 #include "qmgr/intake.h"
 #include "qmgr/notices.h"
@@ -30,6 +31,7 @@ struct qmgr {
 	struct queue *queue;
 	struct routes *routes;
 	struct schedule *schedule;
+	struct schedule_conf schedule_conf;
 	struct notices *notices;
 	struct notices_conf notices_conf;
 	struct intake *intake;
@@ -235,19 +237,16 @@ begin(void *arg)
 {
 	struct qmgr *g = arg;
 	const struct conf *c = daemon_conf(g->d);
-	const struct schedule_conf sc = { .concurrency_limit = (unsigned)conf_int(
-					      c, "default_destination_concurrency_limit"),
-		.initial_concurrency = (unsigned)conf_int(c, "initial_destination_concurrency"),
-		.recipient_limit = (unsigned)conf_int(c, "default_destination_recipient_limit"),
-		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
-		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000 };
 	const struct submit_conf uc = { .myhostname = conf_str(c, "myhostname"),
 		.mail_name = conf_str(c, "mail_name"),
 		.myorigin = conf_str(c, "myorigin"),
 		.message_size_limit = (uint64_t)conf_size(c, "message_size_limit"),
-		.completion = {
-		    view_of(conf_bool(c, "append_at_myorigin") ? conf_str(c, "myorigin") : ""),
-		    view_of(conf_bool(c, "append_dot_mydomain") ? conf_str(c, "mydomain") : "") } };
+		.completion = { .origin = view_of(conf_bool(c, "append_at_myorigin")
+						      ? conf_str(c, "myorigin")
+						      : ""),
+		    .domain = view_of(
+			conf_bool(c, "append_dot_mydomain") ? conf_str(c, "mydomain") : "") },
+		.rewrites = rewriting_classes(c) };
 	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
 	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
 	struct route_conf rc;
@@ -255,7 +254,8 @@ begin(void *arg)
 	route_conf_read(c, &rc);
 	g->queue = open_queue(g);
 	g->routes = routes_new(g->queue, g->authd, &rc);
-	g->schedule = schedule_new(daemon_loop(g->d), g->queue, &sc, want_delivery, g);
+	g->schedule =
+	    schedule_new(daemon_loop(g->d), g->queue, &g->schedule_conf, want_delivery, g);
 	for (unsigned i = 0; i < g->nrelays; i++) {
 		struct peer *p = schedule_relay_new(g->schedule);
 
@@ -322,9 +322,12 @@ main(int argc, char **argv)
 		.paths = { { "/", true } },
 		.max_files = 20000,
 	};
+	struct err err;
 
 	read_control_conf(&g);
 	read_notices_conf(&g);
+	if (schedule_conf_read(daemon_conf(g.d), &g.schedule_conf, &err) < 0)
+		log_fatal("%s", err.text);
 	daemon_configured(g.d);
 	g.nrelays = (unsigned)conf_int(daemon_conf(g.d), "relay_connections");
 	g.authd = daemon_edge(g.d, ROLE_AUTHD, NULL, NULL);

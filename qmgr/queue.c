@@ -92,10 +92,34 @@ queue_pool_of(const struct queue *q, const struct message *m)
 	return is_new(m) ? q->new_pool : q->pool;
 }
 
-static struct message_list *
-ready_list(struct queue *q, const struct message *m)
+static enum tenant_line
+line_of(const struct message *m)
 {
-	return &q->ready[is_new(m) ? 0 : 1];
+	return is_new(m) ? LINE_NEW : LINE_OLD;
+}
+
+static bool
+is_in_window(const struct message *m)
+{
+	return m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING;
+}
+
+/* What was deferred before summaries named the tenant is known when it is read. */
+void
+message_set_tenant(struct queue *q, struct message *m, uint64_t key)
+{
+	struct tenant *was = m->tenant;
+
+	if (was != NULL && was->key == key)
+		return;
+	m->tenant = tenant_ref(&q->tenants, key);
+	if (was == NULL)
+		return;
+	if (is_in_window(m)) {
+		tenant_enter(m->tenant);
+		tenant_leave(&q->tenants, was);
+	}
+	tenant_unref(&q->tenants, was);
 }
 
 /* What outcomes, `done` and `moved` of a message may need in the journal. */
@@ -184,13 +208,22 @@ queue_pump_soon(struct queue *q)
 		loop_timer_soon(&q->pump_timer);
 }
 
+static void
+leave_window(struct queue *q, struct message *m)
+{
+	if (!is_in_window(m))
+		return;
+	q->active--;
+	q->active_old -= m->is_in_old_line;
+	tenant_leave(&q->tenants, m->tenant);
+}
+
 /* Leaves the active ones; its memory goes with it. */
 void
 message_unload(struct queue *q, struct message *m)
 {
 	message_free_active(q, m);
-	if (m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING)
-		q->active--;
+	leave_window(q, m);
 	m->state = MESSAGE_WAITING;
 	queue_pump_soon(q);
 }
@@ -209,8 +242,7 @@ due_timer_set(struct queue *q)
 void
 message_wait(struct queue *q, struct message *m, int64_t delay_ms)
 {
-	if (m->state == MESSAGE_ACTIVE || m->state == MESSAGE_LOADING)
-		q->active--;
+	leave_window(q, m);
 	if (m->state == MESSAGE_READY)
 		message_unready(q, m);
 	m->state = MESSAGE_WAITING;
@@ -273,6 +305,7 @@ message_gone(struct queue *q, struct message *m)
 	message_tell_waiters(m, true);
 	if (m->has_file && q->pool != NULL)
 		queue_forget_body(q, m->id); /* at replay the sweep does it */
+	tenant_unref(&q->tenants, m->tenant);
 	free(m->finished);
 	free(m);
 }
@@ -281,7 +314,7 @@ message_gone(struct queue *q, struct message *m)
 void
 message_unready(struct queue *q, struct message *m)
 {
-	TAILQ_REMOVE(ready_list(q, m), m, ready);
+	tenant_unready(&q->tenants, m, line_of(m));
 	m->state = MESSAGE_WAITING;
 }
 
@@ -322,24 +355,34 @@ message_make_ready(struct queue *q, struct message *m)
 {
 	heap_remove(&q->due, &m->due);
 	m->state = MESSAGE_READY;
-	TAILQ_INSERT_TAIL(ready_list(q, m), m, ready);
+	tenant_ready(&q->tenants, m, line_of(m));
 	queue_pump_soon(q);
 }
 
-/* New mail and mail that waited take turns: neither a flood nor a backlog starves the other.  A quarter of the
- * room is for new mail alone: it never waits for a million old ones to time out. */
+/* A quarter of the window is for new mail alone: it never waits for a million old ones to time out. */
+static size_t
+room_for(const struct queue *q, enum tenant_line line)
+{
+	size_t limit = q->conf.active_limit, old_limit = limit - limit / 4;
+	size_t room = q->active < limit ? limit - q->active : 0;
+	size_t old_room = q->active_old < old_limit ? old_limit - q->active_old : 0;
+
+	return line == LINE_OLD && old_room < room ? old_room : room;
+}
+
+/* New mail and mail that waited take turns: neither a flood nor a backlog starves the other. */
 static struct message *
 next_ready(struct queue *q)
 {
-	bool is_tight = q->active >= q->conf.active_limit - q->conf.active_limit / 4 ||
-			q->loading >= LOADING_MAX;
-	struct message *new = TAILQ_FIRST(&q->ready[0]);
-	struct message *old = is_tight ? NULL : TAILQ_FIRST(&q->ready[1]);
+	struct message *m = NULL;
 
-	q->next_ready ^= 1;
-	if (q->next_ready == 0)
-		return new != NULL ? new : old;
-	return old != NULL ? old : new;
+	for (int i = 0; i < LINES && m == NULL; i++) {
+		enum tenant_line line = q->next_line ^= 1;
+
+		if (line == LINE_NEW || q->loading < LOADING_MAX)
+			m = tenant_next(&q->tenants, line, room_for(q, line));
+	}
+	return m;
 }
 
 static void
@@ -349,8 +392,10 @@ on_pump(void *arg)
 	struct message *m;
 
 	while (!q->is_draining && q->active < q->conf.active_limit && (m = next_ready(q)) != NULL) {
-		TAILQ_REMOVE(ready_list(q, m), m, ready);
+		m->is_in_old_line = !is_new(m);
 		q->active++;
+		q->active_old += m->is_in_old_line;
+		tenant_enter(m->tenant);
 		m->state = MESSAGE_LOADING;
 		if (m->active != NULL)
 			message_start_round(q, m);
@@ -607,6 +652,7 @@ queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_
 	m->is_bounce = (f->env.flags & ENVELOPE_BOUNCE) != 0;
 	m->is_held = (f->env.flags & ENVELOPE_HOLD) != 0;
 	m->has_file = f->has_file;
+	message_set_tenant(q, m, tenant_key(&f->env));
 	a->arena = f->arena;
 	a->env = f->env;
 	a->content = f->content;
@@ -623,7 +669,7 @@ queue_begin(struct queue *q, struct message *m)
 {
 	if (q->contents > q->conf.content_limit)
 		content_drop(q, m->active);
-	if (q->active >= q->conf.active_limit || q->is_draining)
+	if (!tenant_may_enter(m->tenant, room_for(q, LINE_NEW)) || q->is_draining)
 		message_free_active(q, m); /* read again when its turn comes */
 	message_make_ready(q, m);
 }
@@ -843,8 +889,7 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 	q->root_fd = root_fd;
 	q->conf = *conf;
 	heap_init(&q->due);
-	TAILQ_INIT(&q->ready[0]);
-	TAILQ_INIT(&q->ready[1]);
+	tenants_init(&q->tenants);
 	TAILQ_INIT(&q->settling);
 	loop_timer_init(&q->due_timer, l, on_due, q);
 	loop_timer_init(&q->settle_timer, l, on_settle, q);
@@ -860,6 +905,7 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 	if (journal_start(q->journal, err) < 0)
 		goto fail;
 	q->pool = work_pool_new(l, POOL_THREADS);
+	q->write_pool = work_pool_new(l, POOL_THREADS);
 	q->new_pool = work_pool_new(l, NEW_THREADS);
 	q->tool_pool = work_pool_new(l, TOOL_THREADS);
 	return q;
@@ -920,6 +966,7 @@ queue_close(struct queue *q)
 	while (!queue_is_quiet(q))
 		loop_run_once(q->loop, true);
 	work_pool_free(q->pool);
+	work_pool_free(q->write_pool);
 	work_pool_free(q->new_pool);
 	work_pool_free(q->tool_pool);
 	journal_close(q->journal);
@@ -931,6 +978,7 @@ queue_close(struct queue *q)
 		free(m->finished);
 		free(m);
 	}
+	tenants_clear(&q->tenants);
 	loop_timer_stop(&q->due_timer);
 	loop_timer_stop(&q->settle_timer);
 	loop_timer_stop(&q->pump_timer);

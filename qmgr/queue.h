@@ -10,6 +10,7 @@
 #include "common/event/work.h"
 #include "qmgr/message.h"
 #include "qmgr/message_tree.h"
+#include "qmgr/tenant.h"
 
 struct queue_conf {
 	uint64_t segment_size, minfree;
@@ -37,8 +38,6 @@ struct queue_ops {
 	void (*notify)(void *arg, struct message *m, enum notice_kind kind);
 };
 
-TAILQ_HEAD(message_list, message);
-
 struct queue {
 	struct loop *loop;
 	int root_fd; /* borrowed */
@@ -50,17 +49,20 @@ struct queue {
 	/* Threads for reads and writes of single messages.  What has not been tried yet and what a tool waits for
 	 * have their own, so as not to stand behind the files of a million that are tried again. */
 	struct work_pool *pool, *new_pool, *tool_pool;
+	struct work_pool *
+	    write_pool; /* files of what has been tried: no read stands behind thousands of these */
 	struct message_tree messages;
 	struct heap due;
 	struct loop_timer due_timer;
-	struct message_list ready[2]; /* new ones, deferred ones: served in turn */
-	unsigned next_ready;
+	struct tenants tenants;    /* and what is READY: new and old mail are served in turn */
+	unsigned next_line;        /* enum tenant_line */
 	size_t loading;            /* deferred ones being read */
 	struct queue_id relocated; /* how far the search for messages in an old segment has come */
 	struct message_list settling;
 	struct loop_timer settle_timer, pump_timer, relocate_timer;
-	size_t active, contents; /* messages loaded; with open content */
-	size_t operations;       /* on disk, under way */
+	size_t active, active_old; /* messages loaded; those of the old line */
+	size_t contents;           /* with open content */
+	size_t operations;         /* on disk, under way */
 	struct queue_id_source ids;
 	bool is_draining;
 };

@@ -295,6 +295,7 @@ deferred_summary_encode(const struct deferred_summary *s, char out[DEFERRED_SUMM
 	put32(out + 60, s->left);
 	put32(out + 64, s->attempts);
 	put32(out + 68, s->is_expired);
+	put64(out + 72, s->tenant);
 	put32(out, crc32c(0, out + 4, DEFERRED_SUMMARY - 4));
 }
 
@@ -312,7 +313,8 @@ summary_read(const char *p, struct deferred_summary *s)
 		.nrcpts = get32(p + 56),
 		.left = get32(p + 60),
 		.attempts = get32(p + 64),
-		.is_expired = get32(p + 68) != 0 };
+		.is_expired = get32(p + 68) != 0,
+		.tenant = get64(p + 72) };
 	return s->state == DEFERRED_WAITING || s->state == DEFERRED_HELD;
 }
 

@@ -150,6 +150,7 @@ struct deferred_summary {
 	uint32_t nrcpts;    /* of the envelope */
 	uint32_t left;      /* not finished */
 	uint32_t attempts;
+	uint64_t tenant; /* hash of whose it is (tenant.h), 0 = unknown */
 	bool is_expired; /* the admin wants it returned after the next attempt */
 	uint64_t seq;    /* of this copy; the encoder writes it, the decoder finds the newest */
 };

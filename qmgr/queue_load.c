@@ -191,6 +191,7 @@ load_adopt(struct message *m, struct load_op *op)
 	struct active *a = op->active;
 
 	m->active = a;
+	message_set_tenant(op->q, m, tenant_key(&a->env));
 	m->has_file = op->has_file;
 	m->size = a->env.size;
 	m->is_bounce = (a->env.flags & ENVELOPE_BOUNCE) != 0;
@@ -299,6 +300,7 @@ recover_file(struct recovery *rec, const struct deferred_found *f)
 		return;
 	}
 	m = message_new(q, s->id);
+	message_set_tenant(q, m, s->tenant);
 	m->is_from_past = true;
 	m->arrival_ms = s->arrival_ms;
 	m->born_ms = born_ms(s->arrival_ms);
@@ -348,6 +350,7 @@ recover_message(struct recovery *rec, const struct record *r, struct journal_seg
 		return;
 	}
 	m = message_new(q, r->id);
+	message_set_tenant(q, m, tenant_key(&env));
 	journal_hold(seg);
 	m->segment = seg;
 	m->offset = r->offset;
@@ -448,6 +451,7 @@ remake_file(struct queue *q, struct message *m, struct err *err)
 		.size = m->size,
 		.nrcpts = m->nrcpts,
 		.left = m->left,
+		.tenant = m->tenant->key,
 		.is_expired = m->is_expired };
 	struct deferred_slot *slots = x_calloc(m->nrcpts, sizeof *slots);
 	struct message_bytes bytes;

@@ -18,6 +18,7 @@ struct active *active_new(void);
 void queue_pump_soon(struct queue *q);
 void message_make_ready(struct queue *q, struct message *m);
 void message_unready(struct queue *q, struct message *m); /* WAITING, in no list */
+void message_set_tenant(struct queue *q, struct message *m, uint64_t key);
 void message_start_round(struct queue *q, struct message *m);
 int64_t message_reserve_of(size_t nrcpts);
 

@@ -4,15 +4,18 @@
 #include "common/log/log.h"
 #include "qmgr/schedule_private.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-	LOCAL_WINDOW = 200,    /* jobs of one delivery process: what it makes one batch of */
 	JOB_BYTES = 32 * 1024, /* recipients of one job; the packet has 64 KB */
 	OPENING_MAX = 32,      /* contents read ahead */
 	WATCH_MS = 60 * 1000,
 	LOSSES_MAX = 2, /* after so many dead peers a job is deferred: it may be the cause */
+	SLOW_MS = 5000, /* without any answer */
+	PART =
+	    8, /* of what is free for destinations that have not answered, one of them gets a part */
 };
 
 void
@@ -23,6 +26,21 @@ schedule_run_soon(struct schedule *s, int64_t after_ms)
 }
 
 /* --- destinations ------------------------------------------------------------------------------------- */
+static const struct dest_conf *
+conf_of(const struct schedule *s, const struct recipient *r)
+{
+	return r->transport == TRANSPORT_VIRTUAL ? &s->conf.local
+	       : r->transport == TRANSPORT_LMTP  ? &s->conf.lmtp
+						 : &s->conf.smtp;
+}
+
+/* postconf(5): with a recipient limit of 1 the destination is the recipient. */
+static bool
+is_by_recipient(const struct dest_conf *c)
+{
+	return c->recipient_limit == 1;
+}
+
 static struct dest *
 dest_get(struct schedule *s, const struct recipient *r, const char *key)
 {
@@ -33,9 +51,14 @@ dest_get(struct schedule *s, const struct recipient *r, const char *key)
 		return d;
 	d = x_calloc(1, sizeof *d + len);
 	memcpy(d->key, key, len);
+	d->conf = conf_of(s, r);
+	d->nexthop = x_asprintf(
+	    "%.*s", (int)strcspn(d->key + 2, is_by_recipient(d->conf) ? " " : ""), d->key + 2);
 	d->is_local = r->transport == TRANSPORT_VIRTUAL;
-	d->window = d->is_local ? LOCAL_WINDOW : s->conf.initial_concurrency;
-	TAILQ_INIT(&d->flows);
+	d->class = d->is_local ? DEST_LOCAL : DEST_UNTRIED;
+	d->window = d->conf->initial_concurrency;
+	TAILQ_INIT(&d->shares);
+	map_init(&d->shares_by_tenant);
 	map_init(&d->flows_by_key);
 	if (d->is_local) {
 		d->uid = r->uid;
@@ -46,25 +69,23 @@ dest_get(struct schedule *s, const struct recipient *r, const char *key)
 	return d;
 }
 
+/* Its jobs are gone. */
 static void
 dest_free(struct schedule *s, struct dest *d)
 {
-	struct flow *f;
-
-	while ((f = TAILQ_FIRST(&d->flows)) != NULL) {
-		TAILQ_REMOVE(&d->flows, f, link);
-		free(f);
-	}
 	map_clear(&d->flows_by_key);
+	map_clear(&d->shares_by_tenant);
 	if (d->is_ready)
-		TAILQ_REMOVE(d->is_local ? &s->ready_local : &s->ready_relay, d, link);
+		TAILQ_REMOVE(&s->ready[d->class], d, link);
+	heap_remove(&s->paused, &d->paused);
 	peer_free(d->peer);
+	free(d->nexthop);
 	free(d->why);
 	free(d);
 }
 
 static void
-dest_key(const struct recipient *r, char *out, size_t size)
+dest_key(const struct schedule *s, const struct recipient *r, char *out, size_t size)
 {
 	const char *at = strrchr(r->address, '@');
 	const char *nexthop = r->nexthop;
@@ -75,74 +96,181 @@ dest_key(const struct recipient *r, char *out, size_t size)
 	}
 	if (nexthop[0] == '\0')
 		nexthop = at != NULL ? at + 1 : r->address;
-	snprintf(out, size, "%c:%s", r->transport == TRANSPORT_LMTP ? 'l' : 'r', nexthop);
+	if (is_by_recipient(conf_of(s, r)))
+		snprintf(out, size, "%c:%s %s", r->transport == TRANSPORT_LMTP ? 'l' : 'r', nexthop,
+		    r->address);
+	else
+		snprintf(out, size, "%c:%s", r->transport == TRANSPORT_LMTP ? 'l' : 'r', nexthop);
 	ascii_lower_str(out);
 }
 
-/* In its ready list exactly while a job of it could be handed out. */
+static enum dest_class
+class_of(const struct dest *d, int64_t now)
+{
+	if (d->is_local)
+		return DEST_LOCAL;
+	if (d->flying > 0 && now - d->quiet_since_ms > SLOW_MS)
+		return DEST_SLOW;
+	return d->has_answered ? DEST_PROVEN : DEST_UNTRIED;
+}
+
+/* In the ready list of its class exactly while a job of it could be handed out. */
 void
 schedule_dest_update(struct schedule *s, struct dest *d)
 {
-	struct dest_list *list = d->is_local ? &s->ready_local : &s->ready_relay;
-	bool is_ready = d->queued > 0 && d->flying < d->window;
+	enum dest_class class = class_of(d, clock_mono_ms());
+	bool is_ready = d->queued > 0 && d->flying < d->window && d->paused.at == 0;
 
-	if (is_ready && !d->is_ready)
-		TAILQ_INSERT_TAIL(list, d, link);
-	if (!is_ready && d->is_ready)
-		TAILQ_REMOVE(list, d, link);
+	if (d->is_ready && (!is_ready || class != d->class))
+		TAILQ_REMOVE(&s->ready[d->class], d, link);
+	if (is_ready && (!d->is_ready || class != d->class))
+		TAILQ_INSERT_TAIL(&s->ready[class], d, link);
+	s->busy[d->class] -= d->flying;
+	s->busy[class] += d->flying;
+	d->class = class;
 	d->is_ready = is_ready;
 	if (is_ready)
 		schedule_run_soon(s, 0);
 }
 
-/* --- flows and jobs -------------------------------------------------------------------------------------- */
-static struct flow *
-flow_get(struct dest *d, const struct envelope *e)
+void
+schedule_dest_took_off(struct schedule *s, struct dest *d)
 {
-	const char *key = e->sasl_username[0] != '\0' ? e->sasl_username : e->sender;
-	struct flow *f = map_get(&d->flows_by_key, view_of(key));
-	size_t len = strlen(key) + 1;
+	if (d->flying++ == 0)
+		d->quiet_since_ms = clock_mono_ms();
+	s->busy[d->class]++;
+	s->flying++;
+}
 
+void
+schedule_dest_landed(struct schedule *s, struct dest *d)
+{
+	d->flying--;
+	d->quiet_since_ms = clock_mono_ms();
+	s->busy[d->class]--;
+	s->flying--;
+}
+
+static void
+on_pause_over(void *arg)
+{
+	struct schedule *s = arg;
+	int64_t now = clock_mono_ms();
+	struct heap_node *n;
+
+	while ((n = heap_first(&s->paused)) != NULL && n->key <= now) {
+		heap_remove(&s->paused, n);
+		schedule_dest_update(s, HEAP_ENTRY(n, struct dest, paused));
+	}
+	if (n != NULL)
+		loop_timer_start(&s->pause_timer, n->key - now);
+}
+
+static void
+dest_pause(struct schedule *s, struct dest *d, int64_t ms)
+{
+	heap_remove(&s->paused, &d->paused);
+	heap_insert(&s->paused, &d->paused, clock_mono_ms() + ms);
+	loop_timer_start(&s->pause_timer, heap_first(&s->paused)->key - clock_mono_ms());
+	schedule_dest_update(s, d);
+}
+
+/* --- what waits for a destination ------------------------------------------------------------------------- */
+static struct share *
+share_get(struct dest *d, uint64_t tenant)
+{
+	struct view key = view_make(&tenant, sizeof tenant);
+	struct share *sh = map_get(&d->shares_by_tenant, key);
+
+	if (sh != NULL)
+		return sh;
+	sh = x_calloc(1, sizeof *sh);
+	sh->tenant = tenant;
+	TAILQ_INIT(&sh->flows);
+	TAILQ_INSERT_TAIL(&d->shares, sh, link);
+	map_put(&d->shares_by_tenant, key, sh);
+	return sh;
+}
+
+static struct flow *
+flow_get(struct dest *d, const struct message *m)
+{
+	char key[sizeof m->tenant->key + ENVELOPE_MAX_STRING];
+	size_t len = strlen(m->active->env.sender);
+	struct flow *f;
+
+	if (len > ENVELOPE_MAX_STRING)
+		len = ENVELOPE_MAX_STRING;
+	memcpy(key, &m->tenant->key, sizeof m->tenant->key);
+	memcpy(key + sizeof m->tenant->key, m->active->env.sender, len);
+	len += sizeof m->tenant->key;
+	f = map_get(&d->flows_by_key, view_make(key, len));
 	if (f != NULL)
 		return f;
 	f = x_calloc(1, sizeof *f + len);
+	f->key_len = len;
 	memcpy(f->key, key, len);
-	TAILQ_INIT(&f->jobs);
-	TAILQ_INSERT_TAIL(&d->flows, f, link);
-	map_put(&d->flows_by_key, view_of(key), f);
+	TAILQ_INIT(&f->batches[false]);
+	TAILQ_INIT(&f->batches[true]);
+	f->share = share_get(d, m->tenant->key);
+	TAILQ_INSERT_TAIL(&f->share->flows, f, link);
+	map_put(&d->flows_by_key, view_make(key, len), f);
 	return f;
 }
 
 static void
-flow_drop_if_empty(struct dest *d, struct flow *f)
+batch_drop(struct dest *d, struct batch *b)
 {
-	if (!TAILQ_EMPTY(&f->jobs))
+	struct flow *f = b->f;
+	struct share *sh = f->share;
+
+	TAILQ_REMOVE(&f->batches[b->is_rest], b, link);
+	free(b);
+	if (!TAILQ_EMPTY(&f->batches[false]) || !TAILQ_EMPTY(&f->batches[true]))
 		return;
-	TAILQ_REMOVE(&d->flows, f, link);
-	map_remove(&d->flows_by_key, view_of(f->key));
+	TAILQ_REMOVE(&sh->flows, f, link);
+	map_remove(&d->flows_by_key, view_make(f->key, f->key_len));
 	free(f);
+	if (!TAILQ_EMPTY(&sh->flows))
+		return;
+	TAILQ_REMOVE(&d->shares, sh, link);
+	map_remove(&d->shares_by_tenant, view_make(&sh->tenant, sizeof sh->tenant));
+	free(sh);
 }
 
-static void
-job_enqueue(struct job *j, bool first)
+static struct batch *
+batch_new(struct dest *d, const struct message *m, bool first)
 {
-	struct flow *f = flow_get(j->d, &j->m->active->env);
+	struct batch *b = x_calloc(1, sizeof *b);
 
-	j->state = JOB_QUEUED;
-	j->f = f;
+	b->f = flow_get(d, m);
+	TAILQ_INIT(&b->jobs);
 	if (first)
-		TAILQ_INSERT_HEAD(&f->jobs, j, of_holder);
+		TAILQ_INSERT_HEAD(&b->f->batches[false], b, link);
 	else
-		TAILQ_INSERT_TAIL(&f->jobs, j, of_holder);
+		TAILQ_INSERT_TAIL(&b->f->batches[false], b, link);
+	return b;
+}
+
+/* --- jobs -------------------------------------------------------------------------------------------------- */
+static void
+job_enqueue(struct job *j, struct batch *b)
+{
+	j->state = JOB_QUEUED;
+	j->batch = b;
+	TAILQ_INSERT_TAIL(&b->jobs, j, of_holder);
 	j->d->queued++;
 }
 
 static void
 job_dequeue(struct job *j)
 {
-	TAILQ_REMOVE(&j->f->jobs, j, of_holder);
-	flow_drop_if_empty(j->d, j->f);
-	j->f = NULL;
+	struct batch *b = j->batch;
+
+	TAILQ_REMOVE(&b->jobs, j, of_holder);
+	if (TAILQ_EMPTY(&b->jobs))
+		batch_drop(j->d, b);
+	j->batch = NULL;
 	j->d->queued--;
 	if (j->d->building == j)
 		j->d->building = NULL;
@@ -151,12 +279,12 @@ job_dequeue(struct job *j)
 static struct job *
 job_new(struct dest *d, struct message *m)
 {
-	struct job *j = x_calloc(1, sizeof *j);
+	struct job *j = x_calloc(1, sizeof *j), *before = d->building;
 
 	j->m = m;
 	j->d = d;
 	TAILQ_INSERT_TAIL(&m->active->jobs, j, of_message);
-	job_enqueue(j, false);
+	job_enqueue(j, before != NULL && before->m == m ? before->batch : batch_new(d, m, false));
 	d->building = j;
 	return j;
 }
@@ -178,13 +306,14 @@ job_free(struct schedule *s, struct job *j)
 }
 
 static void
-job_add(struct schedule *s, struct dest *d, struct message *m, uint32_t rcpt)
+job_add(struct dest *d, struct message *m, uint32_t rcpt)
 {
 	const struct recipient *r = &m->active->env.rcpts[rcpt];
 	size_t bytes = strlen(r->address) + strlen(r->orig) + strlen(r->orcpt) + 64;
 	struct job *j = d->building;
 
-	if (j == NULL || j->m != m || j->nrcpts >= s->conf.recipient_limit ||
+	if (j == NULL || j->m != m ||
+	    (d->conf->recipient_limit > 0 && j->nrcpts >= d->conf->recipient_limit) ||
 	    j->bytes + bytes > JOB_BYTES)
 		j = job_new(d, m);
 	if (j->nrcpts == j->cap) {
@@ -200,6 +329,28 @@ static bool
 rcpt_is_open(const struct job *j, size_t i)
 {
 	return j->m->active->rcpts[j->rcpts[i]].phase != PHASE_ANSWERED;
+}
+
+/* By turns of tenants, senders and messages. */
+static struct job *
+dest_next_job(struct dest *d)
+{
+	struct share *sh = TAILQ_FIRST(&d->shares);
+	struct flow *f = TAILQ_FIRST(&sh->flows);
+	struct batch *b;
+
+	TAILQ_REMOVE(&d->shares, sh, link);
+	TAILQ_INSERT_TAIL(&d->shares, sh, link);
+	TAILQ_REMOVE(&sh->flows, f, link);
+	TAILQ_INSERT_TAIL(&sh->flows, f, link);
+	f->rest_is_next ^= true;
+	b = TAILQ_FIRST(&f->batches[!f->rest_is_next]);
+	if (b == NULL)
+		b = TAILQ_FIRST(&f->batches[f->rest_is_next]);
+	TAILQ_REMOVE(&f->batches[b->is_rest], b, link);
+	b->is_rest = true;
+	TAILQ_INSERT_TAIL(&f->batches[true], b, link);
+	return TAILQ_FIRST(&b->jobs);
 }
 
 /* Gives one answer for all recipients that have none, and ends the job. */
@@ -225,10 +376,8 @@ job_suspend(struct schedule *s, struct job *j, const char *why)
 void
 schedule_dest_defer_all(struct schedule *s, struct dest *d, const char *why)
 {
-	struct flow *f;
-
-	while ((f = TAILQ_FIRST(&d->flows)) != NULL)
-		job_suspend(s, TAILQ_FIRST(&f->jobs), why);
+	while (d->queued > 0)
+		job_suspend(s, dest_next_job(d), why);
 }
 
 /* The message is not to be delivered any more, or not now. */
@@ -266,44 +415,83 @@ schedule_job_requeue(struct schedule *s, struct job *j)
 			j->rcpts[open++] = j->rcpts[i];
 	j->nrcpts = open;
 	j->answered = 0;
-	job_enqueue(j, true);
+	job_enqueue(j, batch_new(j->d, j->m, true));
 	schedule_dest_update(s, j->d);
 }
 
-/* --- feedback ------------------------------------------------------------------------------------------------ */
+/* --- feedback: as Postfix's qmgr_queue.c ------------------------------------------------------------------- */
+static double
+feedback_of(const struct feedback *f, unsigned window)
+{
+	return f->by == FEEDBACK_WINDOW ? f->number / window
+	       : f->by == FEEDBACK_SQRT ? f->number / sqrt(window)
+					: f->number;
+}
+
+/* At once, then at the end of each step: what is wrong shall not grow. */
+static void
+window_shrink(struct dest *d)
+{
+	double feedback = feedback_of(&d->conf->negative, d->window);
+
+	d->failure -= feedback;
+	while (d->failure - feedback / 2 < 0 && feedback > 0) {
+		if (d->window > 1)
+			d->window--;
+		d->success = 0;
+		d->failure += 1;
+	}
+}
+
+/* Only a window that is in use shows that a larger one would do. */
+static void
+window_grow(struct dest *d)
+{
+	unsigned limit = d->conf->concurrency_limit;
+	double feedback = feedback_of(&d->conf->positive, d->window);
+
+	if ((limit > 0 && d->window >= limit) ||
+	    d->window >= d->flying + 1 + d->conf->initial_concurrency)
+		return;
+	d->success += feedback;
+	while (d->success + feedback / 2 >= 1 && (limit == 0 || d->window < limit)) {
+		d->window++;
+		d->success -= 1;
+		d->failure = 0;
+	}
+}
+
 static void
 dest_failed(struct schedule *s, struct dest *d)
 {
 	char why[600];
 
+	d->has_answered = false;
 	d->failed_cohorts += 1.0 / d->window;
-	if (d->window > 1)
-		d->window--;
-	if (d->failed_cohorts < 1.0)
+	if (d->conf->failed_cohort_limit == 0 || d->failed_cohorts < d->conf->failed_cohort_limit) {
+		window_shrink(d);
 		return;
+	}
 	/* as often as it fails again, twice as long */
 	d->backoff_ms = d->backoff_ms == 0 ? s->conf.min_backoff_ms : d->backoff_ms * 2;
 	if (d->backoff_ms > s->conf.max_backoff_ms)
 		d->backoff_ms = s->conf.max_backoff_ms;
 	d->dead_until_ms = clock_mono_ms() + d->backoff_ms;
 	d->window = 1;
-	d->failed_cohorts = 0;
+	d->success = d->failure = d->failed_cohorts = 0;
 	snprintf(why, sizeof why, "delivery temporarily suspended: %s",
 	    d->why != NULL ? d->why : "destination unreachable");
 	schedule_dest_defer_all(s, d, why);
 }
 
 static void
-dest_worked(struct schedule *s, struct dest *d)
+dest_worked(struct dest *d)
 {
+	d->has_answered = true;
 	d->failed_cohorts = 0;
 	d->backoff_ms = 0;
 	d->dead_until_ms = 0;
-	/* only a window that is in use shows that a larger one would do */
-	if (d->flying + 1 >= d->window && d->window < s->conf.concurrency_limit)
-		d->window++;
-	if (d->window < s->conf.initial_concurrency && d->queued > 0)
-		d->window++;
+	window_grow(d);
 }
 
 void
@@ -314,32 +502,37 @@ schedule_job_done(struct schedule *s, struct job *j)
 	if (!d->is_local && j->saw_dead_destination)
 		dest_failed(s, d);
 	else if (!d->is_local)
-		dest_worked(s, d);
+		dest_worked(d);
 	job_free(s, j);
+	if (d->conf->rate_delay_ms > 0)
+		dest_pause(s, d, d->conf->rate_delay_ms);
 	schedule_run_soon(s, 0);
 }
 
 /* --- handing out ----------------------------------------------------------------------------------------------- */
-/* The next job by turns of the senders. */
-static struct job *
-dest_next_job(struct dest *d)
+/* May it have one job more, for all that the other remote ones need?  A quarter of all jobs is for those that have
+ * answered, another for them and those that have not been tried; and of what is left for it, one that has not answered
+ * gets a part: there is something for the next. */
+static bool
+dest_has_room(const struct schedule *s, const struct dest *d)
 {
-	struct flow *f = TAILQ_FIRST(&d->flows);
-	struct job *j = TAILQ_FIRST(&f->jobs);
+	size_t all = s->nrelays * s->conf.relay_jobs;
+	size_t limit = all - all / (d->class == DEST_SLOW ? 2 : 4);
+	size_t taken = s->busy[DEST_UNTRIED] + s->busy[DEST_SLOW];
 
-	TAILQ_REMOVE(&d->flows, f, link);
-	TAILQ_INSERT_TAIL(&d->flows, f, link);
-	return j;
+	if (d->class != DEST_UNTRIED && d->class != DEST_SLOW)
+		return true;
+	return taken < limit && d->flying * PART <= limit - taken;
 }
 
 /* true: something was done for this destination. */
 static bool
 dest_serve(struct schedule *s, struct dest *d)
 {
-	struct peer *p = peer_for(s, d);
+	struct peer *p = dest_has_room(s, d) ? peer_for(s, d) : NULL;
 	struct job *j;
 
-	if (p == NULL)
+	if (p == NULL || !d->is_ready)
 		return false;
 	j = dest_next_job(d);
 	if (content_is_open(&j->m->active->content)) {
@@ -360,38 +553,42 @@ dest_serve(struct schedule *s, struct dest *d)
 	return true;
 }
 
-/* One job for each in turn, until one that was refused comes round again.  What refuses one remote
- * destination (no relay worker has room) refuses them all. */
-static void
-serve_list(struct schedule *s, struct dest_list *list)
+/* One job for the first destination of this class that can have one.  false: none can. */
+static bool
+serve_class(struct schedule *s, enum dest_class class)
 {
+	struct dest_list *list = &s->ready[class];
 	struct dest *d, *refused = NULL;
+	int64_t now = clock_mono_ms();
 
 	while ((d = TAILQ_FIRST(list)) != NULL && d != refused) {
-		bool served = dest_serve(s, d);
-
-		if (!served && !d->is_local)
-			return;
-		if (!d->is_ready)
-			continue; /* that was its last job, or its window is full */
+		if (class_of(d, now) != class) {
+			schedule_dest_update(s, d); /* time has passed, and it is slow now */
+			continue;
+		}
 		TAILQ_REMOVE(list, d, link);
 		TAILQ_INSERT_TAIL(list, d, link);
-		if (served)
-			refused = NULL;
-		else if (refused == NULL)
+		if (dest_serve(s, d))
+			return true;
+		if (refused == NULL && d->is_ready)
 			refused = d;
 	}
+	return false;
 }
 
+/* The classes take turns, until one that was refused comes round again: while this runs, no room comes back. */
 static void
 on_run(void *arg)
 {
 	struct schedule *s = arg;
+	unsigned open = s->is_draining ? 0 : (1u << DEST_CLASSES) - 1;
 
-	if (s->is_draining)
-		return;
-	serve_list(s, &s->ready_local);
-	serve_list(s, &s->ready_relay);
+	while (open != 0) {
+		enum dest_class class = s->next_class++ % DEST_CLASSES;
+
+		if ((open >> class & 1) != 0 && !serve_class(s, class))
+			open &= ~(1u << class);
+	}
 }
 
 void
@@ -399,16 +596,16 @@ schedule_start(struct schedule *s, struct message *m)
 {
 	struct active *a = m->active;
 	int64_t now = clock_mono_ms();
-	char key[ENVELOPE_MAX_STRING + 8];
+	char key[2 * ENVELOPE_MAX_STRING + 8];
 
 	for (uint32_t i = 0; i < a->env.nrcpts; i++) {
 		struct dest *d;
 
 		if (a->rcpts[i].status != RCPT_PENDING || a->rcpts[i].phase != PHASE_IDLE)
 			continue;
-		dest_key(&a->env.rcpts[i], key, sizeof key);
+		dest_key(s, &a->env.rcpts[i], key, sizeof key);
 		d = dest_get(s, &a->env.rcpts[i], key);
-		job_add(s, d, m, i);
+		job_add(d, m, i);
 		if (d->dead_until_ms > now) {
 			char why[600];
 
@@ -496,9 +693,11 @@ on_watch(void *arg)
 
 		if (d->peer != NULL)
 			peer_watch(d->peer, now);
+		else
+			schedule_dest_update(s, d); /* one whose window is full may be slow now */
 		/* a remote destination without work is forgotten, once nothing bad is known of it */
 		if (d->is_local || d->queued > 0 || d->flying > 0 || d->dead_until_ms > now ||
-		    !TAILQ_EMPTY(&d->flows))
+		    d->paused.at != 0)
 			continue;
 		if (s->opening > 0)
 			continue; /* a job being opened belongs to it, perhaps */
@@ -506,6 +705,16 @@ on_watch(void *arg)
 		dest_free(s, d);
 	}
 	loop_timer_start(&s->watch_timer, WATCH_MS);
+}
+
+/* postconf(5), default_destination_rate_delay: with a pause between deliveries there is one at a time. */
+static void
+dest_conf_fit(struct dest_conf *c)
+{
+	if (c->rate_delay_ms > 0)
+		c->concurrency_limit = 1;
+	if (c->concurrency_limit > 0 && c->initial_concurrency > c->concurrency_limit)
+		c->initial_concurrency = c->concurrency_limit;
 }
 
 struct schedule *
@@ -517,16 +726,19 @@ schedule_new(struct loop *l, struct queue *q, const struct schedule_conf *conf,
 	s->loop = l;
 	s->q = q;
 	s->conf = *conf;
-	if (s->conf.initial_concurrency > s->conf.concurrency_limit)
-		s->conf.initial_concurrency = s->conf.concurrency_limit;
+	dest_conf_fit(&s->conf.local);
+	dest_conf_fit(&s->conf.smtp);
+	dest_conf_fit(&s->conf.lmtp);
 	s->want_delivery = want_delivery;
 	s->arg = arg;
 	map_init(&s->dests);
 	map_init(&s->jobs);
-	TAILQ_INIT(&s->ready_local);
-	TAILQ_INIT(&s->ready_relay);
+	heap_init(&s->paused);
+	for (int i = 0; i < DEST_CLASSES; i++)
+		TAILQ_INIT(&s->ready[i]);
 	TAILQ_INIT(&s->relays);
 	loop_timer_init(&s->run_timer, l, on_run, s);
+	loop_timer_init(&s->pause_timer, l, on_pause_over, s);
 	loop_timer_init(&s->watch_timer, l, on_watch, s);
 	loop_timer_start(&s->watch_timer, WATCH_MS);
 	return s;
@@ -538,6 +750,8 @@ jobs_free(struct job_list *jobs)
 	struct job *j;
 
 	while ((j = TAILQ_FIRST(jobs)) != NULL) {
+		if (j->state == JOB_QUEUED)
+			job_dequeue(j);
 		TAILQ_REMOVE(jobs, j, of_message);
 		free(j->rcpts);
 		free(j);
@@ -569,7 +783,9 @@ schedule_free(struct schedule *s)
 	}
 	map_clear(&s->dests);
 	map_clear(&s->jobs);
+	heap_clear(&s->paused);
 	loop_timer_stop(&s->run_timer);
+	loop_timer_stop(&s->pause_timer);
 	loop_timer_stop(&s->watch_timer);
 	free(s);
 }

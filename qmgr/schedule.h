@@ -3,18 +3,40 @@
  * A destination is a mailbox uid (its delivery process) or a transport and nexthop (any relay worker).  Remote ones have
  * a window of concurrent jobs that grows with success and shrinks when the destination itself cannot be
  * reached; one that fails a whole window's worth is left alone for a while, and what is queued for it is
- * deferred unattempted (Postfix's scheduler).  Destinations take turns, and within one the senders do.
+ * deferred unattempted (Postfix's scheduler).  Destinations take turns, and within one the tenants do (tenant.h), of a
+ * tenant his senders, of a sender his messages.
  */
 #ifndef QMGR_SCHEDULE_H
 #define QMGR_SCHEDULE_H
 
+#include "common/config/conf.h"
 #include "common/ipc/conn.h"
 #include "qmgr/queue.h"
 
+/* One step's part that a delivery is worth: number, number/window or number/sqrt(window) (postconf(5),
+ * default_destination_concurrency_positive_feedback). */
+struct feedback {
+	double number;
+	enum { FEEDBACK_FIXED, FEEDBACK_WINDOW, FEEDBACK_SQRT } by;
+};
+/* "0.5", "1/concurrency", "0.5 / sqrt_concurrency": 0, or -1. */
+int feedback_parse(const char *text, struct feedback *out);
+
+/* TRANSPORT_destination_... of postconf(5). */
+struct dest_conf {
+	unsigned concurrency_limit, initial_concurrency; /* limit 0 = none */
+	unsigned recipient_limit;     /* 1: each recipient is a destination of his own; 0 = none */
+	unsigned failed_cohort_limit; /* 0 = never dead */
+	struct feedback positive, negative;
+	int64_t rate_delay_ms; /* between two deliveries, which then go one by one */
+};
 struct schedule_conf {
-	unsigned concurrency_limit, initial_concurrency, recipient_limit;
+	struct dest_conf local, smtp, lmtp;
+	unsigned relay_jobs; /* at a time on one connection to a relay worker */
 	int64_t min_backoff_ms, max_backoff_ms;
 };
+/* -1: *err names the parameter. */
+int schedule_conf_read(const struct conf *c, struct schedule_conf *out, struct err *err);
 
 struct schedule;
 /* want_delivery(arg, uid, gid): somebody is to call schedule_delivery with the process's connection. */

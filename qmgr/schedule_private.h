@@ -2,6 +2,7 @@
 #ifndef QMGR_SCHEDULE_PRIVATE_H
 #define QMGR_SCHEDULE_PRIVATE_H
 
+#include "common/base/heap.h"
 #include "common/base/map.h"
 #include "qmgr/schedule.h"
 
@@ -12,14 +13,14 @@ enum job_state {
 	JOB_LOOSE, /* between two of these, in no list but its message's */
 };
 
-/* Recipients of one message for one destination. */
+/* Some recipients of one message for one destination. */
 struct job {
 	TAILQ_ENTRY(job) of_message;
-	TAILQ_ENTRY(job) of_holder; /* the flow's jobs while QUEUED, the peer's while FLYING */
+	TAILQ_ENTRY(job) of_holder; /* the batch's jobs while QUEUED, the peer's while FLYING */
 	struct message *m;
 	struct dest *d;
-	struct flow *f;   /* while QUEUED */
-	struct peer *via; /* while FLYING */
+	struct batch *batch; /* while QUEUED */
+	struct peer *via;    /* while FLYING */
 	enum job_state state;
 	uint32_t number;
 	unsigned losses; /* peers that died with it */
@@ -29,27 +30,64 @@ struct job {
 	uint32_t *rcpts; /* owned: places in the envelope */
 };
 
-/* What one sender has for one destination. */
+/* What waits for a destination: its tenants take turns, of a tenant its senders (flows), of a sender his messages
+ * (batches).  Those that have not had a turn and those that have go alternately, so that a single mail is not behind a
+ * mailing of thousands, nor a mailing behind any number of single mails. */
+struct batch {
+	TAILQ_ENTRY(batch) link;
+	struct flow *f;
+	struct job_list jobs; /* not empty */
+	bool is_rest;         /* has had a turn */
+};
+TAILQ_HEAD(batch_list, batch);
+
 struct flow {
 	TAILQ_ENTRY(flow) link;
-	struct job_list jobs;
-	char key[]; /* the login, or the sender's address */
+	struct share *share;
+	struct batch_list batches[2]; /* by is_rest; not both empty */
+	bool rest_is_next;
+	size_t key_len;
+	char key[]; /* the tenant's, and the sender's address */
 };
 TAILQ_HEAD(flow_list, flow);
+
+struct share {
+	TAILQ_ENTRY(share) link;
+	uint64_t tenant;
+	struct flow_list flows; /* not empty */
+};
+TAILQ_HEAD(share_list, share);
+
+/* Remote destinations by how they are known.  One that has answered keeps room that the others, who may never
+ * answer, cannot take. */
+enum dest_class {
+	DEST_LOCAL,
+	DEST_PROVEN,  /* the last it did was to take mail */
+	DEST_UNTRIED, /* has not answered yet, or not since it could not be reached */
+	DEST_SLOW,    /* nothing has come of what it was given some seconds ago */
+	DEST_CLASSES
+};
 
 struct dest {
 	TAILQ_ENTRY(dest) link; /* in a ready list */
 	bool is_ready, is_local;
-	struct flow_list flows; /* with jobs; served in turn */
-	struct map flows_by_key;
+	enum dest_class class;
+	const struct dest_conf *conf;
+	struct share_list shares;
+	struct map shares_by_tenant, flows_by_key;
 	struct job *building; /* for the message being started */
 	size_t queued, flying;
 	unsigned window;
-	double failed_cohorts; /* failures since the last success, in windows */
+	double success, failure; /* feedback that does not make a whole step yet */
+	double failed_cohorts;   /* failures since the last success, in windows */
+	bool has_answered;       /* since it last could not be reached */
+	int64_t quiet_since_ms; /* its last answer, or when it was first given something after it */
 	int64_t dead_until_ms, backoff_ms;
-	char *why; /* owned: the last failure of the destination itself */
+	struct heap_node paused; /* until then nothing is handed out */
+	char *why;               /* owned: the last failure of the destination itself */
 	uint32_t uid, gid;
 	struct peer *peer; /* local: its delivery process; owned */
+	char *nexthop;     /* owned */
 	char key[];
 };
 TAILQ_HEAD(dest_list, dest);
@@ -66,7 +104,7 @@ struct peer {
 	struct ipc_edge *edge; /* relay: borrowed */
 	struct job_list jobs;  /* flying, oldest first */
 	size_t flying;
-	bool has_answered; /* somebody has accepted this connection */
+	bool has_answered; /* somebody has accepted this connection, and said so */
 	unsigned failures; /* in a row: it could not be had, or went away without an answer */
 	int64_t retry_ms;
 };
@@ -78,23 +116,31 @@ struct schedule {
 	struct schedule_conf conf;
 	void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid);
 	void *arg;
-	struct map dests; /* "v:uid", "r:nexthop" by SMTP, "l:nexthop" by LMTP */
-	struct dest_list ready_local, ready_relay;
+	struct map
+	    dests; /* "v:uid", "r:nexthop" by SMTP, "l:nexthop" by LMTP; "r:nexthop recipient" if each is one */
+	struct dest_list ready[DEST_CLASSES];
+	size_t busy[DEST_CLASSES]; /* jobs flying, by the present class of their destination */
+	unsigned next_class;
+	struct heap paused; /* destinations */
 	struct peer_list relays;
+	size_t nrelays;
 	struct map jobs; /* FLYING, by number */
 	uint32_t last_number;
 	size_t flying, opening;
-	struct loop_timer run_timer, watch_timer;
+	struct loop_timer run_timer, watch_timer, pause_timer;
 	bool is_draining;
 };
 
 /* schedule.c */
 void schedule_run_soon(struct schedule *s, int64_t after_ms);
 void schedule_dest_update(struct schedule *s, struct dest *d);
-void schedule_job_requeue(struct schedule *s, struct job *j); /* first in its flow again */
+void schedule_job_requeue(struct schedule *s, struct job *j); /* first of its sender's again */
 void schedule_job_answer(
     struct schedule *s, struct job *j, const struct attempt *a); /* all that are open */
 void schedule_job_done(struct schedule *s, struct job *j);       /* all are answered */
+/* One job more, or one fewer, is with a peer. */
+void schedule_dest_took_off(struct schedule *s, struct dest *d);
+void schedule_dest_landed(struct schedule *s, struct dest *d);
 void schedule_dest_defer_all(struct schedule *s, struct dest *d, const char *why);
 
 /* peer.c */

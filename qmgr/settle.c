@@ -277,6 +277,7 @@ disk_op_new(struct queue *q, struct message *m, enum disk_kind kind, int64_t del
 		.nrcpts = m->nrcpts,
 		.left = m->left,
 		.attempts = m->attempts,
+		.tenant = m->tenant->key,
 		.is_expired = m->is_expired };
 	return op;
 }
@@ -286,7 +287,7 @@ disk_op_start(struct disk_op *op)
 {
 	op->m->is_busy = true;
 	op->q->operations++;
-	work_submit(queue_pool_of(op->q, op->m), disk_op_run, disk_op_done, op);
+	work_submit(op->q->write_pool, disk_op_run, disk_op_done, op);
 }
 
 static void

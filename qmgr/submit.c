@@ -2,6 +2,7 @@
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/ipc/rewriting.h"
 #include "common/log/log.h"
 #include "common/mime/message.h"
 #include "common/proto/address.h"
@@ -39,15 +40,18 @@ struct question {
 };
 
 struct submission {
-	LIST_ENTRY(submission) link; /* while authd is asked */
+	LIST_ENTRY(submission)
+	link; /* while authd is asked about its recipients or its addresses */
 	struct submit *s;
 	uid_t uid;
 	char *sender, *full_name; /* owned */
 	uint32_t flags;
 	int content_fd, rcpts_fd; /* owned */
 	uint64_t content_len, rcpts_len;
-	struct fresh *f;        /* owned until the commit */
-	const char **addresses; /* owned: asked for; strings in the arena */
+	struct buf raw;              /* the message as it came in */
+	struct rewriting *rewriting; /* owned */
+	struct fresh *f;             /* owned until the commit */
+	const char **addresses;      /* owned: asked for; strings in the arena */
 	size_t naddresses, next, answered;
 	struct question questions[ASKED_AT_ONCE];
 	struct recipient *rcpts; /* owned */
@@ -81,6 +85,8 @@ submission_free(struct submission *x)
 	fd_close(&x->content_fd);
 	fd_close(&x->rcpts_fd);
 	map_clear(&x->seen);
+	buf_clear(&x->raw);
+	rewriting_free(x->rewriting);
 	loop_timer_stop(&x->soon);
 	free(x->addresses);
 	free(x->rcpts);
@@ -200,16 +206,20 @@ blank_stray_crs(struct buf *raw)
 			*p = ' ';
 }
 
-/* The value with CRLF, its addresses completed, as smtpd does for local clients. */
+/* The value with CRLF, its addresses rewritten, as smtpd does for local clients. */
 static void
-put_completed(const struct submission *x, struct view value, size_t *growth, struct buf *out)
+put_rewritten(const struct submission *x, struct view value, enum address_field kind,
+    enum rewriting_pass pass, size_t *growth, struct buf *out)
 {
 	struct buf plain, completed;
+	struct rewriting_field f;
+	const struct address_completion how =
+	    rewriting_of_field(&x->s->conf.completion, &f, x->rewriting, kind, pass);
 
 	buf_init(&plain, 2 * value.len + 1);
 	crlf_append(value, &plain);
 	buf_init(&completed, plain.len + *growth);
-	if (address_complete(buf_view(&plain), &x->s->conf.completion, &completed) == 1) {
+	if (address_complete(buf_view(&plain), &how, &completed) == 1) {
 		*growth -= completed.len - plain.len;
 		buf_append_view(out, buf_view(&completed));
 	} else {
@@ -219,10 +229,11 @@ put_completed(const struct submission *x, struct view value, size_t *growth, str
 	buf_clear(&completed);
 }
 
-/* The fields at the start of the message, as far as their addresses are to be completed.  Returns how many bytes of the message that
+/* The fields at the start of the message, as far as their addresses are to be rewritten.  Returns how many bytes of the message that
  * was: a line that is no field ends the header, and what looks like fields behind it is text. */
 static size_t
-put_fields(const struct submission *x, struct view message, bool is_all, struct buf *out)
+put_fields(const struct submission *x, struct view message, bool is_all, enum rewriting_pass pass,
+    struct buf *out)
 {
 	const char *at = message.p, *end = message.p + message.len;
 	size_t growth = COMPLETED_MAX;
@@ -231,12 +242,13 @@ put_fields(const struct submission *x, struct view message, bool is_all, struct 
 
 	while (header_next(&rest, &f)) {
 		const char *next = f.raw.p + f.raw.len, *behind = f.value.p + f.value.len;
+		enum address_field kind = address_field_kind(f.name);
 
 		if (f.raw.p != at || (next == end && !is_all))
 			break;
-		if (address_complete_wants(f.name)) {
+		if (kind != ADDRESS_FIELD_NONE) {
 			crlf_append(view_make(at, (size_t)(f.value.p - at)), out);
-			put_completed(x, f.value, &growth, out);
+			put_rewritten(x, f.value, kind, pass, &growth, out);
 			crlf_append(view_make(behind, (size_t)(next - behind)), out);
 		} else {
 			crlf_append(f.raw, out);
@@ -246,36 +258,57 @@ put_fields(const struct submission *x, struct view message, bool is_all, struct 
 	return (size_t)(at - message.p);
 }
 
+static struct view
+header_part(const struct submission *x)
+{
+	return view_make(x->raw.p, x->raw.len < HEADERS_SCAN ? x->raw.len : HEADERS_SCAN);
+}
+
+static int
+read_content(struct submission *x, struct err *err)
+{
+	buf_init(&x->raw, x->content_len);
+	if (buf_reserve(&x->raw, x->content_len) == NULL)
+		return err_set(err, ERR_TEMP, "no memory for the message");
+	if (fd_pread_all(x->content_fd, x->raw.p, x->content_len, 0, err) < 0)
+		return -1;
+	x->raw.len = x->content_len;
+	blank_stray_crs(&x->raw);
+	if (memchr(x->raw.p, '\0', x->raw.len) != NULL)
+		return err_set(err, ERR_PERM, "the message has NUL bytes");
+	return 0;
+}
+
+static void
+collect_addresses(struct submission *x)
+{
+	struct buf unused;
+
+	rewriting_add(x->rewriting, REWRITE_ENVELOPE_SENDER, view_of(x->sender));
+	if (x->s->conf.rewrites == 0)
+		return;
+	buf_init(&unused, 3 * HEADERS_SCAN + COMPLETED_MAX);
+	put_fields(x, header_part(x), x->raw.len <= HEADERS_SCAN, REWRITING_COLLECT, &unused);
+	buf_clear(&unused);
+}
+
 static int
 make_content(struct submission *x, struct err *err)
 {
 	struct content *c = &x->f->content;
-	struct buf raw, headers, body;
-	struct view scan;
+	struct view scan = header_part(x);
+	struct buf headers, body;
 	size_t fields;
 	int r = -1;
 
-	buf_init(&raw, x->content_len);
 	buf_init(&headers, 3 * HEADERS_SCAN + COMPLETED_MAX);
 	buf_init(&body, 2 * x->content_len + 2);
-	if (buf_reserve(&raw, x->content_len) == NULL) {
-		err_set(err, ERR_TEMP, "no memory for the message");
-		goto out;
-	}
-	if (fd_pread_all(x->content_fd, raw.p, x->content_len, 0, err) < 0)
-		goto out;
-	raw.len = x->content_len;
-	blank_stray_crs(&raw);
-	scan = view_make(raw.p, raw.len < HEADERS_SCAN ? raw.len : HEADERS_SCAN);
-	if (memchr(raw.p, '\0', raw.len) != NULL) {
-		err_set(err, ERR_PERM, "the message has NUL bytes");
-		goto out;
-	}
 	add_missing_fields(x, scan, &headers);
 	if (!begins_with_field(scan))
 		buf_append_str(&headers, "\r\n");
-	fields = put_fields(x, scan, scan.len == raw.len, &headers);
-	if (headers.failed || crlf_append(view_make(raw.p + fields, raw.len - fields), &body) < 0) {
+	fields = put_fields(x, scan, scan.len == x->raw.len, REWRITING_APPLY, &headers);
+	if (headers.failed ||
+	    crlf_append(view_make(x->raw.p + fields, x->raw.len - fields), &body) < 0) {
 		err_set(err, ERR_TEMP, "no memory for the message");
 		goto out;
 	}
@@ -286,7 +319,7 @@ make_content(struct submission *x, struct err *err)
 		c->body_fd = memfd_sealed("body", body.p, body.len, err);
 	r = c->headers_fd < 0 || c->body_fd < 0 ? -1 : fresh_fit(x->s->q, x->f, err);
 out:
-	buf_clear(&raw);
+	buf_clear(&x->raw);
 	buf_clear(&headers);
 	buf_clear(&body);
 	return r;
@@ -357,14 +390,31 @@ read_sender(struct submission *x, struct err *err)
 }
 
 static void
-submission_run(void *arg)
+fail_for(struct submission *x, const struct err *err)
+{
+	fail(x, err->kind == ERR_TEMP ? QMGR_TEMP : QMGR_BAD, err->text);
+}
+
+static void
+submission_read(void *arg)
 {
 	struct submission *x = arg;
 	struct err err = { 0 };
 
-	if (read_sender(x, &err) == 0 && read_rcpts(x, &err) == 0 && make_content(x, &err) == 0)
-		return;
-	fail(x, err.kind == ERR_TEMP ? QMGR_TEMP : QMGR_BAD, err.text);
+	if (read_sender(x, &err) == 0 && read_rcpts(x, &err) == 0 && read_content(x, &err) == 0)
+		collect_addresses(x);
+	else
+		fail_for(x, &err);
+}
+
+static void
+submission_write(void *arg)
+{
+	struct submission *x = arg;
+	struct err err = { 0 };
+
+	if (make_content(x, &err) < 0)
+		fail_for(x, &err);
 }
 
 /* --- the commit ------------------------------------------------------------------------------------------------- */
@@ -489,7 +539,7 @@ ask_more(struct submission *x)
 }
 
 static void
-submission_ready(void *arg)
+submission_written(void *arg)
 {
 	struct submission *x = arg;
 
@@ -500,6 +550,54 @@ submission_ready(void *arg)
 	}
 	LIST_INSERT_HEAD(&x->s->asking, x, link);
 	ask_more(x);
+}
+
+static void
+start_work(struct submission *x, void (*run)(void *arg), void (*ready)(void *arg))
+{
+	x->s->q->operations++;
+	work_submit(x->s->q->pool, run, ready, x);
+}
+
+static void
+write_content(struct submission *x)
+{
+	const char *sender =
+	    rewriting_find(x->rewriting, REWRITE_ENVELOPE_SENDER, view_of(x->sender));
+
+	if (sender != NULL) {
+		free(x->sender);
+		x->sender = x_strdup(sender);
+	}
+	start_work(x, submission_write, submission_written);
+}
+
+static void
+on_rewritten(void *arg, bool ok)
+{
+	struct submission *x = arg;
+
+	LIST_REMOVE(x, link);
+	if (ok) {
+		write_content(x);
+		return;
+	}
+	fail(x, QMGR_TEMP, "addresses cannot be rewritten for now");
+	answer(x);
+}
+
+static void
+submission_was_read(void *arg)
+{
+	struct submission *x = arg;
+
+	x->s->q->operations--;
+	if (x->status != QMGR_OK)
+		answer(x);
+	else if (rewriting_ask(x->rewriting, x->s->authd, on_rewritten, x))
+		LIST_INSERT_HEAD(&x->s->asking, x, link);
+	else
+		write_content(x);
 }
 
 static void
@@ -543,7 +641,7 @@ submit_start(struct submit *s, uid_t uid, const char *sender, uint32_t flags, co
 		loop_timer_soon(&x->soon);
 		return x;
 	}
-	s->q->operations++;
-	work_submit(s->q->pool, submission_run, submission_ready, x);
+	x->rewriting = rewriting_new(s->conf.rewrites);
+	start_work(x, submission_read, submission_was_read);
 	return x;
 }

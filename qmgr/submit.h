@@ -10,6 +10,7 @@ struct submit_conf {
 	const char *myhostname, *myorigin, *mail_name; /* borrowed */
 	uint64_t message_size_limit;                   /* 0 = none */
 	struct address_completion completion;          /* of the header */
+	unsigned rewrites;                             /* rewriting_classes */
 };
 
 struct submit;

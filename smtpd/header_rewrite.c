@@ -1,5 +1,6 @@
 #include "smtpd/header_rewrite.h"
 #include "common/base/mem.h"
+#include "common/ipc/rewriting.h"
 #include "common/log/log.h"
 #include "smtpd/client_cert.h"
 #include "smtpd/lookup.h"
@@ -23,8 +24,10 @@ enum permit {
 struct smtpd_rewrite {
 	gate_then *then;
 	bool has_asked_for_cert;
-	size_t at;                   /* of the tables of clients, the next one */
-	struct smtpd_lookup *lookup; /* owned */
+	size_t at;                            /* of the tables of clients, the next one */
+	struct smtpd_lookup *lookup;          /* owned */
+	const struct address_completion *how; /* of the header; NULL: it stays */
+	struct rewriting *rewriting;          /* owned */
 };
 
 /* --- the parameters ----------------------------------------------------------------------------------------- */
@@ -86,6 +89,8 @@ rewrite_config_read(struct rewrite_config *c, const struct conf *conf, struct er
 	c->local.domain = view_of(has_domain ? conf_str(conf, "mydomain") : "");
 	c->remote.origin = view_of(has_origin ? remote : "");
 	c->remote.domain = view_of(has_domain ? remote : "");
+	c->has_remote = remote[0] != '\0';
+	c->classes = rewriting_classes(conf);
 	if (read_clients(c, conf, err) < 0)
 		return err_prefix(err, "local_header_rewrite_clients");
 	return 0;
@@ -104,7 +109,7 @@ rewrite_config_clear(struct rewrite_config *c)
 /* --- the header --------------------------------------------------------------------------------------------- */
 
 static int
-complete_field(struct header_list *l, size_t at, const struct address_completion *how,
+rewrite_field(struct header_list *l, size_t at, const struct address_completion *how,
     size_t *growth, struct err *err)
 {
 	struct view value = l->fields[at].value;
@@ -114,7 +119,7 @@ complete_field(struct header_list *l, size_t at, const struct address_completion
 	buf_init(&out, value.len + *growth);
 	r = address_complete(value, how, &out);
 	if (r < 0) {
-		r = err_set(err, ERR_LIMIT, "too many addresses without a domain");
+		r = err_set(err, ERR_LIMIT, "too many addresses to rewrite");
 	} else if (r > 0) {
 		*growth -= out.len - value.len;
 		r = header_list_replace(l, at, l->fields[at].name, buf_view(&out), err);
@@ -123,42 +128,121 @@ complete_field(struct header_list *l, size_t at, const struct address_completion
 	return r;
 }
 
-/* What cannot be completed stays as it is: no reason to refuse a message. */
+/* What cannot be rewritten stays as it is: no reason to refuse a message. */
 static void
-complete_header(struct smtpd_session *s, const struct address_completion *how)
+rewrite_header(struct smtpd_session *s, const struct smtpd_rewrite *w)
 {
 	struct header_list *l = &s->tx->content->list;
 	size_t growth = GROWTH_MAX;
 	struct err err;
 
-	for (size_t i = 0; i < l->count; i++)
-		if (address_complete_wants(view_trim(l->fields[i].name)) &&
-		    complete_field(l, i, how, &growth, &err) < 0) {
-			log_warn("%s: addresses in the header are left incomplete: %s",
+	for (size_t i = 0; i < l->count; i++) {
+		enum address_field kind = address_field_kind(view_trim(l->fields[i].name));
+		struct rewriting_field f;
+		const struct address_completion how =
+		    rewriting_of_field(w->how, &f, w->rewriting, kind, REWRITING_APPLY);
+
+		if (kind != ADDRESS_FIELD_NONE && rewrite_field(l, i, &how, &growth, &err) < 0) {
+			log_warn("%s: addresses in the header are left as they are: %s",
 			    s->tx->queue_id, err.text);
 			return;
 		}
+	}
+}
+
+static void
+collect_header(struct smtpd_session *s, struct smtpd_rewrite *w)
+{
+	const struct header_list *l = &s->tx->content->list;
+	struct rewriting_field f;
+	struct buf none;
+
+	buf_init(&none, GROWTH_MAX);
+	for (size_t i = 0; i < l->count; i++) {
+		enum address_field kind = address_field_kind(view_trim(l->fields[i].name));
+		const struct address_completion how =
+		    rewriting_of_field(w->how, &f, w->rewriting, kind, REWRITING_COLLECT);
+
+		buf_reset(&none);
+		if (kind != ADDRESS_FIELD_NONE)
+			address_complete(l->fields[i].value, &how, &none);
+	}
+	buf_clear(&none);
+}
+
+/* --- the message -------------------------------------------------------------------------------------------- */
+
+static enum cmd_result
+end(struct smtpd_session *s, bool ok)
+{
+	gate_then *then = s->tx->rewrite->then;
+
+	smtpd_rewrite_free(s->tx->rewrite);
+	s->tx->rewrite = NULL;
+	return then(s, ok);
 }
 
 static enum cmd_result
-rewrite(struct smtpd_session *s, bool is_local, gate_then *then)
+put_in(struct smtpd_session *s)
+{
+	struct smtpd_rewrite *w = s->tx->rewrite;
+	const char *sender =
+	    rewriting_find(w->rewriting, REWRITE_ENVELOPE_SENDER, view_of(s->tx->sender.text));
+	struct address other;
+	struct err err;
+
+	if (sender != NULL &&
+	    address_parse(view_of(sender), ADDRESS_ALLOW_UTF8, &other, &err) == 0) {
+		s->tx->sender = other;
+		s->tx->sender.domain = s->tx->sender.text + (other.domain - other.text);
+	}
+	if (w->how != NULL)
+		rewrite_header(s, w);
+	return end(s, true);
+}
+
+static enum cmd_result
+refuse_for_now(struct smtpd_session *s)
+{
+	smtpd_reply(s, 451, "4.3.0", "Temporary lookup failure");
+	return end(s, false);
+}
+
+static void
+on_rewritten(void *arg, bool ok)
+{
+	struct smtpd_session *s = arg;
+
+	smtpd_gate_settled(s, ok ? put_in(s) : refuse_for_now(s));
+}
+
+static enum cmd_result
+rewrite(struct smtpd_session *s, bool is_local)
 {
 	const struct rewrite_config *c = &s->server->conf->rewrite;
-	const struct address_completion *how = is_local ? &c->local : &c->remote;
+	const unsigned header = 1U << REWRITE_HEADER_SENDER | 1U << REWRITE_HEADER_RECIPIENT;
+	struct smtpd_rewrite *w = s->tx->rewrite;
 	struct err err;
 
 	s->tx->adds_missing |= is_local || c->always_adds;
-	if (how->origin.len == 0 && how->domain.len == 0)
-		return then(s, true);
-	if (smtpd_content_headers(s->tx->content, &err) < 0) {
+	if (is_local || c->has_remote)
+		w->how = is_local ? &c->local : &c->remote;
+	if (w->how != NULL && w->how->origin.len == 0 && w->how->domain.len == 0 &&
+	    !(c->classes & header))
+		w->how = NULL;
+	if (w->how != NULL && smtpd_content_headers(s->tx->content, &err) < 0) {
 		struct content_verdict v = smtpd_content_unreadable(&err);
 
 		log_warn("%s: %s", s->tx->queue_id, err.text);
 		smtpd_reply(s, v.code, v.dsn, "%s", v.text);
-		return then(s, false);
+		return end(s, false);
 	}
-	complete_header(s, how);
-	return then(s, true);
+	w->rewriting = rewriting_new(c->classes);
+	rewriting_add(w->rewriting, REWRITE_ENVELOPE_SENDER, view_of(s->tx->sender.text));
+	if (w->how != NULL && (c->classes & header))
+		collect_header(s, w);
+	return rewriting_ask(w->rewriting, s->server->authd, on_rewritten, s) ? CMD_WAIT
+									      : put_in(s);
 }
 
 /* --- who is local -------------------------------------------------------------------------------------------- */
@@ -182,6 +266,7 @@ smtpd_rewrite_free(struct smtpd_rewrite *w)
 	if (w == NULL)
 		return;
 	smtpd_lookup_cancel(w->lookup);
+	rewriting_free(w->rewriting);
 	free(w);
 }
 
@@ -190,14 +275,7 @@ static enum cmd_result ask(struct smtpd_session *s);
 static enum cmd_result
 decided(struct smtpd_session *s, enum lookup_result r)
 {
-	gate_then *then = s->tx->rewrite->then;
-
-	smtpd_rewrite_free(s->tx->rewrite);
-	s->tx->rewrite = NULL;
-	if (r != LOOKUP_TEMP)
-		return rewrite(s, r == LOOKUP_FOUND, then);
-	smtpd_reply(s, 451, "4.3.0", "Temporary lookup failure");
-	return then(s, false);
+	return r != LOOKUP_TEMP ? rewrite(s, r == LOOKUP_FOUND) : refuse_for_now(s);
 }
 
 static void
@@ -249,9 +327,7 @@ smtpd_rewrite_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *t
 {
 	if (stage != STAGE_END_OF_DATA)
 		return then(s, true);
-	if (is_local(s))
-		return rewrite(s, true, then);
 	s->tx->rewrite = x_calloc(1, sizeof *s->tx->rewrite);
 	s->tx->rewrite->then = then;
-	return ask(s);
+	return is_local(s) ? rewrite(s, true) : ask(s);
 }

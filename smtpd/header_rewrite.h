@@ -1,8 +1,10 @@
-/* header_rewrite.h - the gate that completes the addresses in a message's header (append_at_myorigin, append_dot_mydomain,
- * remote_header_rewrite_domain; postconf(5)): behind header_checks, before the milters, as in Postfix's cleanup.
+/* header_rewrite.h - the gate that rewrites a message's sender, and the addresses in its header: completed (append_at_myorigin,
+ * append_dot_mydomain, remote_header_rewrite_domain; postconf(5)), then as canonical_maps and masquerade_domains have it, which
+ * authd knows; behind header_checks, before the milters, as in Postfix's cleanup.
  *
- * Who is local (local_header_rewrite_clients) gets $myorigin and $mydomain, and the fields that are missing; others get
- * remote_header_rewrite_domain, or nothing. */
+ * The header of who is local (local_header_rewrite_clients) gets $myorigin and $mydomain, and the fields that are missing;
+ * others' gets remote_header_rewrite_domain; where that is empty, it stays as it is.  The sender of all mail is rewritten;
+ * recipients are where they are resolved. */
 #ifndef SMTPD_HEADER_REWRITE_H
 #define SMTPD_HEADER_REWRITE_H
 
@@ -20,6 +22,8 @@ struct rewrite_config {
 	size_t nclients;
 	bool asks_clientcerts; /* permit_tls_clientcerts: relay_clientcerts */
 	struct address_completion local, remote;
+	bool has_remote;  /* remote_header_rewrite_domain is not empty */
+	unsigned classes; /* of addresses that authd is to be asked for */
 	bool always_adds; /* always_add_missing_headers */
 };
 /* -1: ERR_SYNTAX and the like, naming the parameter. */

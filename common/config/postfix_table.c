@@ -75,15 +75,12 @@ static const struct postfix_group groups[] = {
 	    "tlsproxy_tls_mandatory_protocols tlsproxy_tls_protocols tlsproxy_tls_req_ccert\n"
 	    "tlsproxy_tls_security_level tlsproxy_use_tls tlsproxy_watchdog_timeout\n" },
 	{ POSTFIX_MOOT, "only ECDHE with AES or ChaCha20, TLS 1.2 and 1.3, is ever used",
-	    "smtp_tls_ciphers smtp_tls_exclude_ciphers smtp_tls_mandatory_ciphers\n"
-	    "smtp_tls_mandatory_exclude_ciphers\n"
 	    "tls_export_cipherlist\n"
 	    "tls_low_cipherlist tls_null_cipherlist tls_disable_workarounds\n" },
-	{ POSTFIX_MOOT, "at the levels none, may and encrypt no certificate of another server is checked",
+	{ POSTFIX_MOOT, "certificates of other servers are checked against smtp_tls_CAfile, or signed TLSA records of the strongest digest",
 	    "smtp_tls_CApath smtp_tls_block_early_mail_reply smtp_tls_dane_insecure_mx_policy\n"
-	    "smtp_tls_enforce_peername smtp_tls_fingerprint_cert_match smtp_tls_fingerprint_digest\n"
+	    "smtp_tls_enforce_peername\n"
 	    "smtp_tls_force_insecure_host_tlsa_lookup smtp_tls_note_starttls_offer smtp_tls_scert_verifydepth\n"
-	    "smtp_tls_secure_cert_match smtp_tls_trust_anchor_file smtp_tls_verify_cert_match\n"
 	    "tls_append_default_CA tls_dane_digest_agility tls_dane_digests tls_dane_trust_anchor_digest_enable\n"
 	    "tls_wildcard_matches_multiple_labels dnssec_probe\n" },
 	{ POSTFIX_MOOT, "authd is the SASL server: accounts are those of estafeta user",
@@ -147,8 +144,6 @@ static const struct postfix_group groups[] = {
 	{ POSTFIX_IGNORED, "the defaults are those of level 3.6",
 	    "compatibility_level = 3.6 | 2 | 3 | 3.0 | 3.1 | 3.2 | 3.3 | 3.4 | 3.5 | 3.7 | 3.8 | 3.9 | 3.10 | 9999\n" },
 	{ POSTFIX_IGNORED, "TLS 1.2 and 1.3 are used, always",
-	    "smtp_tls_mandatory_protocols = >=TLSv1.2 | >=TLSv1 | !SSLv2, !SSLv3 | !SSLv2 !SSLv3 !TLSv1 | !SSLv2 !SSLv3 !TLSv1 !TLSv1.1\n"
-	    "smtp_tls_protocols = >=TLSv1.2 | >=TLSv1 | !SSLv2, !SSLv3 | !SSLv2 !SSLv3 !TLSv1 | !SSLv2 !SSLv3 !TLSv1 !TLSv1.1\n"
 	    "tls_ssl_options\n"
 	    "tls_config_file = default\n"
 	    "tls_config_name\n"
@@ -164,8 +159,7 @@ static const struct postfix_group groups[] = {
 	    "smtp_tls_dcert_file\n"
 	    "smtp_tls_dkey_file = $smtp_tls_dcert_file\n"
 	    "smtp_tls_eccert_file\n"
-	    "smtp_tls_eckey_file = $smtp_tls_eccert_file\n"
-	    "smtp_tls_servername\n" },
+	    "smtp_tls_eckey_file = $smtp_tls_eccert_file\n" },
 	{ POSTFIX_IGNORED, "DSA is gone from TLS: RSA and ECDSA certificates are used",
 	    "smtpd_tls_dcert_file\n"
 	    "smtpd_tls_dkey_file = $smtpd_tls_dcert_file\n" },
@@ -267,7 +261,6 @@ static const struct postfix_group groups[] = {
 	    "allow_min_user = no\n"
 	    "allow_percent_hack = yes\n"
 	    "allow_untrusted_routing = no\n"
-	    "canonical_classes = envelope_sender, envelope_recipient, header_sender, header_recipient\n"
 	    "detect_8bit_encoding_header = yes\n"
 	    "disable_mime_input_processing = no\n"
 	    "force_mime_input_conversion = no\n"
@@ -275,17 +268,12 @@ static const struct postfix_group groups[] = {
 	    "header_address_token_limit = 10240\n"
 	    "header_from_format = standard\n"
 	    "info_log_address_format = external\n"
-	    "masquerade_classes = envelope_sender, header_sender, header_recipient\n"
-	    "masquerade_exceptions\n"
 	    "message_reject_characters\n"
 	    "message_strip_characters\n"
 	    "mime_boundary_length_limit = 2048\n"
-	    "propagate_unmatched_extensions = canonical, virtual\n"
-	    "recipient_canonical_classes = envelope_recipient, header_recipient\n"
 	    "resolve_dequoted_address = yes\n"
 	    "resolve_null_domain = no\n"
 	    "resolve_numeric_domain = no\n"
-	    "sender_canonical_classes = envelope_sender, header_sender\n"
 	    "strict_7bit_headers = no\n"
 	    "strict_8bitmime = no\n"
 	    "strict_8bitmime_body = no\n"
@@ -355,10 +343,6 @@ static const struct postfix_group groups[] = {
 	    "use_srv_lookup\n"
 	    "allow_srv_lookup_fallback = no\n"
 	    "ignore_srv_lookup_error = no\n"
-	    "default_destination_concurrency_failed_cohort_limit = 1\n"
-	    "default_destination_concurrency_negative_feedback = 1\n"
-	    "default_destination_concurrency_positive_feedback = 1\n"
-	    "default_destination_rate_delay = 0s\n"
 	    "default_transport_rate_delay = 0s\n" },
 	{ POSTFIX_IGNORED, "logins are USER:PASSWORD, by mechanisms that are built in; TLS is one whether verified or not; refusals are not remembered",
 	    "smtp_sasl_auth_cache_name\n"
@@ -380,19 +364,13 @@ static const struct postfix_group groups[] = {
 	{ POSTFIX_NEEDED, "without it mail for these recipients is refused; virtual_alias_maps and estafeta user take its place",
 	    "alias_maps\n"
 	    "luser_relay\n" },
-	{ POSTFIX_NEEDED, "without it these addresses are neither found nor rewritten, and other servers may refuse them",
-	    "canonical_maps\n"
-	    "recipient_canonical_maps\n"
-	    "sender_canonical_maps\n"
-	    "smtp_generic_maps\n"
-	    "masquerade_domains\n" },
+	{ POSTFIX_NEEDED, "without it these addresses are not rewritten, and other servers may refuse them",
+	    "smtp_generic_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail is let through that a filter was to see, or to sign",
 	    "smtpd_proxy_filter\n"
 	    "non_smtpd_milters\n" },
-	{ POSTFIX_NEEDED, "without it relayhost takes no mail from us",
-	    "smtp_tls_wrappermode = no\n" },
 	{ POSTFIX_NEEDED, "without it mail goes out over connections that this policy forbids",
-	    "smtp_tls_policy_maps\n"
+	    "smtp_tls_trust_anchor_file\n"
 	    "smtp_tls_per_site\n"
 	    "smtp_enforce_tls = no\n" },
 	{ POSTFIX_NEEDED, "without it local users may send as anybody",
@@ -408,7 +386,7 @@ static const struct postfix_group families[] = {
 	{ POSTFIX_MOOT, "the queue's scheduler is another here",
 	    "_delivery_slot_cost _delivery_slot_discount _delivery_slot_loan _minimum_delivery_slots\n"
 	    "_extra_recipient_limit _recipient_limit _recipient_refill_delay _recipient_refill_limit\n" },
-	{ POSTFIX_IGNORED, "only default_destination_concurrency_limit and default_destination_recipient_limit are kept",
+	{ POSTFIX_IGNORED, "only the limits of smtp and lmtp count, and two of virtual",
 	    "_destination_concurrency_limit\n"
 	    "_destination_concurrency_failed_cohort_limit\n"
 	    "_destination_concurrency_negative_feedback\n"

@@ -1,6 +1,9 @@
 #include "common/mime/address_complete.h"
 
-enum { LONG_LINE = 600 /* RFC 5322 2.1.1: 998, less what one more address may have */ };
+enum {
+	LONG_LINE = 600, /* RFC 5322 2.1.1: 998, less what one more address may have */
+	SPEC_MAX = 320,  /* a longer address is none that anybody has a table for */
+};
 
 /* What the words since the last comma look like: an addr-spec as far as it goes, or something else (a name). */
 enum spec { SPEC_NONE, SPEC_LOCAL, SPEC_LOCAL_DOT, SPEC_AT, SPEC_HOST, SPEC_NOT };
@@ -12,26 +15,40 @@ struct completer {
 	const char *copied; /* out holds the source up to here */
 	size_t line_at;     /* in out: where the present line begins */
 	enum spec spec;
-	const char *spec_end;      /* behind its last word */
+	const char *spec_at, *spec_end; /* its first word, and behind its last */
+	char text[SPEC_MAX];            /* its words without what stands between them */
+	size_t text_len;
 	bool has_at, has_host_dot; /* of the words since the last comma */
+	bool is_long;              /* text does not hold all of it */
 	bool in_angle, in_group;
 	bool is_over; /* an address in <>, or a group: a separator must follow */
 	bool is_changed;
 };
 
-bool
-address_complete_wants(struct view name)
+enum address_field
+address_field_kind(struct view name)
 {
 	/* those that Postfix's cleanup takes for senders and recipients */
-	static const char *const names[] = { "From", "Sender", "Reply-To", "To", "Cc", "Bcc",
-		"Resent-From", "Resent-Sender", "Resent-Reply-To", "Resent-To", "Resent-Cc",
-		"Resent-Bcc", "Apparently-To", "Disposition-Notification-To", "Errors-To",
-		"Mail-Followup-To", "Mail-Reply-To", "Return-Receipt-To" };
+	static const struct {
+		const char *name;
+		enum address_field kind;
+	} rows[] = { { "From", ADDRESS_FIELD_SENDER }, { "Sender", ADDRESS_FIELD_SENDER },
+		{ "Reply-To", ADDRESS_FIELD_SENDER }, { "To", ADDRESS_FIELD_RECIPIENT },
+		{ "Cc", ADDRESS_FIELD_RECIPIENT }, { "Bcc", ADDRESS_FIELD_RECIPIENT },
+		{ "Resent-From", ADDRESS_FIELD_SENDER }, { "Resent-Sender", ADDRESS_FIELD_SENDER },
+		{ "Resent-Reply-To", ADDRESS_FIELD_RECIPIENT },
+		{ "Resent-To", ADDRESS_FIELD_RECIPIENT }, { "Resent-Cc", ADDRESS_FIELD_RECIPIENT },
+		{ "Resent-Bcc", ADDRESS_FIELD_RECIPIENT },
+		{ "Apparently-To", ADDRESS_FIELD_RECIPIENT },
+		{ "Disposition-Notification-To", ADDRESS_FIELD_SENDER },
+		{ "Errors-To", ADDRESS_FIELD_SENDER }, { "Mail-Followup-To", ADDRESS_FIELD_SENDER },
+		{ "Mail-Reply-To", ADDRESS_FIELD_SENDER },
+		{ "Return-Receipt-To", ADDRESS_FIELD_SENDER } };
 
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (view_case_eq_str(name, names[i]))
-			return true;
-	return false;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (view_case_eq_str(name, rows[i].name))
+			return rows[i].kind;
+	return ADDRESS_FIELD_NONE;
 }
 
 /* --- output ------------------------------------------------------------------------------------------------- */
@@ -48,22 +65,63 @@ copy_up_to(struct completer *c, const char *to)
 	c->copied = to;
 }
 
+static void
+add_text(struct completer *c, const char *p, size_t len)
+{
+	c->is_long |= len > sizeof c->text - c->text_len;
+	if (c->is_long)
+		return;
+	memcpy(c->text + c->text_len, p, len);
+	c->text_len += len;
+}
+
+static void
+begin_address(struct completer *c)
+{
+	c->spec = SPEC_NONE;
+	c->has_at = c->has_host_dot = c->is_long = false;
+	c->text_len = 0;
+}
+
+/* The whole address, with `add` where that is missing, becomes another. */
+static bool
+replace_address(struct completer *c, char mark, struct view add)
+{
+	const char *instead;
+
+	if (c->how->map == NULL || (c->spec == SPEC_LOCAL && add.len == 0))
+		return false;
+	if (add.len > 0) {
+		add_text(c, &mark, 1);
+		add_text(c, add.p, add.len);
+	}
+	if (c->is_long ||
+	    (instead = c->how->map(c->how->arg, view_make(c->text, c->text_len))) == NULL)
+		return false;
+	copy_up_to(c, c->spec_at);
+	buf_append_str(c->out, instead);
+	c->copied = c->spec_end;
+	return true;
+}
+
 /* At a separator: the words since the last one are an address, or not. */
 static void
 finish_address(struct completer *c)
 {
 	bool is_bare = c->spec == SPEC_LOCAL;
 	bool is_short = c->spec == SPEC_HOST && !c->has_host_dot;
-	struct view add = is_bare ? c->how->origin : c->how->domain;
+	char mark = is_bare ? '@' : '.';
+	struct view add = is_bare ? c->how->origin : is_short ? c->how->domain : (struct view){ 0 };
 
-	if ((is_bare || is_short) && add.len > 0) {
+	if ((is_bare || c->spec == SPEC_HOST) && replace_address(c, mark, add)) {
+		c->is_changed = true;
+	} else if (add.len > 0) {
 		copy_up_to(c, c->spec_end);
-		buf_append_byte(c->out, is_bare ? '@' : '.');
+		buf_append_byte(c->out, mark);
 		buf_append_view(c->out, add);
 		c->is_changed = true;
 	}
-	c->spec = SPEC_NONE;
-	c->has_at = c->has_host_dot = false;
+	begin_address(c);
 }
 
 static void
@@ -113,8 +171,11 @@ skip_enclosed(struct completer *c, char open, char close)
 }
 
 static void
-add_word(struct completer *c, bool may_be_local, bool may_be_host)
+add_word(struct completer *c, const char *from, bool may_be_local, bool may_be_host)
 {
+	if (c->spec == SPEC_NONE)
+		c->spec_at = from;
+	add_text(c, from, (size_t)(c->p - from));
 	if ((c->spec == SPEC_NONE || c->spec == SPEC_LOCAL_DOT) && may_be_local)
 		c->spec = SPEC_LOCAL;
 	else if (c->spec == SPEC_AT && may_be_host)
@@ -127,19 +188,23 @@ add_word(struct completer *c, bool may_be_local, bool may_be_host)
 static bool
 take_quoted(struct completer *c)
 {
+	const char *from = c->p;
+
 	if (!skip_enclosed(c, '"', '"'))
 		return false;
-	add_word(c, true, false);
+	add_word(c, from, true, false);
 	return true;
 }
 
 static bool
 take_literal(struct completer *c)
 {
+	const char *from = c->p;
+
 	if (c->spec != SPEC_AT || c->has_host_dot || !skip_enclosed(c, '[', ']'))
 		return false;
 	c->has_host_dot = true; /* nothing is missing from it */
-	add_word(c, false, true);
+	add_word(c, from, false, true);
 	return true;
 }
 
@@ -155,7 +220,7 @@ take_atom(struct completer *c)
 	/* RFC 2047 5: such a word is of a name, never of an address */
 	is_encoded =
 	    c->p - from > 4 && memcmp(from, "=?", 2) == 0 && memcmp(c->p - 2, "?=", 2) == 0;
-	add_word(c, !is_encoded, !is_encoded);
+	add_word(c, from, !is_encoded, !is_encoded);
 	return c->p > from;
 }
 
@@ -169,7 +234,7 @@ take_dot(struct completer *c)
 	else
 		c->spec = SPEC_NOT;
 	c->has_host_dot |= c->has_at;
-	c->p++;
+	add_text(c, c->p++, 1);
 	return true;
 }
 
@@ -178,7 +243,7 @@ take_at(struct completer *c)
 {
 	c->spec = c->spec == SPEC_LOCAL ? SPEC_AT : SPEC_NOT;
 	c->has_at = true;
-	c->p++;
+	add_text(c, c->p++, 1);
 	return true;
 }
 
@@ -189,8 +254,7 @@ open_angle(struct completer *c)
 	if (c->in_angle)
 		return false;
 	c->in_angle = true;
-	c->spec = SPEC_NONE;
-	c->has_at = c->has_host_dot = false;
+	begin_address(c);
 	c->p++;
 	return true;
 }
@@ -223,7 +287,7 @@ open_group(struct completer *c)
 	if (c->in_angle || c->in_group || c->has_at || c->spec == SPEC_NONE)
 		return false;
 	c->in_group = true;
-	c->spec = SPEC_NONE;
+	begin_address(c);
 	return true;
 }
 

@@ -865,25 +865,18 @@ tls_set_host(SSL *ssl, const char *host)
 	return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
 }
 
-int
-stream_start_tls(struct stream *s, struct tls_context *ctx, const char *host, struct err *err)
+/* Takes ssl, which may be NULL. */
+static int
+start_tls(struct stream *s, SSL *ssl, struct err *err)
 {
-	SSL *ssl;
+	bool is_open = s->ssl == NULL && s->phase == PHASE_OPEN;
 
-	if (s->ssl != NULL || s->phase != PHASE_OPEN)
-		return err_set(err, ERR_BUG, "stream cannot start TLS now");
-	ERR_clear_error();
-	ssl = SSL_new(tls_context_ssl(ctx));
-	if (ssl == NULL || SSL_set_fd(ssl, s->fd) != 1 ||
-	    (host != NULL && !tls_set_host(ssl, host))) {
+	if (!is_open || ssl == NULL || SSL_set_fd(ssl, s->fd) != 1) {
 		SSL_free(ssl);
 		ERR_clear_error();
-		return err_set(err, ERR_TEMP, "cannot set up TLS");
+		return is_open ? err_set(err, ERR_TEMP, "cannot set up TLS")
+			       : err_set(err, ERR_BUG, "stream cannot start TLS now");
 	}
-	if (host != NULL)
-		SSL_set_connect_state(ssl);
-	else
-		SSL_set_accept_state(ssl);
 	half_clear(&s->in);
 	s->wants_poke = false;
 	s->ssl = ssl;
@@ -891,6 +884,32 @@ stream_start_tls(struct stream *s, struct tls_context *ctx, const char *host, st
 	stream_set_phase(s, PHASE_HANDSHAKE);
 	loop_timer_soon(&s->kick);
 	return 0;
+}
+
+int
+stream_start_tls(struct stream *s, struct tls_context *ctx, const char *host, struct err *err)
+{
+	SSL *ssl;
+
+	ERR_clear_error();
+	ssl = SSL_new(tls_context_ssl(ctx));
+	if (ssl != NULL && host != NULL && !tls_set_host(ssl, host)) {
+		SSL_free(ssl);
+		ssl = NULL;
+	}
+	if (ssl != NULL && host != NULL)
+		SSL_set_connect_state(ssl);
+	else if (ssl != NULL)
+		SSL_set_accept_state(ssl);
+	return start_tls(s, ssl, err);
+}
+
+int
+stream_start_tls_client(struct stream *s, SSL *ssl, struct err *err)
+{
+	ERR_clear_error();
+	SSL_set_connect_state(ssl);
+	return start_tls(s, ssl, err);
 }
 
 bool

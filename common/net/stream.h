@@ -70,6 +70,8 @@ void stream_set_deadline(struct stream *s, int64_t after_ms);
  * handshake never counts as sent under it.  As server: host is NULL.  As client: host is the SNI name and the
  * name to verify. Output queued before goes out in the clear first. */
 int stream_start_tls(struct stream *s, struct tls_context *ctx, const char *host, struct err *err);
+/* The same as client, with all of the handshake set up by the owner; takes ssl. */
+int stream_start_tls_client(struct stream *s, SSL *ssl, struct err *err);
 bool stream_has_tls(const struct stream *s);
 SSL *stream_ssl(struct stream *s); /* NULL without TLS */
 int stream_fd(const struct stream *s);

@@ -3,7 +3,9 @@
 #include "common/base/mem.h"
 #include "common/ipc/envelope.h"
 #include "common/log/log.h"
+#include "common/net/addr.h"
 #include "qmgr/relay/esmtp.h"
+#include "qmgr/relay/policy_lookup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,7 @@ struct relay_job {
 	struct arena arena;
 	struct relay_job_spec spec; /* strings in the arena */
 	const char *identity;       /* in the arena: sessions of others are not for this job */
+	const char *tls_entry;      /* in the arena: of smtp_tls_policy_maps; NULL: none */
 	struct relay_content content;
 	const struct relay_job_ops *ops;
 	void *arg;
@@ -40,6 +43,8 @@ struct relay_job {
 	size_t nrcpts, ntold;
 
 	struct relay_nexthop hop;
+	struct relay_policy_lookup *policy_lookup;
+	struct relay_tls_policy tls;
 	struct relay_resolve *resolve;
 	struct relay_target *targets; /* owned */
 	size_t ntargets, at;
@@ -47,8 +52,13 @@ struct relay_job {
 	size_t nsessions;        /* that came as far as EHLO */
 	unsigned session_serial; /* of the present one; from 1 */
 	struct relay_session *session;
-	bool in_the_clear; /* this target once more, without TLS */
-	bool no_reuse;     /* a kept connection was stale */
+	bool in_the_clear;                   /* this target once more, without TLS */
+	bool no_reuse;                       /* a kept connection was stale */
+	struct relay_dane_query *dane_query; /* for the present target */
+	bool knows_dane;
+	struct relay_dane dane;
+	struct relay_tls_policy lowered; /* what is left of tls without records */
+	bool is_lowered;
 
 	struct relay_transaction txn;
 	const struct relay_rcpt **txn_rcpts; /* owned */
@@ -161,6 +171,15 @@ on_recipient(void *arg, struct relay_session *s, size_t index, const struct rela
 }
 
 static void
+next_target(struct relay_job *job)
+{
+	job->at++;
+	job->in_the_clear = job->knows_dane = job->is_lowered = false;
+	relay_dane_clear(&job->dane);
+	relay_tls_policy_clear(&job->lowered);
+}
+
+static void
 drop_session(struct relay_job *job)
 {
 	relay_session_free(job->session);
@@ -184,7 +203,7 @@ on_done(void *arg, struct relay_session *s, enum relay_end how)
 		job->no_reuse = true;
 		job->nsessions--;
 	} else {
-		job->at++;
+		next_target(job);
 	}
 	try_next_target(job);
 }
@@ -231,7 +250,7 @@ leave_session(struct relay_job *job)
 		end(job);
 		return;
 	}
-	job->at++;
+	next_target(job);
 	try_next_target(job);
 }
 
@@ -379,6 +398,19 @@ on_ready(void *arg, struct relay_session *s)
 	session_is_ready(arg);
 }
 
+static const struct relay_tls_policy *
+present_policy(const struct relay_job *job)
+{
+	return job->is_lowered ? &job->lowered : &job->tls;
+}
+
+static bool
+may_go_in_the_clear(const struct relay_job *job)
+{
+	return present_policy(job)->level == RELAY_TLS_MAY && !job->in_the_clear &&
+	       !job->env.conf->tls_defaults.is_wrapped;
+}
+
 static void
 on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enum relay_failure how)
 {
@@ -394,14 +426,10 @@ on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enu
 	}
 	log_debug("%s: %s", job->spec.queue_id, v->text);
 	drop_session(job);
-	if (how == RELAY_FAIL_TLS &&
-	    (job->env.conf->tls_level == RELAY_TLS_MAY || is_tls_optional(job)) &&
-	    !job->in_the_clear) {
+	if (how == RELAY_FAIL_TLS && may_go_in_the_clear(job))
 		job->in_the_clear = true;
-	} else {
-		job->in_the_clear = false;
-		job->at++;
-	}
+	else
+		next_target(job);
 	try_next_target(job);
 }
 
@@ -412,10 +440,6 @@ reuse(struct relay_job *job, struct relay_session *s)
 {
 	if (s == NULL)
 		return false;
-	if (!relay_session_has_enough_tls(s, is_tls_optional(job))) {
-		relay_session_quit(s);
-		return false;
-	}
 	job->session = s;
 	relay_session_give(s, &session_ops, job);
 	return true;
@@ -428,7 +452,8 @@ open_session(struct relay_job *job)
 	const struct relay_target *t = &job->targets[job->at];
 	struct relay_session_options o = { .is_lmtp = job->spec.is_lmtp,
 		.no_tls = job->in_the_clear,
-		.tls_optional = is_tls_optional(job),
+		.tls = present_policy(job),
+		.dane = job->dane.count > 0 ? &job->dane : NULL,
 		.domain = job->hop.host,
 		.authd = job->env.conf->sasl_enable && !job->spec.is_lmtp ? job->env.authd : NULL,
 		.sender = job->spec.sender,
@@ -443,6 +468,85 @@ open_session(struct relay_job *job)
 		note_set(&job->failure, &v, "none");
 	return job->session != NULL;
 }
+
+/* ---------------------------------------------------------------- DANE (RFC 7672) */
+
+/* This host is not to be used. */
+static void
+shun(struct relay_job *job, const char *why)
+{
+	struct relay_verdict v;
+
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "%s", why);
+	v.is_unreachable = true;
+	log_info("%s: TLS policy for %s/%s: %s", job->spec.queue_id, job->spec.nexthop,
+	    job->targets[job->at].host, why);
+	note_set(&job->failure, &v, "none");
+	next_target(job);
+}
+
+/* Without records to go by: what "dane" makes of it, where "dane-only" gives up (RFC 7672 2.2, 6). */
+static void
+do_without_dane(struct relay_job *job, enum relay_tls_level level, const char *why)
+{
+	struct err e;
+
+	if (job->tls.level == RELAY_TLS_DANE_ONLY) {
+		shun(job, why);
+		return;
+	}
+	if (relay_tls_policy_read(
+		&job->env.conf->tls_defaults, job->tls_entry, level, &job->lowered, &e) < 0)
+		bug("a TLS policy that was read cannot be read again: %s", e.text);
+	job->is_lowered = true;
+}
+
+static void
+on_dane(void *arg, enum relay_dane_result r, struct relay_dane *d)
+{
+	struct relay_job *job = arg;
+	const struct relay_target *t = &job->targets[job->at];
+	char failed[DNS_NAME_MAX + 40];
+
+	job->dane_query = NULL;
+	job->knows_dane = true;
+	relay_dane_clear(&job->dane);
+	job->dane = *d;
+	snprintf(
+	    failed, sizeof failed, "TLSA lookup error for %s:%u", t->host, addr_port(&t->addr));
+	if (r == RELAY_DANE_FAILED)
+		shun(job, failed);
+	else if (r == RELAY_DANE_NONE)
+		do_without_dane(job, RELAY_TLS_MAY, "no TLSA records found");
+	else if (r == RELAY_DANE_UNUSABLE)
+		do_without_dane(job, RELAY_TLS_ENCRYPT, "TLSA records unusable");
+	try_next_target(job);
+}
+
+/* true: the answer comes, or this host is left out. */
+static bool
+ask_dane(struct relay_job *job)
+{
+	const struct relay_target *t = &job->targets[job->at];
+	struct relay_dane_host host = { t->host, t->canonical, t->is_secure, addr_port(&t->addr) };
+
+	if (job->knows_dane ||
+	    (job->tls.level != RELAY_TLS_DANE && job->tls.level != RELAY_TLS_DANE_ONLY))
+		return false;
+	job->knows_dane = true;
+	if (!t->is_named_safely) {
+		do_without_dane(job, RELAY_TLS_MAY, "non DNSSEC destination");
+		return !job->is_lowered;
+	}
+	if (job->hop.is_address) {
+		do_without_dane(job, RELAY_TLS_MAY, "no TLSA records found");
+		return !job->is_lowered;
+	}
+	job->dane_query = relay_dane_start(job->env.loop, job->env.dnsd, &host, on_dane, job);
+	return true;
+}
+
+/* ---------------------------------------------------------------- the next host */
 
 static void
 on_resolved(void *arg, const struct relay_target *targets, size_t count,
@@ -475,17 +579,21 @@ try_next_target(struct relay_job *job)
 		    job->env.loop, job->env.dnsd, job->env.conf, &job->hop, on_resolved, job);
 		return;
 	}
-	for (; job->at < job->ntargets && job->nsessions < job->env.conf->session_limit;
-	     job->at++) {
+	while (job->at < job->ntargets && job->nsessions < job->env.conf->session_limit) {
 		if (!job->no_reuse && !job->in_the_clear &&
 		    reuse(job, relay_pool_take_peer(
 				   job->env.pool, &job->targets[job->at], job->identity))) {
 			session_is_ready(job);
 			return;
 		}
+		if (ask_dane(job)) {
+			if (job->dane_query != NULL)
+				return;
+			continue;
+		}
 		if (open_session(job))
 			return;
-		job->in_the_clear = false;
+		next_target(job);
 	}
 	tell_rest(job, &job->failure.verdict, job->failure.relay);
 	end(job);
@@ -568,6 +676,72 @@ refuse_bad_addresses(struct relay_job *job)
 			tell(job, &job->rcpts[i], &v, "none");
 }
 
+/* The protocol; and with which password we log in, and what TLS we ask for, follow from this, and the host. */
+static const char *
+identity_of(struct relay_job *job)
+{
+	const struct relay_conf *conf = job->env.conf;
+	enum relay_tls_level level = job->tls.level;
+	char *text;
+	const char *copy;
+
+	if (job->spec.is_lmtp)
+		return "lmtp";
+	text = x_asprintf("smtp\n%s\n%s\n%d %s\n%s",
+	    conf->sasl_enable && conf->sasl_by_sender ? job->spec.sender : "",
+	    conf->sasl_enable ? job->spec.nexthop : "", level,
+	    level > RELAY_TLS_NONE && job->tls_entry != NULL ? job->tls_entry : "",
+	    level > RELAY_TLS_ENCRYPT ? job->hop.host : "");
+	copy = arena_strdup(&job->arena, text);
+	free(text);
+	return copy;
+}
+
+static void
+bad_policy(struct relay_job *job)
+{
+	struct relay_verdict v;
+
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "client TLS configuration problem");
+	give_up(job, &v);
+}
+
+/* All is known that decides which connection will do. */
+static void
+begin(struct relay_job *job)
+{
+	/* RFC 8689 4.2.2: no policy of ours stands above what the sender wants */
+	enum relay_tls_level at_most = is_tls_optional(job) ? RELAY_TLS_MAY : RELAY_TLS_SECURE;
+	struct err e;
+
+	if (!job->spec.is_lmtp && relay_tls_policy_read(&job->env.conf->tls_defaults,
+				      job->tls_entry, at_most, &job->tls, &e) < 0) {
+		log_warn("smtp_tls_policy_maps, next-hop destination \"%s\": %s", job->spec.nexthop,
+		    lqs(e.text));
+		bad_policy(job);
+		return;
+	}
+	job->identity = identity_of(job);
+	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop, job->identity)))
+		session_is_ready(job);
+	else
+		try_next_target(job);
+}
+
+static void
+on_policy(void *arg, bool is_known, const char *entry)
+{
+	struct relay_job *job = arg;
+
+	job->policy_lookup = NULL;
+	if (entry != NULL)
+		job->tls_entry = arena_strdup(&job->arena, entry);
+	if (!is_known || (entry != NULL && job->tls_entry == NULL))
+		bad_policy(job);
+	else
+		begin(job);
+}
+
 static void
 on_start(void *arg)
 {
@@ -588,10 +762,11 @@ on_start(void *arg)
 	if (job->spec.is_lmtp) /* a server that was named, not found by a domain */
 		job->hop.use_mx = false;
 	job->needs_utf8 = find_needs_utf8(job);
-	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop, job->identity)))
-		session_is_ready(job);
+	if (job->env.conf->has_tls_policies && !job->spec.is_lmtp)
+		job->policy_lookup =
+		    relay_policy_lookup_start(job->env.authd, job->spec.nexthop, on_policy, job);
 	else
-		try_next_target(job);
+		begin(job);
 }
 
 void
@@ -608,25 +783,6 @@ relay_job_refuse(struct relay_job *job, const struct relay_verdict *v)
 {
 	job->started_ms = clock_mono_ms();
 	give_up(job, v);
-}
-
-/* The protocol; and with which password we log in follows from this, and the host. */
-static const char *
-identity_of(struct relay_job *job)
-{
-	const struct relay_conf *conf = job->env.conf;
-	char *text;
-	const char *copy;
-
-	if (job->spec.is_lmtp)
-		return "lmtp";
-	if (!conf->sasl_enable)
-		return "smtp";
-	text = x_asprintf(
-	    "smtp\n%s\n%s", conf->sasl_by_sender ? job->spec.sender : "", job->spec.nexthop);
-	copy = arena_strdup(&job->arena, text);
-	free(text);
-	return copy;
 }
 
 struct relay_job *
@@ -646,7 +802,6 @@ relay_job_new(const struct relay_env *env, const struct relay_job_spec *spec,
 	job->spec.nexthop = arena_strdup(&job->arena, spec->nexthop);
 	job->spec.sender = arena_strdup(&job->arena, spec->sender);
 	job->spec.envid = arena_strdup(&job->arena, spec->envid);
-	job->identity = identity_of(job);
 	relay_verdict_set(&job->failure.verdict, DELIVERY_DEFERRED, "4.4.2",
 	    "the connection was closed before the message was sent");
 	snprintf(job->failure.relay, sizeof job->failure.relay, "none");
@@ -682,8 +837,13 @@ relay_job_free(struct relay_job *job)
 {
 	if (job == NULL)
 		return;
+	relay_policy_lookup_cancel(job->policy_lookup);
 	relay_resolve_cancel(job->resolve);
+	relay_dane_cancel(job->dane_query);
 	relay_session_free(job->session);
+	relay_dane_clear(&job->dane);
+	relay_tls_policy_clear(&job->tls);
+	relay_tls_policy_clear(&job->lowered);
 	loop_timer_stop(&job->soon);
 	loop_timer_stop(&job->limit);
 	relay_content_close(&job->content);

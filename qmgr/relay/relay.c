@@ -209,10 +209,13 @@ void
 relay_qmgr_open(void *arg, struct ipc_conn *c)
 {
 	struct relay *r = arg;
+	struct ipc_out o;
 
 	r->qmgr = c;
 	ipc_conn_set_arg(c, r);
 	set_pause(r);
+	ipc_out_init(&o, RELAY_READY);
+	ipc_conn_send(c, &o);
 }
 
 struct relay *

@@ -78,17 +78,59 @@ read_sasl(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	return 0;
 }
 
+/* What destinations without a policy of their own get is tried now: of the others each is told when its turn comes. */
+static int
+check_tls(const struct relay_conf *rc, struct err *err)
+{
+	struct relay_tls_policy policy;
+	struct relay_tls_peer peer = { &policy, NULL, "localhost", "localhost", "", "" };
+	int r = relay_tls_policy_read(&rc->tls_defaults, NULL, RELAY_TLS_SECURE, &policy, err);
+	SSL *ssl;
+
+	if (r == 0 && policy.level > RELAY_TLS_NONE) {
+		ssl = relay_tls_start(rc->tls, &peer, err);
+		r = ssl != NULL ? 0 : -1;
+		SSL_free(ssl);
+	}
+	relay_tls_policy_clear(&policy);
+	return r < 0 ? err_prefix(err, "smtp_tls_security_level") : 0;
+}
+
+static int
+read_tls(struct relay_conf *rc, const struct conf *conf, struct err *err)
+{
+	struct relay_tls_defaults *d = &rc->tls_defaults;
+
+	*d = (struct relay_tls_defaults){
+		.protocols = { conf_str(conf, "smtp_tls_protocols"),
+		    conf_str(conf, "smtp_tls_mandatory_protocols") },
+		.grade = { conf_str(conf, "smtp_tls_ciphers"),
+		    conf_str(conf, "smtp_tls_mandatory_ciphers") },
+		.exclude = { conf_str(conf, "smtp_tls_exclude_ciphers"),
+		    conf_str(conf, "smtp_tls_mandatory_exclude_ciphers") },
+		.high_cipherlist = conf_str(conf, "tls_high_cipherlist"),
+		.fingerprint_match = conf_str(conf, "smtp_tls_fingerprint_cert_match"),
+		.verify_match = conf_str(conf, "smtp_tls_verify_cert_match"),
+		.secure_match = conf_str(conf, "smtp_tls_secure_cert_match"),
+		.servername = conf_str(conf, "smtp_tls_servername"),
+		.is_wrapped = conf_bool(conf, "smtp_tls_wrappermode"),
+	};
+	(void)relay_tls_level_read(
+	    view_of(conf_str(conf, "smtp_tls_security_level")), &d->level); /* an ENUM */
+	rc->has_tls_policies = conf_str(conf, "smtp_tls_policy_maps")[0] != '\0';
+	if (d->level == RELAY_TLS_NONE && !d->is_wrapped && !rc->has_tls_policies)
+		return 0;
+	rc->tls = relay_tls_new(conf, err);
+	return rc->tls != NULL ? check_tls(rc, err) : -1;
+}
+
 static void
 read_words(struct relay_conf *rc, const struct conf *conf)
 {
-	const char *level = conf_str(conf, "smtp_tls_security_level");
 	const char *protocols = conf_str(conf, "inet_protocols");
 	const char *first = conf_str(conf, "smtp_address_preference");
 	bool all = strstr(protocols, "all") != NULL;
 
-	rc->tls_level = strcmp(level, "none") == 0  ? RELAY_TLS_NONE
-			: strcmp(level, "may") == 0 ? RELAY_TLS_MAY
-						    : RELAY_TLS_ENCRYPT;
 	rc->use_ipv4 = all || strstr(protocols, "ipv4") != NULL;
 	rc->use_ipv6 = all || strstr(protocols, "ipv6") != NULL;
 	rc->first_family = strcmp(first, "ipv4") == 0   ? RELAY_FAMILY_IPV4
@@ -121,16 +163,13 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	    bind_read(conf, "smtp_bind_address", AF_INET, &rc->has_bind4, &rc->bind4, err) < 0 ||
 	    bind_read(conf, "smtp_bind_address6", AF_INET6, &rc->has_bind6, &rc->bind6, err) < 0)
 		return -1;
-	if (rc->tls_level != RELAY_TLS_NONE && (rc->tls = tls_client_new(conf, err)) == NULL)
-		return -1;
-	return 0;
+	return read_tls(rc, conf, err);
 }
 
 void
 relay_conf_clear(struct relay_conf *rc)
 {
 	own_addresses_clear(&rc->own);
-	if (rc->tls != NULL)
-		tls_context_free(rc->tls);
+	relay_tls_free(rc->tls);
 	rc->tls = NULL;
 }

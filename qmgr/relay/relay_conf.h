@@ -3,15 +3,14 @@
 #define QMGR_RELAY_RELAY_CONF_H
 
 #include "common/config/conf.h"
-#include "common/net/tls.h"
 #include "qmgr/relay/mx.h"
-
-enum relay_tls_level { RELAY_TLS_NONE, RELAY_TLS_MAY, RELAY_TLS_ENCRYPT };
+#include "qmgr/relay/tls_session.h"
 
 struct relay_conf {
 	const char *myhostname, *helo_name; /* borrowed from the struct conf */
-	enum relay_tls_level tls_level;
-	struct tls_context *tls; /* owned; NULL at level none */
+	struct relay_tls_defaults tls_defaults;
+	bool has_tls_policies; /* smtp_tls_policy_maps, which only authd reads */
+	struct relay_tls *tls; /* owned; NULL: TLS is never used */
 	unsigned port, lmtp_port;
 	int64_t connect_ms, helo_ms, starttls_ms, mail_ms, rcpt_ms;
 	int64_t data_init_ms, data_xfer_ms, data_done_ms, quit_ms;

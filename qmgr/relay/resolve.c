@@ -11,6 +11,8 @@ struct host {
 	struct relay_resolve *resolve;
 	struct relay_mx mx;
 	struct dns_query *a, *aaaa; /* under way, or NULL */
+	bool is_insecure;           /* an answer with addresses was not signed */
+	char canonical[DNS_NAME_MAX];
 };
 
 struct relay_resolve {
@@ -27,9 +29,10 @@ struct relay_resolve {
 	size_t pending;                  /* address questions under way */
 	struct relay_address *addresses; /* owned */
 	size_t naddresses;
-	bool has_unsafe_mx; /* MX records without DNSSEC */
-	bool is_loop;       /* we are among the hosts */
-	bool may_come;      /* a question failed for now */
+	bool has_unsafe_mx;        /* MX records without DNSSEC */
+	char domain[DNS_NAME_MAX]; /* whose they are, behind CNAMEs */
+	bool is_loop;              /* we are among the hosts */
+	bool may_come;             /* a question failed for now */
 	char failed_name[DNS_NAME_MAX];
 	const char *failed_type;
 	enum dns_status failed_status;
@@ -122,11 +125,16 @@ finish_addresses(struct relay_resolve *r)
 	    r->addresses, r->naddresses, limit, r->conf->first_family, random_below);
 	targets = x_calloc(n, sizeof *targets);
 	for (size_t i = 0; i < n; i++) {
-		snprintf(targets[i].host, sizeof targets[i].host, "%s",
-		    r->hosts[r->addresses[i].host].mx.host);
-		targets[i].addr = r->addresses[i].addr;
-		addr_set_port(&targets[i].addr, r->hop.port);
-		targets[i].is_named_safely = !r->has_unsafe_mx;
+		const struct host *h = &r->hosts[r->addresses[i].host];
+		struct relay_target *t = &targets[i];
+
+		snprintf(t->host, sizeof t->host, "%s", h->mx.host);
+		t->addr = r->addresses[i].addr;
+		addr_set_port(&t->addr, r->hop.port);
+		t->is_named_safely = !r->has_unsafe_mx;
+		t->is_secure = !h->is_insecure && !r->hop.is_address;
+		snprintf(t->canonical, sizeof t->canonical, "%s", h->canonical);
+		snprintf(t->domain, sizeof t->domain, "%s", r->domain);
 	}
 	finish(r, targets, n, NULL);
 	free(targets);
@@ -176,6 +184,10 @@ on_addresses(struct host *h, const char *type, const struct dns_answer *a)
 			add_address(h, &addr);
 			taken++;
 		}
+	}
+	if (a->status == DNS_OK) {
+		h->is_insecure = h->is_insecure || !a->is_secure;
+		snprintf(h->canonical, sizeof h->canonical, "%s", a->canonical);
 	}
 	if (a->status != DNS_OK)
 		note_failure(h, type, a);
@@ -288,6 +300,7 @@ on_mx(void *arg, const struct dns_answer *a)
 	switch (a->status) {
 	case DNS_OK:
 		r->has_unsafe_mx = !a->is_secure;
+		snprintf(r->domain, sizeof r->domain, "%s", a->canonical);
 		take_mx(r, a);
 		break;
 	case DNS_NODATA: /* RFC 5321 5.1: the domain itself, as an MX of preference 0 */

@@ -13,6 +13,10 @@ struct relay_target {
 	struct sockaddr_storage addr; /* with port */
 	bool
 	    is_named_safely; /* nobody but the domain, or our admin, can have named this host (RFC 8689 4.2.1) */
+	/* of the look-up of its addresses (RFC 7672 2.2.2) */
+	bool is_secure;
+	char canonical[DNS_NAME_MAX]; /* behind CNAMEs; "": none */
+	char domain[DNS_NAME_MAX];    /* of the MX record, behind CNAMEs; "": none */
 };
 
 struct relay_resolve;

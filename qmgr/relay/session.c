@@ -7,7 +7,6 @@
 #include "qmgr/relay/esmtp.h"
 #include "qmgr/relay/sasl.h"
 
-#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,6 +56,7 @@ struct relay_session {
 	enum state state;
 	struct smtp_reply reply;
 	struct relay_ehlo ehlo;
+	enum relay_tls_level tls_level;
 	bool has_tls, is_verified;
 	bool needs_rset; /* the last transaction ended without data */
 	unsigned uses;
@@ -590,6 +590,26 @@ log_in(struct relay_session *s)
 
 /* ---------------------------------------------------------------- replies, in the order of a session */
 
+/* How strongly the server has to prove who it is decides what follows; what no other setting of ours could mend is not
+ * tried again in the clear. */
+static void
+start_tls(struct relay_session *s)
+{
+	const struct relay_tls_peer peer = { s->options.tls, s->options.dane, s->target.host,
+		s->domain, s->target.domain, s->peer };
+	struct relay_verdict v;
+	struct err e;
+	SSL *ssl = relay_tls_start(s->conf->tls, &peer, &e);
+
+	s->state = ST_HANDSHAKE;
+	stream_set_deadline(s->stream, s->conf->starttls_ms);
+	if (ssl != NULL && stream_start_tls_client(s->stream, ssl, &e) == 0)
+		return;
+	log_warn("%s: %s", s->peer, lqs(e.text));
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "client TLS configuration problem");
+	fail(s, &v, RELAY_FAIL_HOST);
+}
+
 static void
 on_greeting(struct relay_session *s)
 {
@@ -604,6 +624,12 @@ is_myself(const struct relay_session *s)
 {
 	return s->options.has_loop_check &&
 	       view_case_eq_str(view_of(s->ehlo.name), s->conf->myhostname);
+}
+
+static bool
+needs_tls(const struct relay_session *s)
+{
+	return !s->has_tls && s->tls_level >= RELAY_TLS_ENCRYPT;
 }
 
 static void
@@ -621,8 +647,7 @@ tls_required(struct relay_session *s)
 static void
 after_hello(struct relay_session *s)
 {
-	bool wants_tls = s->conf->tls_level != RELAY_TLS_NONE && !s->has_tls &&
-			 !s->options.no_tls && !s->options.is_lmtp;
+	bool wants_tls = s->tls_level > RELAY_TLS_NONE && !s->has_tls && !s->options.no_tls;
 	struct relay_verdict v;
 
 	if (is_myself(s)) {
@@ -631,7 +656,7 @@ after_hello(struct relay_session *s)
 		fail(s, &v, RELAY_FAIL_FINAL);
 	} else if (wants_tls && (s->ehlo.capabilities & RELAY_CAP_STARTTLS)) {
 		send_command(s, ST_STARTTLS, s->conf->starttls_ms, "%s\r\n", "STARTTLS");
-	} else if (!relay_session_has_enough_tls(s, s->options.tls_optional)) {
+	} else if (needs_tls(s)) {
 		tls_required(s);
 	} else {
 		log_in(s);
@@ -666,23 +691,12 @@ on_helo(struct relay_session *s)
 static void
 on_starttls(struct relay_session *s)
 {
-	struct relay_verdict v;
-	struct err e;
-
-	if (s->reply.code / 100 != 2) {
-		if (!relay_session_has_enough_tls(s, s->options.tls_optional))
-			refused(s, "refused to start TLS, which is required");
-		else
-			log_in(s);
-		return;
-	}
-	s->state = ST_HANDSHAKE;
-	stream_set_deadline(s->stream, s->conf->starttls_ms);
-	if (stream_start_tls(s->stream, s->conf->tls, s->target.host, &e) < 0) {
-		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "Cannot start TLS with %s: %s",
-		    s->name, e.text);
-		fail(s, &v, RELAY_FAIL_TLS);
-	}
+	if (s->reply.code / 100 == 2)
+		start_tls(s);
+	else if (needs_tls(s))
+		refused(s, "refused to start TLS, which is required");
+	else
+		log_in(s);
 }
 
 static void
@@ -926,6 +940,10 @@ take_reply(struct relay_session *s)
 static void
 on_connected(struct relay_session *s)
 {
+	if (s->conf->tls_defaults.is_wrapped && !s->options.is_lmtp) {
+		start_tls(s);
+		return;
+	}
 	s->state = ST_GREETING;
 	stream_set_deadline(s->stream, s->conf->helo_ms);
 }
@@ -937,8 +955,13 @@ on_input(void *arg, struct stream *stream)
 	bool gone = false;
 
 	(void)stream;
-	if (s->state == ST_CONNECT) /* the greeting can come in the same turn */
+	if (s->state == ST_CONNECT) { /* the greeting can come in the same turn */
+		s->gone = &gone;
 		on_connected(s);
+		if (gone)
+			return;
+		s->gone = NULL;
+	}
 	while (take_reply(s)) {
 		s->gone = &gone;
 		on_reply(s);
@@ -962,26 +985,43 @@ on_drained(void *arg, struct stream *stream)
 	}
 }
 
+/* The certificate is not the one that it should be. */
+static void
+distrust(struct relay_session *s, enum relay_tls_trust trust)
+{
+	bool is_known = trust == RELAY_TLS_TRUSTED || s->tls_level == RELAY_TLS_FINGERPRINT;
+	struct relay_verdict v;
+
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5", "Server certificate not %s",
+	    is_known ? "verified" : "trusted");
+	v.is_unreachable = true;
+	fail(s, &v, RELAY_FAIL_HOST);
+}
+
 static void
 on_tls(void *arg, struct stream *stream)
 {
+	static const char *const words[] = { "Anonymous", "Untrusted", "Trusted", "Verified" };
 	struct relay_session *s = arg;
 	SSL *ssl = stream_ssl(stream);
+	enum relay_tls_trust trust = relay_tls_judge(s->conf->tls, ssl, s->options.tls);
 	char cipher[200];
 
 	s->has_tls = true;
-	s->is_verified =
-	    SSL_get0_peer_certificate(ssl) != NULL && SSL_get_verify_result(ssl) == X509_V_OK;
+	s->is_verified = trust == RELAY_TLS_VERIFIED;
 	tls_describe(ssl, cipher, sizeof cipher);
-	log_info("%s TLS connection established to %s: %s",
-	    SSL_get0_peer_certificate(ssl) == NULL ? "Anonymous"
-	    : s->is_verified                       ? "Verified"
-						   : "Untrusted",
-	    s->peer, cipher);
+	log_info("%s TLS connection established to %s: %s", words[trust], s->peer, cipher);
 	/* RFC 3207 4.2: what the server said in the clear is forgotten */
 	smtp_reply_clear(&s->reply);
 	memset(&s->ehlo, 0, sizeof s->ehlo);
-	send_ehlo(s);
+	if (s->tls_level > RELAY_TLS_ENCRYPT && !s->is_verified) {
+		distrust(s, trust);
+	} else if (s->conf->tls_defaults.is_wrapped) {
+		s->state = ST_GREETING;
+		stream_set_deadline(stream, s->conf->helo_ms);
+	} else {
+		send_ehlo(s);
+	}
 }
 
 static void
@@ -1039,6 +1079,7 @@ relay_session_open(struct loop *l, const struct relay_conf *conf, const struct r
 	s->conf = conf;
 	s->target = *target;
 	s->options = *options;
+	s->tls_level = options->tls->level;
 	s->options.domain = NULL;
 	s->domain = x_strdup(options->domain);
 	s->identity = x_strdup(options->identity);
@@ -1137,13 +1178,6 @@ relay_session_can_require_tls(const struct relay_session *s, struct relay_verdic
 	else
 		return true;
 	return false;
-}
-
-bool
-relay_session_has_enough_tls(const struct relay_session *s, bool tls_optional)
-{
-	return s->has_tls || tls_optional || s->options.is_lmtp ||
-	       s->conf->tls_level != RELAY_TLS_ENCRYPT;
 }
 
 bool

@@ -58,14 +58,17 @@ struct relay_transaction {
 };
 
 struct relay_session_options {
-	bool is_lmtp;       /* in the clear, and without a login */
-	bool no_tls;        /* this time in the clear */
-	bool tls_optional;  /* smtp_tls_security_level = encrypt notwithstanding (RFC 8689 4.2.2) */
-	const char *domain; /* for the text when the server turns out to be ourselves */
+	bool is_lmtp; /* in the clear, and without a login */
+	bool no_tls;  /* this time in the clear */
+	const struct relay_tls_policy
+	    *tls;                      /* borrowed until on_ready or on_failed, and so is dane */
+	const struct relay_dane *dane; /* at the level dane */
+	const char *
+	    domain; /* of the nexthop: its certificate's, and for the text when the server is ourselves */
 	bool has_loop_check;          /* a server that bears our name is us */
 	struct ipc_edge *authd;       /* NULL: no login */
 	const char *sender, *nexthop; /* for the login; borrowed until on_ready or on_failed */
-	const char *identity;         /* what decides about the login, whatever it comes to */
+	const char *identity; /* what decides about the login and TLS, whatever they come to */
 };
 
 /* NULL: the connection failed at once, *v says how. */
@@ -83,8 +86,6 @@ bool relay_session_accepts(
     struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v);
 /* RFC 8689 4.2.1: the host is the one it should be, under TLS, and does the same for the next hop.  Else *v. */
 bool relay_session_can_require_tls(const struct relay_session *s, struct relay_verdict *v);
-/* A kept session may be used for a message to which TLS is, or is not, optional. */
-bool relay_session_has_enough_tls(const struct relay_session *s, bool tls_optional);
 /* Only after on_ready or on_done (RELAY_END_USABLE).  on_done may come before it returns. */
 void relay_session_send(struct relay_session *s, const struct relay_transaction *t);
 bool relay_session_has_8bitmime(const struct relay_session *s);
@@ -92,7 +93,7 @@ bool relay_session_has_8bitmime(const struct relay_session *s);
 const char *relay_session_peer(
     const struct relay_session *s); /* "host[ip]:port", shorter than RELAY_PEER_MAX */
 bool relay_session_is_to(const struct relay_session *s, const struct relay_target *target);
-/* That of its options: who shares a session shares its login. */
+/* That of its options: who shares a session shares its login, and its TLS. */
 const char *relay_session_identity(const struct relay_session *s);
 unsigned relay_session_uses(
     const struct relay_session *s); /* transactions, the present one included */

@@ -12,34 +12,49 @@ import sys
 
 from work import TRACER, Work, account, wait_until
 
-VICTIMS = ("qmgr", "delivery", "relay")
+# whose mail of which kinds makes them do something
+VICTIMS = {
+    "qmgr": ("local", "list", "large", "relay", "refused", "deferred"),
+    "delivery": ("local", "list", "large", "refused"),
+    "relay": ("relay", "refused", "deferred"),
+}
 BURSTS = (1, 5)      # messages of one kind sent at once
 CALLS_MAX = 150      # of one victim for one message
 PATIENCE = 120       # seconds: a notice that cannot be made is tried again after 30
 A_LIFE = 6           # points that one instance sees: master restarts what dies too often later and later
-FAULTS = {
-    "write": (errno.ENOSPC, errno.EIO), "pwrite64": (errno.ENOSPC, errno.EIO),
-    "fsync": (errno.EIO, errno.ENOSPC), "fdatasync": (errno.EIO, errno.ENOSPC),
-    "openat": (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOSPC), "openat2": (errno.EMFILE, errno.EIO, errno.ENOSPC),
-    "rename": (errno.EIO, errno.ENOSPC), "renameat": (errno.EIO, errno.ENOSPC), "renameat2": (errno.EIO, errno.ENOSPC),
-    "linkat": (errno.EIO, errno.ENOSPC), "unlinkat": (errno.EIO,), "mkdirat": (errno.ENOSPC,),
-    "ftruncate": (errno.EIO, errno.ENOSPC), "fallocate": (errno.ENOSPC,), "memfd_create": (errno.EMFILE, errno.ENOMEM),
-    "mmap": (errno.ENOMEM,), "clone3": (errno.EAGAIN,), "socket": (errno.EMFILE,), "connect": (errno.ENETUNREACH,),
-    "pread64": (errno.EIO,), "read": (errno.EIO,), "newfstatat": (errno.EIO,), "fstat": (errno.EIO,),
+DISK, FULL, FILES, MEMORY = errno.EIO, errno.ENOSPC, errno.EMFILE, errno.ENOMEM
+FAULTS = {  # victim -> call -> how it fails
+    "qmgr": {
+        "pwrite64": (FULL, DISK), "write": (FULL, DISK), "fdatasync": (DISK, FULL), "fsync": (DISK, FULL),
+        "openat": (FILES, DISK, FULL), "rename": (DISK, FULL), "renameat": (DISK, FULL), "renameat2": (DISK, FULL),
+        "unlinkat": (DISK,), "fallocate": (FULL,), "ftruncate": (DISK, FULL), "pread64": (DISK,), "fstat": (DISK,),
+        "memfd_create": (FILES, MEMORY), "mmap": (MEMORY,), "clone3": (errno.EAGAIN,), "accept4": (FILES,),
+    },
+    "delivery": {
+        "openat": (FILES, DISK, FULL), "openat2": (FILES, DISK, FULL), "write": (FULL, DISK), "fsync": (DISK, FULL),
+        "renameat2": (DISK, FULL), "unlinkat": (DISK,), "newfstatat": (DISK,), "fstat": (DISK,), "pread64": (DISK,),
+        "getdents64": (DISK,), "mmap": (MEMORY,),
+    },
+    "relay": {
+        "socket": (FILES,), "connect": (errno.ENETUNREACH, errno.EMFILE), "pread64": (DISK,), "mmap": (MEMORY,),
+        "recvfrom": (errno.ECONNRESET,), "sendto": (errno.EPIPE,),
+    },
 }
 
 
-def kills(kinds):
+def kills():
     """(victim, kind, burst, tracer's arguments)"""
-    for n, burst, victim, kind in itertools.product(range(1, CALLS_MAX * max(BURSTS) + 1), BURSTS, VICTIMS, kinds):
-        if n <= CALLS_MAX * burst:
-            yield victim, kind, burst, ("kill", str(n))
+    for victim, kinds in VICTIMS.items():
+        for kind, burst in itertools.product(kinds, BURSTS):
+            for n in range(1, CALLS_MAX * burst + 1):
+                yield victim, kind, burst, ("kill", str(n))
 
 
-def faults(kinds):
-    for n, call, victim, kind in itertools.product(range(1, 21), FAULTS, VICTIMS, kinds):
-        for code in FAULTS[call]:
-            yield victim, kind, 1, ("fault", call, str(n), str(code))
+def faults():
+    for victim, kinds in VICTIMS.items():
+        for kind, (call, codes), n in itertools.product(kinds, FAULTS[victim].items(), range(1, 21)):
+            for code in codes:
+                yield victim, kind, 1, ("fault", call, str(n), str(code))
 
 
 class Tracer:
@@ -127,7 +142,7 @@ def lives(points, reach):
 
 def run(budget, seed, workers):
     """(points reached, calls they were at, faults found)"""
-    points = list(kills(Work.WAYS)) + list(faults(Work.WAYS))
+    points = list(kills()) + list(faults())
     rng, reach = random.Random(seed), Reach()
     points.sort(key=lambda p: reach.number(p) * rng.random())  # early ones first: whether there are later ones shows
     reached, names, found, running, todo = 0, set(), [], set(), lives(points, reach)

@@ -8,7 +8,7 @@ sys.path.insert(0, str(ROOT / "tests" / "crash"))
 import crash_states  # noqa: E402
 import kill_points  # noqa: E402
 
-STATES, POINTS = 400, 20
+STATES, POINTS = 400, 12
 
 
 def test_what_a_crash_leaves_holds_every_promise():

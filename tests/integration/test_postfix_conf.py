@@ -53,10 +53,9 @@ NAMED = {
             "submission: cleanup_service_name"],
     },
     "outbound": {
-        "error: ": ["local_transport", "transport_maps", "smtp_tls_policy_maps", "non_smtpd_milters",
-             "sender_canonical_maps", "masquerade_domains"],
+        "error: ": ["local_transport", "transport_maps", "smtp_tls_policy_maps", "non_smtpd_milters"],
         "warning: ": [
-            "local_recipient_maps", "maillog_file", "smtp_destination_concurrency_limit",
+            "local_recipient_maps", "maillog_file",
             "slow_destination_concurrency_limit", "slow_destination_rate_delay", "slow_destination_recipient_limit",
             "smtp_tls_loglevel", "smtp_header_checks", "slow"],
         "note: ": [
@@ -77,7 +76,8 @@ class Postfix:
             text = self.placed(path.read_text(), hosts or {})
             (self.conf / path.name).write_text(front + text if path.name == "main.cf" else text)
         (self.conf / "mailname").write_text("site.example\n")
-        for table in ("virtual", "roleaccounts", "recipients", "local_domains", "sender_login", "sasl_passwd"):
+        for table in ("virtual", "roleaccounts", "recipients", "local_domains", "sender_login", "sasl_passwd",
+                      "sender_canonical"):
             if (self.conf / table).exists():
                 instance.estafeta("map", "build", "hash:%s/%s" % (self.conf, table))
 
@@ -221,7 +221,8 @@ def test_hosting(make_postfix):
     p.instance.add_users("bob@kunde-eins.example", "carol@kunde-zwei.example")
     # virtual_minimum_uid: the owner of mailboxes is not the one of before
     lines = ["virtual_minimum_uid = 100", "virtual_mailbox_domains = kunde-eins.example, kunde-zwei.example"]
-    lines += ["content_filter =", "virtual_transport = virtual", "relay_domains =", "relay_recipient_maps =", "transport_maps ="]
+    lines += ["content_filter =", "virtual_transport = virtual", "relay_domains =", "relay_recipient_maps =", "transport_maps =",
+              "smtp_tls_policy_maps ="]
     mended = [line.split(" =")[0] for line in lines]
     start(p, "allow_ignored_parameters = " + " ".join(n for n in NAMED["hosting"]["error: "] if n not in mended), *lines)
     ident = send(p, "x@elsewhere.example", "info@kunde-eins.example")
@@ -238,7 +239,7 @@ def test_hosting(make_postfix):
 
 
 def test_outbound(make_postfix, make_instance, name_server):
-    """Nothing is local anyhow; senders' addresses are good as they are; the rest, and the table that sends them slowly, is for
+    """Nothing is local anyhow; the rest, and the table that sends them slowly, is for
     single destinations."""
     there = make_instance(hostname="mx.there.example", domain="there.example")
     there.add_user("dora@there.example")
@@ -246,9 +247,16 @@ def test_outbound(make_postfix, make_instance, name_server):
     dns = name_server({"there.example": "@ IN MX 10 mx\nmx IN A " + there.ip})
     p = make_postfix("outbound", dns=dns.forwarder)
     # the ports of this instance and of its peer, and nobody's idea of who may be asked
-    start(p, "allow_ignored_parameters = " + " ".join(n for n in NAMED["outbound"]["error: "] if n != "transport_maps"),
+    (p.conf / "tls_policy").write_text("there.example encrypt\n")
+    p.instance.estafeta("map", "build", "hash:%s/tls_policy" % p.conf)
+    mended = ("transport_maps", "smtp_tls_policy_maps")
+    start(p, "allow_ignored_parameters = " + " ".join(n for n in NAMED["outbound"]["error: "] if n not in mended),
           "smtp_tcp_port = 2525", "transport_maps =")
     wait_for(there, "dora@there.example", send(p, "app@relay.example", "dora@there.example"))
+    wait_for(there, "dora@there.example", send(p, "www-data@web1.relay.example", "dora@there.example"))
+    wait_for(there, "dora@there.example", send(p, "cron@web2.relay.example", "dora@there.example"))
+    assert "from=<shop@relay.example>" in there.log_text() and "from=<cron@relay.example>" in there.log_text()
+    assert "Untrusted TLS connection established to mx.there.example[" in p.instance.log_text()
     assert refusal(p, "app@relay.example", "dora@nowhere.there.example") == 450
     assert refusal(p, "app@host", "dora@there.example") == 504
 

@@ -34,7 +34,7 @@ enum {
 	AUTHD_SASL_STEP = 2,
 	/* sig "u": the client gave up, or went.  No answer. */
 	AUTHD_SASL_ABORT = 3,
-	/* Who takes mail for this address?  sig "su": address as in RCPT TO without <>, flags (0).
+	/* Who takes mail for this address, rewritten and with aliases expanded?  sig "su": address as in RCPT TO without <>, flags (0).
 	 * Answer AUTHD_RESOLVE_SIG. smtpd, qmgr, and sendmail through qmgr. */
 	AUTHD_RESOLVE = 4,
 	/* What do these tables say?  sig "s(us)": tables, "type:name, type:name", each of them as it stands in the
@@ -47,6 +47,22 @@ enum {
 	/* Who are we at another server?  sig "(us)": keys as in AUTHD_LOOKUP, for smtp_sasl_password_maps, which nobody else may
 	 * ask.  Answer AUTHD_LOOKUP_SIG, the value user:password.  relay. */
 	AUTHD_PASSWORD = 7,
+	/* What do addresses of a message become (canonical_maps, masquerade_domains)?  sig "(us)", AUTHD_REWRITES at most: whose
+	 * it is (enum rewrite_class), address.  Answer AUTHD_REWRITE_SIG.  smtpd, qmgr. */
+	AUTHD_REWRITE = 8,
+	/* What TLS must there be with a destination?  The same for smtp_tls_policy_maps. */
+	AUTHD_TLS_POLICY = 9,
+};
+/* status; for each address, in their order: what it becomes, "" = it stays */
+#define AUTHD_REWRITE_SIG "u(s)"
+enum { AUTHD_REWRITES = 100 };
+/* As Postfix's *_classes have them.  Envelope recipients are rewritten where they are resolved. */
+enum rewrite_class {
+	REWRITE_ENVELOPE_SENDER,
+	REWRITE_ENVELOPE_RECIPIENT,
+	REWRITE_HEADER_SENDER,
+	REWRITE_HEADER_RECIPIENT,
+	REWRITE_CLASSES
 };
 /* status; for each recipient, in their order: status (OK; NO: no such mailbox here; TEMP), transport, nexthop, mailbox uid,
  * mailbox gid */

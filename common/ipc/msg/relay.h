@@ -12,6 +12,9 @@ enum {
 	 * remote's reply code (0: none), connection setup ms, transmission ms, connection use count,
 	 * flags (enum relay_result_flags). */
 	RELAY_RESULT = 2,
+	/* relay -> qmgr, once, when it has accepted the connection.  sig RELAY_READY_SIG: nothing.  The first jobs may be for a
+	 * destination that never answers; that they are not in the backlog of a listener nobody serves is known so. */
+	RELAY_READY = 3,
 };
 enum relay_result_flags {
 	RELAY_UNREACHABLE = 1, /* the destination itself: counts against the nexthop */
@@ -20,5 +23,6 @@ enum relay_result_flags {
 enum relay_protocol { RELAY_SMTP = 0, RELAY_LMTP = 1 };
 #define RELAY_JOB_SIG "uusssusqqqhh(usus)"
 #define RELAY_RESULT_SIG "uuusssuuuuu"
+#define RELAY_READY_SIG ""
 
 #endif

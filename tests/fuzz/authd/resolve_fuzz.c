@@ -1,4 +1,4 @@
-/* The input is a recipient, a newline, and an alias table (as texthash: reads it); accounts are those whose local part
+/* The input is a recipient, a newline, and a table (as texthash: reads it) of aliases and canonical addresses; accounts are those whose local part
  * has an even length. */
 #include "authd/resolve.h"
 
@@ -10,12 +10,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int
-alias(void *arg, struct lookup_key key, struct buf *value, struct err *err)
+look_up(void *arg, enum resolve_table t, struct lookup_key key, struct buf *value, struct err *err)
 {
 	struct view rest = *(struct view *)arg;
 	struct buf k, v;
 	int line = 0, r;
 
+	(void)t;
 	buf_init(&k, 400);
 	buf_init(&v, 4000);
 	while ((r = table_text_next(&rest, &line, &k, &v, err)) != 1)
@@ -40,15 +41,22 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct view rest = view_make(data, size < 4096 ? size : 4096), first, table;
-	struct resolve_source source = { alias, user, &table };
+	struct resolve_source source = { look_up, user, &table };
 	struct resolve_conf conf;
 	struct resolution r;
 	struct err e = { 0 };
-	char *address;
+	struct address parsed;
+	char to[ADDRESS_MAX + 1], *address;
 
 	view_cut(rest, '\n', &first, &table);
 	address = x_strndup(first.p, first.len);
-	resolve_conf_init(&conf, "a b.c", "d");
+	resolve_conf_init(&conf, "a b.c", "d", "e");
+	conf.has_table[RESOLVE_ALIASES] = conf.has_table[RESOLVE_CANONICAL] = true;
+	conf.rewrite = (struct rewrite_conf){ .canonical = ~0U,
+		.masquerade = ~0U,
+		.masquerade_domains = "!x.m, m",
+		.exceptions = "root",
+		.keeps_extension = true };
 	conf.origin = "d";
 	conf.delimiter = "+";
 	if (resolve_address(&conf, &source, address, &r, &e) == 0) {
@@ -56,6 +64,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			bug("%zu results", r.count);
 		resolution_clear(&r);
 	}
+	/* of an address comes an address */
+	if (address_parse(view_of(address), ADDRESS_ALLOW_UTF8, &parsed, &e) == 0 &&
+	    rewrite_address(&conf, &source, REWRITE_HEADER_SENDER, parsed.text, to, &e) == 0 &&
+	    address_parse(view_of(to), ADDRESS_ALLOW_UTF8, &parsed, &e) < 0)
+		bug("\"%s\" becomes \"%s\"", address, to);
 	resolve_conf_clear(&conf);
 	free(address);
 	return 0;

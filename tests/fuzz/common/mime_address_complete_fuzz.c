@@ -36,11 +36,29 @@ compare(struct view in, struct view out)
 		abort();
 }
 
+/* What is mapped is one address: no white space, comments or commas but in quotes. */
+static const char *
+check_address(void *arg, struct view address)
+{
+	const char *at = address.len > 0 ? memrchr(address.p, '@', address.len) : NULL;
+
+	(void)arg;
+	if (at == NULL || at == address.p || at + 1 == address.p + address.len ||
+	    address.len > 320 || strchr(" \t\r\n,;<>(", address.p[0]) != NULL)
+		abort();
+	return address.len % 2 == 0 ? "mapped@a.test" : NULL;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct address_completion marks = { view_of(origin + 1), view_of(domain + 1) };
-	const struct address_completion plain = { VIEW_LIT("o.test"), VIEW_LIT("d.test") };
+	const struct address_completion marks = { .origin = view_of(origin + 1),
+		.domain = view_of(domain + 1) };
+	const struct address_completion plain = { .origin = VIEW_LIT("o.test"),
+		.domain = VIEW_LIT("d.test") };
+	const struct address_completion map = {
+		.origin = VIEW_LIT("o.test"), .domain = VIEW_LIT("d.test"), .map = check_address
+	};
 	struct view in = view_make((const char *)data, size);
 	struct buf out, again;
 	int r;
@@ -56,6 +74,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (address_complete(in, &plain, &out) != r)
 		abort();
 	if (r == 1 && address_complete(buf_view(&out), &plain, &again) != 0)
+		abort();
+	buf_reset(&out);
+	if (address_complete(in, &map, &out) < 0)
 		abort();
 	buf_clear(&out);
 	buf_clear(&again);

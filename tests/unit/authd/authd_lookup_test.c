@@ -85,14 +85,15 @@ routes(void **state)
 
 /* status, key and value of what these keys give; a partial key begins with '~' */
 static void
-look_up(struct client *cl, const char *tables, const char *const *keys, const char *expected)
+ask_for(struct client *cl, uint16_t type, const char *tables, const char *const *keys,
+    const char *expected)
 {
 	struct answer *a;
 	struct ipc_out o;
 	char got[300];
 	unsigned status, which;
 
-	ipc_out_init(&o, tables != NULL ? AUTHD_LOOKUP : AUTHD_PASSWORD);
+	ipc_out_init(&o, type);
 	if (tables != NULL)
 		ipc_put_str(&o, tables);
 	for (; *keys != NULL; keys++) {
@@ -107,6 +108,12 @@ look_up(struct client *cl, const char *tables, const char *const *keys, const ch
 	if (strncmp(got, expected, strlen(expected)) != 0)
 		fail_msg(
 		    "%s: \"%s\" instead of \"%s\"", tables != NULL ? tables : "", got, expected);
+}
+
+static void
+look_up(struct client *cl, const char *tables, const char *const *keys, const char *expected)
+{
+	ask_for(cl, tables != NULL ? AUTHD_LOOKUP : AUTHD_PASSWORD, tables, keys, expected);
 }
 
 static void
@@ -160,6 +167,22 @@ passwords(void **state)
 	client_free(smtpd);
 }
 
+/* smtp_tls_policy_maps: the same, and not the other. */
+static void
+tls_policies(void **state)
+{
+	static const char *const keys[] = { "a.b.test", ".b.test", NULL }, *const other[] = {
+		"b.test", "mx.test", NULL
+	};
+	struct client *relay = client_new(ROLE_RELAY);
+
+	(void)state;
+	ask_for(relay, AUTHD_TLS_POLICY, NULL, keys, "0 1 secure");
+	ask_for(relay, AUTHD_TLS_POLICY, NULL, other, "1 0 ");
+	ask_for(relay, AUTHD_PASSWORD, NULL, keys, "1 0 ");
+	client_free(relay);
+}
+
 static void
 a_changed_alias_is_seen(void **state)
 {
@@ -183,6 +206,7 @@ main(void)
 		TEST(routes),
 		TEST(tables_of_the_configuration),
 		TEST(passwords),
+		TEST(tls_policies),
 		TEST(a_changed_alias_is_seen),
 	};
 

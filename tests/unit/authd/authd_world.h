@@ -190,6 +190,7 @@ instance_start(void **state)
 		.user_database = spec,
 		.tables = { aliases, "", "", "", "", "" },
 		.password_maps = "inline:{mx.test=user:secret}, inline:{b.test=b:2}",
+		.tls_policy_maps = "inline:{.b.test=secure}",
 		.lookup_tables =
 		    "inline:{host.test=OK, {example.test=REJECT go away}}, pcre:{{/^host/ pattern}, "
 		    "{/^(Mail)/i $1}}, hash:/nonexistent/map, fail:x",

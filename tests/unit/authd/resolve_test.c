@@ -78,6 +78,31 @@ static const struct { enum resolve_table t; const char *key, *value; } rows[] = 
 	{ RESOLVE_SENDER_TRANSPORTS, "dunno@s.test", "dunno" },
 	{ RESOLVE_SENDER_TRANSPORTS, "odd@s.test", "slow:" },
 	{ RESOLVE_SENDER_TRANSPORTS, "NULL", "retry:null" },
+	/* canonical: again and again until there is nothing more */
+	{ RESOLVE_CANONICAL, "anna@c.test", "anna.smith@c.test" },
+	{ RESOLVE_CANONICAL, "one@c.test", "two@c.test" },
+	{ RESOLVE_CANONICAL, "two@c.test", "three@c.test" },
+	{ RESOLVE_CANONICAL, "self@c.test", "Self@c.test" },
+	{ RESOLVE_CANONICAL, "ping@c.test", "pong@c.test" },
+	{ RESOLVE_CANONICAL, "pong@c.test", "ping@c.test" },
+	{ RESOLVE_CANONICAL, "grow@c.test", "grow+x@c.test" },
+	{ RESOLVE_CANONICAL, "bare", "found@c.test" },
+	{ RESOLVE_CANONICAL, "bob@c.test", "robert" },
+	{ RESOLVE_CANONICAL, "many@c.test", "first@c.test, second@c.test" },
+	{ RESOLVE_CANONICAL, "none@c.test", " " },
+	{ RESOLVE_CANONICAL, "at@c.test", "@" },
+	{ RESOLVE_CANONICAL, "odd@c.test", "a<b@c.test" },
+	{ RESOLVE_CANONICAL, "fail@c.test", "!" },
+	{ RESOLVE_CANONICAL, "@moved.test", "@c2.test" },
+	{ RESOLVE_CANONICAL, "\xc3\xb6@b\xc3\xbc" "cher.test", "oe@c.test" },
+	{ RESOLVE_CANONICAL, "gone@example.test", "alice@example.test" },
+	{ RESOLVE_CANONICAL, "away@example.test", "x@elsewhere.test" },
+	{ RESOLVE_CANONICAL, "home@elsewhere.test", "moved+y@example.test" },
+	{ RESOLVE_CANONICAL, "chain@c.test", "s@c.test" },
+	{ RESOLVE_SENDER_CANONICAL, "s@c.test", "sender@c.test" },
+	{ RESOLVE_SENDER_CANONICAL, "both@c.test", "one@c.test" },
+	{ RESOLVE_RECIPIENT_CANONICAL, "s@c.test", "recipient@c.test" },
+	{ RESOLVE_RECIPIENT_CANONICAL, "both@c.test", "anna@c.test" },
 };
 /* clang-format on */
 
@@ -87,6 +112,8 @@ static bool has_wildcard;
 static int
 fake_route(enum resolve_table t, struct lookup_key key, struct buf *value, struct err *err)
 {
+	if (t >= RESOLVE_CANONICAL && (key.text.p[0] == '@' || strchr(key.text.p, '@') == NULL))
+		assert_true(key.is_partial);
 	if (t != RESOLVE_SENDER_RELAYHOSTS && t != RESOLVE_SENDER_TRANSPORTS &&
 	    memchr(key.text.p, '@', key.text.len) == NULL)
 		assert_true(key.is_partial);
@@ -559,6 +586,143 @@ relayed_recipients(void **state)
 		assert_string_equal(resolve(table[i].address), table[i].want);
 }
 
+/* --- canonical and masquerade ------------------------------------------------------------------- */
+
+static const unsigned every_class = (1U << REWRITE_CLASSES) - 1;
+
+static const char *
+rewritten(enum rewrite_class class, const char *address)
+{
+	static char to[ADDRESS_MAX + 1];
+	struct err e;
+	int r = rewrite_address(&conf, &source, class, address, to, &e);
+
+	if (r < 0)
+		assert_int_equal(e.kind, ERR_TEMP);
+	return r < 0 ? "TEMP" : r == 1 ? "" : to;
+}
+
+static void
+use_canonical(void)
+{
+	conf.has_table[RESOLVE_CANONICAL] = conf.has_table[RESOLVE_SENDER_CANONICAL] = true;
+	conf.has_table[RESOLVE_RECIPIENT_CANONICAL] = true;
+	conf.rewrite = (struct rewrite_conf){ .canonical = every_class,
+		.sender_canonical = every_class,
+		.recipient_canonical = every_class,
+		.keeps_extension = true };
+}
+
+static void
+canonical(void **state)
+{
+	static const struct {
+		enum rewrite_class class;
+		const char *address, *want;
+	} table[] = {
+		{ REWRITE_HEADER_SENDER, "anna@c.test", "anna.smith@c.test" },
+		{ REWRITE_HEADER_SENDER, "Anna@C.Test", "anna.smith@c.test" },
+		{ REWRITE_HEADER_SENDER, "\"anna\"@c.test", "anna.smith@c.test" },
+		{ REWRITE_HEADER_SENDER, "Nobody@C.Test", "" },
+		{ REWRITE_HEADER_SENDER, "one@c.test", "three@c.test" },
+		{ REWRITE_HEADER_SENDER, "self@c.test", "Self@c.test" },
+		{ REWRITE_HEADER_SENDER, "ping@c.test", "TEMP" },
+		{ REWRITE_HEADER_SENDER, "anna+Ext@c.test", "anna.smith+Ext@c.test" },
+		{ REWRITE_HEADER_SENDER, "grow+x@c.test", "TEMP" },
+		{ REWRITE_HEADER_SENDER, "Bare", "found@c.test" },
+		{ REWRITE_HEADER_SENDER, "bare@mail.example.test", "found@c.test" },
+		{ REWRITE_HEADER_SENDER, "bare+e@mail.example.test", "found+e@c.test" },
+		{ REWRITE_HEADER_SENDER, "bare@c.test", "" },
+		{ REWRITE_HEADER_SENDER, "bob@c.test", "robert@mail.example.test" },
+		{ REWRITE_HEADER_SENDER, "many@c.test", "first@c.test" },
+		{ REWRITE_HEADER_SENDER, "none@c.test", "TEMP" },
+		{ REWRITE_HEADER_SENDER, "at@c.test", "TEMP" },
+		{ REWRITE_HEADER_SENDER, "odd@c.test", "TEMP" },
+		{ REWRITE_HEADER_SENDER, "fail@c.test", "TEMP" },
+		{ REWRITE_HEADER_SENDER, "User+x@moved.test", "User+x@c2.test" },
+		{ REWRITE_HEADER_SENDER, "\"a b\"@moved.test", "\"a b\"@c2.test" },
+		{ REWRITE_HEADER_SENDER, "\xc3\xb6@xn--bcher-kva.test", "oe@c.test" },
+		{ REWRITE_HEADER_SENDER, "", "" },
+		{ REWRITE_HEADER_SENDER, "@c.test", "" },
+		{ REWRITE_HEADER_SENDER, "both@c.test", "three@c.test" },
+		{ REWRITE_ENVELOPE_SENDER, "s@c.test", "sender@c.test" },
+		{ REWRITE_HEADER_RECIPIENT, "s@c.test", "recipient@c.test" },
+		{ REWRITE_ENVELOPE_RECIPIENT, "both@c.test", "anna.smith@c.test" },
+		/* canonical_maps come last */
+		{ REWRITE_ENVELOPE_SENDER, "chain@c.test", "s@c.test" },
+		{ REWRITE_CLASSES, "anna@c.test", "" },
+	};
+
+	(void)state;
+	use_canonical();
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		const char *got = rewritten(table[i].class, table[i].address);
+
+		if (strcmp(got, table[i].want) != 0)
+			fail_msg(
+			    "%s: got \"%s\", wanted \"%s\"", table[i].address, got, table[i].want);
+	}
+	conf.rewrite.keeps_extension = false;
+	assert_string_equal(
+	    rewritten(REWRITE_HEADER_SENDER, "anna+ext@c.test"), "anna.smith@c.test");
+	conf.rewrite.canonical = 1U << REWRITE_HEADER_RECIPIENT;
+	assert_string_equal(rewritten(REWRITE_HEADER_SENDER, "anna@c.test"), "");
+	assert_string_equal(
+	    rewritten(REWRITE_HEADER_RECIPIENT, "anna@c.test"), "anna.smith@c.test");
+}
+
+static void
+masqueraded(void **state)
+{
+	static const struct {
+		const char *address, *want;
+	} table[] = {
+		{ "Anna@host.m.test", "Anna@m.test" },
+		{ "anna@a.b.M.test", "anna@m.test" },
+		{ "anna@m.test", "" },
+		{ "anna@am.test", "" },
+		{ "anna@x.keep.m.test", "" },
+		{ "anna@keep.m.test", "" },
+		{ "anna@x.sub.n.test", "anna@sub.n.test" },
+		{ "anna@x.n.test", "anna@n.test" },
+		{ "Root@host.m.test", "" },
+		{ "anna", "" },
+		{ "anna@test", "" },
+	};
+
+	(void)state;
+	conf.rewrite = (struct rewrite_conf){ .masquerade = every_class,
+		.masquerade_domains = "!keep.m.test, m.test sub.n.test,n.test",
+		.exceptions = "root, daemon" };
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		assert_string_equal(
+		    rewritten(REWRITE_ENVELOPE_SENDER, table[i].address), table[i].want);
+	conf.rewrite.masquerade = 1U << REWRITE_HEADER_SENDER;
+	assert_string_equal(rewritten(REWRITE_ENVELOPE_SENDER, "anna@host.m.test"), "");
+}
+
+/* Whose domain it is, is asked of the address as it came; who gets the mail, of what it becomes. */
+static void
+rewritten_recipients(void **state)
+{
+	(void)state;
+	use_canonical();
+	assert_string_equal(resolve("gone@example.test"), "v:alice@example.test:500 ");
+	assert_string_equal(resolve("away@example.test"), "s:x@elsewhere.test:[smart.test] ");
+	assert_string_equal(resolve("home@elsewhere.test"), "foreign v:alice+y@example.test:500 ");
+	assert_string_equal(resolve("ping@c.test"), "TEMP");
+	conf.rewrite.canonical = 1U << REWRITE_ENVELOPE_SENDER;
+	assert_string_equal(resolve("gone@example.test"), "NO");
+}
+
+static void
+extensions_may_end(void **state)
+{
+	(void)state;
+	conf.keeps_extension = false;
+	assert_string_equal(resolve("moved+ext@example.test"), "v:alice@example.test:500 ");
+}
+
 int
 main(void)
 {
@@ -571,6 +735,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(classes, setup, teardown),
 		cmocka_unit_test_setup_teardown(senders, setup, teardown),
 		cmocka_unit_test_setup_teardown(relayed_recipients, setup, teardown),
+		cmocka_unit_test_setup_teardown(canonical, setup, teardown),
+		cmocka_unit_test_setup_teardown(masqueraded, setup, teardown),
+		cmocka_unit_test_setup_teardown(rewritten_recipients, setup, teardown),
+		cmocka_unit_test_setup_teardown(extensions_may_end, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,9 +430,16 @@ fix_setup(void **state)
 		.max_backoff_ms = 4000000,
 		.lifetime_ms = 432000000,
 		.bounce_lifetime_ms = 432000000 };
-	f->sc = (struct schedule_conf){ .concurrency_limit = 20,
-		.initial_concurrency = 5,
-		.recipient_limit = 50,
+	f->sc = (struct schedule_conf){ .smtp = { .concurrency_limit = 20,
+					    .initial_concurrency = 5,
+					    .recipient_limit = 50,
+					    .failed_cohort_limit = 1,
+					    .positive = { 1, FEEDBACK_FIXED },
+					    .negative = { 1, FEEDBACK_FIXED } },
+		.local = { .concurrency_limit = 200,
+		    .initial_concurrency = 200,
+		    .recipient_limit = 50 },
+		.relay_jobs = 200,
 		.min_backoff_ms = 300000,
 		.max_backoff_ms = 4000000 };
 	f->rc = (struct route_conf){
@@ -451,6 +458,7 @@ fix_setup(void **state)
 	f->cc.idle_ms = 30000;
 	f->resolve_status = AUTHD_OK;
 	f->resolve_transport = TRANSPORT_VIRTUAL;
+	f->sc.lmtp = f->sc.smtp;
 	*state = f;
 	return 0;
 }

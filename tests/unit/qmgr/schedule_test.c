@@ -104,6 +104,30 @@ test_unproved(void **state)
 	assert_int_equal(f->njobs, 10);
 }
 
+/* One that says that it serves us gets more, though its first job is never answered. */
+static void
+test_ready(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT], to[64];
+	struct ipc_out o;
+
+	fix_start(f);
+	for (int i = 0; i < 10; i++) {
+		struct fix_mail m;
+
+		snprintf(to, sizeof to, "smtp:a@d%d.test", i);
+		m = mail_to("x@example.test", to);
+		fix_send(f, &m, id);
+	}
+	fix_turn(f, 30);
+	assert_int_equal(f->njobs, 1);
+	ipc_out_init(&o, RELAY_READY);
+	assert_int_equal(ipc_conn_send(f->relay, &o), 0);
+	fix_turn(f, 30);
+	assert_int_equal(f->njobs, 10);
+}
+
 static bool
 all_wait(struct fixture *f)
 {
@@ -223,7 +247,7 @@ test_recipient_limit(void **state)
 	char id[QUEUE_ID_TEXT];
 	size_t rcpts = 0;
 
-	f->sc.recipient_limit = 10;
+	f->sc.local.recipient_limit = 10;
 	for (size_t i = 0; i < 45; i++) {
 		snprintf(to[i], sizeof to[i], "u%zu@example.test", i);
 		m.rcpts[i] = to[i];
@@ -339,12 +363,278 @@ test_foreign_text(void **state)
 	deferred_file_clear(&file);
 }
 
+static size_t
+place_of(const struct fixture *f, const char *id)
+{
+	size_t at = 0;
+
+	while (at < f->njobs && strcmp(f->jobs[at].id, id) != 0)
+		at++;
+	return at;
+}
+
+/* Answers one after the other until there are no more. */
+static void
+answer_in_turn(struct fixture *f)
+{
+	for (int i = 0; i < 2000 && queue_count(f->queue) > 0; i++) {
+		for (size_t k = 0; k < f->njobs; k++) {
+			if (f->jobs[k].is_answered)
+				continue;
+			answer_relay(&f->jobs[k], DELIVERY_SENT, "2.0.0", "ok", false);
+			break;
+		}
+		fix_turn(f, 2);
+	}
+	fix_run(f, fix_is_empty);
+}
+
+/* A window of twenty, and nobody answers: he who has a hundred messages does not have all of it. */
+static void
+test_window_of_tenants(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail flood = mail_to("spam@many.test", "smtp:a@busy.test");
+	struct fix_mail one = mail_to("nice@few.test", "smtp:a@quiet.test");
+	struct fix_mail notice = mail_to("", "smtp:a@quiet2.test");
+	char id[QUEUE_ID_TEXT];
+
+	f->qc.active_limit = 20;
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 100; i++)
+		fix_send(f, &flood, id);
+	fix_turn(f, 30);
+	assert_int_equal(f->queue->active, 18);
+	fix_send(f, &one, id);
+	fix_turn(f, 30);
+	assert_int_equal(open_jobs(f, "quiet.test"), 1);
+	fix_send(f, &notice, id);
+	fix_turn(f, 30);
+	assert_int_equal(open_jobs(f, "quiet2.test"), 1);
+	answer_in_turn(f);
+	assert_int_equal(f->queue->tenants.by_key.count, 0);
+}
+
+/* The same after a restart: files say whose they are, and all are due. */
+static void
+test_deferred_of_tenants(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail flood = mail_to("spam@many.test", "smtp:a@busy.test");
+	struct fix_mail one = mail_to("nice@few.test", "smtp:a@quiet.test");
+	char id[QUEUE_ID_TEXT];
+	struct message *m = NULL;
+
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 41; i++) {
+		fix_send(f, i < 40 ? &flood : &one, id);
+		answer_relay(fix_next_job(f), DELIVERY_DEFERRED, "4.2.2", "full", false);
+	}
+	fix_run(f, all_wait);
+	f->qc.active_limit = 10;
+	fix_restart(f);
+	assert_int_equal(f->queue->tenants.by_key.count, 2);
+	while ((m = queue_next(f->queue, m)) != NULL)
+		queue_flush(f->queue, m);
+	answer_relay(fix_next_job(f), DELIVERY_SENT, "2.0.0", "ok", false);
+	for (int i = 0; i < 100 && f->njobs < 10; i++) {
+		for (size_t k = 0; k < f->njobs; k++)
+			if (!f->jobs[k].is_answered)
+				answer_relay(&f->jobs[k], DELIVERY_SENT, "2.0.0", "ok", false);
+		fix_turn(f, 5);
+	}
+	assert_true(place_of(f, id) < 8);
+	answer_in_turn(f);
+}
+
+/* Two tenants and one destination: of one a mailing to two thousand and many messages, of the other two messages, and a single
+ * mail of the one with the mailing. */
+static void
+test_preemption(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail mailing = mail_to("news@big.test", NULL);
+	struct fix_mail own = mail_to("news@big.test", "smtp:a@remote.test");
+	struct fix_mail other = mail_to("nice@small.test", "smtp:b@remote.test");
+	static char to[60][40];
+	char id[QUEUE_ID_TEXT], mine[QUEUE_ID_TEXT], his[QUEUE_ID_TEXT];
+
+	f->sc.smtp.recipient_limit = 2;
+	for (int i = 0; i < 60; i++) {
+		snprintf(to[i], sizeof to[i], "smtp:u%d@remote.test", i);
+		mailing.rcpts[i] = to[i];
+	}
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 3; i++)
+		fix_send(f, &mailing, id);
+	fix_send(f, &own, mine);
+	fix_send(f, &other, his);
+	answer_in_turn(f);
+	/* five at first contact, and each answer lets two more go */
+	assert_true(place_of(f, his) < 9);
+	assert_true(place_of(f, mine) < 16);
+	assert_int_equal(f->njobs, 92);
+}
+
+/* Many that stall do not take all room from one that answers, nor from the next one. */
+static void
+test_stalled(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT], to[64];
+	struct fix_mail good = mail_to("x@example.test", "smtp:a@good.test");
+	struct fix_mail late = mail_to("x@example.test", "smtp:a@late.test");
+
+	f->sc.relay_jobs = 40;
+	fix_start(f);
+	prove_relay(f);
+	fix_send(f, &good, id);
+	answer_relay(fix_next_job(f), DELIVERY_SENT, "2.0.0", "ok", false);
+	fix_run(f, fix_is_empty);
+	fix_forget_jobs(f);
+	for (int i = 0; i < 15 * 6; i++) {
+		struct fix_mail m;
+
+		snprintf(to, sizeof to, "smtp:a@d%d.test", i % 15);
+		m = mail_to("x@example.test", to);
+		fix_send(f, &m, id);
+	}
+	fix_turn(f, 50);
+	assert_true(f->njobs <= 30);
+	fix_send(f, &late, id);
+	for (int i = 0; i < 10; i++)
+		fix_send(f, &good, id);
+	fix_turn(f, 50);
+	assert_true(open_jobs(f, "good.test") >= 5);
+	assert_int_equal(open_jobs(f, "late.test"), 1);
+	answer_in_turn(f);
+}
+
+static void
+test_rate_delay(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	int64_t began;
+	char id[QUEUE_ID_TEXT];
+
+	f->sc.smtp.rate_delay_ms = 100;
+	fix_start(f);
+	for (int i = 0; i < 4; i++)
+		fix_send(f, &m, id);
+	began = clock_mono_ms();
+	while (queue_count(f->queue) > 0) {
+		assert_true(open_jobs(f, NULL) <= 1);
+		for (size_t k = 0; k < f->njobs; k++)
+			if (!f->jobs[k].is_answered)
+				answer_relay(&f->jobs[k], DELIVERY_SENT, "2.0.0", "ok", false);
+		fix_turn(f, 2);
+	}
+	assert_true(clock_mono_ms() - began >= 300);
+}
+
+/* postconf(5): a recipient limit of 1 makes each recipient a destination. */
+static void
+test_destination_by_recipient(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	char id[QUEUE_ID_TEXT];
+
+	f->sc.smtp.recipient_limit = 1;
+	f->sc.smtp.concurrency_limit = 1;
+	m.rcpts[1] = "smtp:b@remote.test";
+	m.rcpts[2] = "smtp:A@Remote.test";
+	fix_start(f);
+	prove_relay(f);
+	fix_send(f, &m, id);
+	fix_turn(f, 30);
+	assert_int_equal(open_jobs(f, "remote.test"), 2);
+	answer_in_turn(f);
+	assert_int_equal(f->njobs, 3);
+}
+
+static void
+test_feedback(void **state)
+{
+	static const struct {
+		const char *text;
+		double number;
+		int by; /* -1: refused */
+	} cases[] = {
+		{ "1", 1, FEEDBACK_FIXED },
+		{ " 0.5 ", 0.5, FEEDBACK_FIXED },
+		{ "1/concurrency", 1, FEEDBACK_WINDOW },
+		{ "0.25 / sqrt_concurrency", 0.25, FEEDBACK_SQRT },
+		{ "2", 0, -1 },
+		{ "-1", 0, -1 },
+		{ "nan", 0, -1 },
+		{ "", 0, -1 },
+		{ "1/", 0, -1 },
+		{ "1/window", 0, -1 },
+		{ "1 concurrency", 0, -1 },
+		{ "1/concurrency x", 0, -1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct feedback f;
+		int r = feedback_parse(cases[i].text, &f);
+
+		assert_int_equal(r, cases[i].by < 0 ? -1 : 0);
+		if (r < 0)
+			continue;
+		assert_true(f.number == cases[i].number);
+		assert_int_equal(f.by, cases[i].by);
+	}
+}
+
+/* 1/concurrency: a window's worth of answers adds one; cohorts: so many windows' worth of failures before it is dead. */
+static void
+test_slow_feedback(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "smtp:a@remote.test");
+	char id[QUEUE_ID_TEXT];
+
+	f->sc.smtp.positive.by = FEEDBACK_WINDOW;
+	f->sc.smtp.negative.by = FEEDBACK_WINDOW;
+	f->sc.smtp.failed_cohort_limit = 3;
+	fix_start(f);
+	prove_relay(f);
+	for (int i = 0; i < 60; i++)
+		fix_send(f, &m, id);
+	fix_turn(f, 30);
+	assert_int_equal(open_jobs(f, NULL), 5);
+	for (size_t i = 0; i < 5; i++)
+		answer_relay(&f->jobs[i], DELIVERY_SENT, "2.0.0", "ok", false);
+	fix_turn(f, 30);
+	assert_int_equal(open_jobs(f, NULL), 6);
+	for (size_t i = 5; i < 11; i++)
+		answer_relay(&f->jobs[i], DELIVERY_DEFERRED, "4.4.1", "refused", true);
+	fix_turn(f, 30);
+	assert_in_range(open_jobs(f, NULL), 4, 5); /* fewer, and not dead */
+	for (int i = 0; i < 10 && open_jobs(f, NULL) > 0; i++) {
+		for (size_t k = 0; k < f->njobs; k++)
+			if (!f->jobs[k].is_answered)
+				answer_relay(
+				    &f->jobs[k], DELIVERY_DEFERRED, "4.4.1", "refused", true);
+		fix_turn(f, 30);
+	}
+	fix_run(f, all_wait);
+	assert_in_range(f->njobs, 11 + 6, 11 + 20);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_window, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_unproved, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_ready, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_dead_destination, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_turns, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_recipient_limit, fix_setup, fix_teardown),
@@ -352,6 +642,15 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_lying_peer, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_no_delivery_process, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_foreign_text, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_window_of_tenants, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_deferred_of_tenants, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_preemption, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_stalled, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_rate_delay, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_destination_by_recipient, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_slow_feedback, fix_setup, fix_teardown),
+		cmocka_unit_test(test_feedback),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,9 +76,6 @@ each_value_has_its_fate(void **state)
 		{ "virtual_alias_domains", "b.example", POSTFIX_NEEDED },
 		{ "mailbox_transport", "$empty", POSTFIX_SAME },
 		/* lists, with commas or without */
-		{ "smtp_tls_protocols", "!SSLv2 !SSLv3", POSTFIX_SAME },
-		{ "smtp_tls_protocols", "!SSLv2,!SSLv3, !TLSv1", POSTFIX_SAME },
-		{ "smtp_tls_protocols", ">=TLSv1.3", POSTFIX_IGNORED },
 		{ "error_notice_recipient", "admin", POSTFIX_IGNORED },
 		/* of transports */
 		{ "smtp_destination_rate_delay", "0s", POSTFIX_SAME },

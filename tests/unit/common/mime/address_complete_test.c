@@ -73,7 +73,8 @@ static const struct {
 	{ "alice, bob)", NULL },
 };
 
-static const struct address_completion both = { { "o.test", 6 }, { "d.test", 6 } };
+static const struct address_completion both = { .origin = { "o.test", 6 },
+	.domain = { "d.test", 6 } };
 
 static void
 test_cases(void **state)
@@ -96,8 +97,8 @@ test_cases(void **state)
 static void
 test_each_can_be_off(void **state)
 {
-	static const struct address_completion origin = { { "o.test", 6 }, { "", 0 } };
-	static const struct address_completion domain = { { "", 0 }, { "d.test", 6 } };
+	static const struct address_completion origin = { .origin = { "o.test", 6 } };
+	static const struct address_completion domain = { .domain = { "d.test", 6 } };
 	struct buf out;
 
 	(void)state;
@@ -148,14 +149,96 @@ test_long_lines_are_folded(void **state)
 	buf_clear(&out);
 }
 
+/* --- what has a domain may become something else --------------------------------------------------------------- */
+
+static const char *
+map(void *arg, struct view address)
+{
+	struct buf *seen = arg;
+
+	buf_printf(seen, "[%.*s]", VIEW_ARG(address));
+	if (view_starts(address, "stay"))
+		return NULL;
+	return view_starts(address, "long") ? "a-name-that-is-longer@new.test" : "n@x";
+}
+
+static const struct {
+	const char *text, *want, *seen;
+} mapped[] = {
+	{ "a@b.test", "n@x", "[a@b.test]" },
+	{ "stay@b.test", NULL, "[stay@b.test]" },
+	{ "stay@b", "stay@b.d.test", "[stay@b.d.test]" },
+	{ "a@b", "n@x", "[a@b.d.test]" },
+	{ " a ,stay", " n@x ,stay@o.test", "[a@o.test][stay@o.test]" },
+	{ "\"Q, Q\" <long@b.test> (c), stay@b.test\r\n",
+	    "\"Q, Q\" <a-name-that-is-longer@new.test> (c), stay@b.test\r\n",
+	    "[long@b.test][stay@b.test]" },
+	{ "a(x) . \"b c\"\r\n @ d . test (y)", "n@x (y)", "[a.\"b c\"@d.test]" },
+	{ "a@[192.0.2.1]", "n@x", "[a@[192.0.2.1]]" },
+	{ "name@x.test <a@b.test>", "name@x.test <n@x>", "[a@b.test]" },
+	{ "g: a@b.test, <c>;, stay@z.test", "g: n@x, <n@x>;, stay@z.test",
+	    "[a@b.test][c@o.test][stay@z.test]" },
+	{ "<>, <@r:a@b.test>, a b@c.test", NULL, "" },
+	{ "a@b.test, <c", NULL, "[a@b.test]" },
+};
+
+static void
+test_mapped(void **state)
+{
+	struct address_completion how = both;
+	struct buf out, seen;
+
+	(void)state;
+	buf_init(&out, 1000);
+	buf_init(&seen, 1000);
+	how.map = map;
+	how.arg = &seen;
+	for (size_t i = 0; i < sizeof mapped / sizeof mapped[0]; i++) {
+		const char *want = mapped[i].want;
+
+		buf_reset(&out);
+		buf_reset(&seen);
+		assert_int_equal(
+		    address_complete(view_of(mapped[i].text), &how, &out), want != NULL);
+		assert_string_equal(buf_cstr(&out), want != NULL ? want : "");
+		assert_string_equal(buf_cstr(&seen), mapped[i].seen);
+	}
+	buf_clear(&out);
+	buf_clear(&seen);
+}
+
+/* What is longer than any address is nobody's, whatever stands behind it. */
+static void
+test_too_long_to_map(void **state)
+{
+	struct address_completion how = both;
+	struct buf in, out, seen;
+
+	(void)state;
+	buf_init(&in, 1000);
+	buf_init(&out, 1000);
+	buf_init(&seen, 1000);
+	how.map = map;
+	how.arg = &seen;
+	for (int i = 0; i < 400; i++)
+		buf_append_byte(&in, 'x');
+	buf_append_str(&in, "@b.test, c@d.test");
+	assert_int_equal(address_complete(buf_view(&in), &how, &out), 1);
+	assert_string_equal(buf_cstr(&seen), "[c@d.test]");
+	assert_string_equal(buf_cstr(&out) + 400, "@b.test, n@x");
+	buf_clear(&in);
+	buf_clear(&out);
+	buf_clear(&seen);
+}
+
 static void
 test_fields(void **state)
 {
 	(void)state;
-	assert_true(address_complete_wants(VIEW_LIT("from")));
-	assert_true(address_complete_wants(VIEW_LIT("RESENT-CC")));
-	assert_false(address_complete_wants(VIEW_LIT("Subject")));
-	assert_false(address_complete_wants(VIEW_LIT("Fro")));
+	assert_int_equal(address_field_kind(VIEW_LIT("from")), ADDRESS_FIELD_SENDER);
+	assert_int_equal(address_field_kind(VIEW_LIT("RESENT-CC")), ADDRESS_FIELD_RECIPIENT);
+	assert_int_equal(address_field_kind(VIEW_LIT("Subject")), ADDRESS_FIELD_NONE);
+	assert_int_equal(address_field_kind(VIEW_LIT("Fro")), ADDRESS_FIELD_NONE);
 }
 
 int
@@ -166,6 +249,8 @@ main(void)
 		cmocka_unit_test(test_each_can_be_off),
 		cmocka_unit_test(test_a_nul_and_no_room),
 		cmocka_unit_test(test_long_lines_are_folded),
+		cmocka_unit_test(test_mapped),
+		cmocka_unit_test(test_too_long_to_map),
 		cmocka_unit_test(test_fields),
 	};
 

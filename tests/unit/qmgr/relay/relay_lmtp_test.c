@@ -134,7 +134,7 @@ test_neither_smtp_nor_mx(void **state)
 	deliver(&m, "u@x.test");
 	expect(1, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "127.0.0.2[127.0.0.2]");
 	t.rc.port = t.port;
-	t.rc.tls_level = RELAY_TLS_NONE;
+	t.rc.tls_defaults.level = RELAY_TLS_NONE;
 	m.protocol = RELAY_SMTP;
 	deliver(&m, "u@x.test");
 	expect(2, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "127.0.0.2[127.0.0.2]");

@@ -4,6 +4,7 @@
 #define TESTS_UNIT_QMGR_RELAY_RELAY_WORLD_H
 
 #include "common/base/clock.h"
+#include "common/base/codec.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/ipc/envelope.h"
@@ -68,6 +69,7 @@ static struct {
 	    *passwords[4]
 		      [2]; /* key, user:password; in place of the latter NULL: no answer for now */
 	struct buf asked;  /* keys, a line for each question */
+	const char *policies[4][2]; /* the same for TLS */
 	unsigned port;
 	struct server servers[SERVERS];
 	struct {
@@ -76,6 +78,8 @@ static struct {
 		enum dns_status status;
 		unsigned preference;
 		const char *value;
+		const char *alias_of; /* what its owner is an alias of; NULL: nothing */
+		bool is_secure;
 	} records[RECORDS];
 	size_t nrecords;
 	struct result results[RESULTS];
@@ -362,10 +366,17 @@ put_rdata(struct ipc_out *o, enum dns_type type, unsigned preference, const char
 	struct sockaddr_storage a;
 	struct buf b;
 
-	buf_init(&b, 300);
+	buf_init(&b, 2000);
 	if (type == DNS_MX) {
 		buf_append_byte(&b, (int)(preference >> 8));
 		buf_append_byte(&b, (int)(preference & 255));
+		put_name(&b, value);
+	} else if (type == DNS_TLSA) {
+		size_t len = strlen(value) / 2;
+
+		assert_true(hex_decode(buf_reserve(&b, len), len, view_of(value)));
+		b.len += len;
+	} else if (type == DNS_CNAME) {
 		put_name(&b, value);
 	} else {
 		assert_true(addr_parse(view_of(value), &a));
@@ -384,22 +395,37 @@ on_query(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	const char *name = ipc_get_str(in);
 	enum dns_type type = ipc_get_u32(in);
 	enum dns_status status = DNS_NXDOMAIN;
+	const char *alias_of = "";
+	bool is_secure = false;
 	struct ipc_out o;
 
 	(void)arg;
 	for (size_t i = 0; i < t.nrecords; i++)
-		if (strcmp(t.records[i].name, name) == 0 && status != DNS_OK)
+		if (strcmp(t.records[i].name, name) == 0 && status != DNS_OK) {
 			status = t.records[i].type == type ? t.records[i].status : DNS_NODATA;
+			is_secure = t.records[i].is_secure;
+			if (t.records[i].alias_of != NULL)
+				alias_of = t.records[i].alias_of;
+		}
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, status);
-	ipc_put_u32(&o, 0);
+	ipc_put_u32(&o, is_secure ? 1 : 0);
 	ipc_put_u32(&o, 60);
-	ipc_put_str(&o, "");
+	ipc_put_str(&o, type == DNS_CNAME ? "" : alias_of);
 	ipc_put_str(&o, "test");
 	for (size_t i = 0; i < t.nrecords && status == DNS_OK; i++)
 		if (strcmp(t.records[i].name, name) == 0 && t.records[i].type == type)
 			put_rdata(&o, type, t.records[i].preference, t.records[i].value);
 	ipc_conn_reply(c, in->id, &o);
+}
+
+/* What was recorded under the name is signed. */
+static inline void
+sign_records(const char *name)
+{
+	for (size_t i = 0; i < t.nrecords; i++)
+		if (strcmp(t.records[i].name, name) == 0)
+			t.records[i].is_secure = true;
 }
 
 /* The usual: one.test has server 0, two.test has 0 before 1. */
@@ -415,6 +441,14 @@ usual_records(void)
 }
 
 /* ---------------------------------------------------------------- a qmgr */
+
+static inline void
+on_ready(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)arg;
+	(void)c;
+	(void)in;
+}
 
 static inline void
 on_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
@@ -444,10 +478,11 @@ on_close(void *arg, struct ipc_conn *c, const struct err *why)
 		*(struct ipc_conn **)arg = NULL;
 }
 
-/* An authd with passwords. */
+/* An authd with passwords and policies. */
 static inline void
 on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
+	const char *(*table)[2] = in->type == AUTHD_PASSWORD ? t.passwords : t.policies;
 	enum authd_status status = AUTHD_NO;
 	const char *value = "";
 	struct ipc_out o;
@@ -459,8 +494,8 @@ on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 
 		buf_printf(&t.asked, "%s%s ", is_partial ? "~" : "", key);
 		for (size_t i = 0; i < 4 && status == AUTHD_NO; i++)
-			if (t.passwords[i][0] != NULL && strcmp(t.passwords[i][0], key) == 0) {
-				value = t.passwords[i][1];
+			if (table[i][0] != NULL && strcmp(table[i][0], key) == 0) {
+				value = table[i][1];
 				status = value != NULL ? AUTHD_OK : AUTHD_TEMP;
 			}
 	}
@@ -468,18 +503,18 @@ on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_reply_init(&o);
 	ipc_put_u32(&o, status);
 	ipc_put_u32(&o, 0);
-	ipc_put_str(&o, value);
+	ipc_put_str(&o, value != NULL ? value : "no answer");
 	ipc_conn_reply(c, in->id, &o);
 }
 
-static const struct ipc_handler authd_handlers[] = {
-	{ AUTHD_PASSWORD, "(us)", IPC_STATE_ANY, on_password }, { 0, NULL, 0, NULL }
-};
+static const struct ipc_handler authd_handlers[] = { { AUTHD_PASSWORD, "(us)", IPC_STATE_ANY,
+							 on_password },
+	{ AUTHD_TLS_POLICY, "(us)", IPC_STATE_ANY, on_password }, { 0, NULL, 0, NULL } };
 static const struct ipc_handler dnsd_handlers[] = { { DNS_QUERY, "su", IPC_STATE_ANY, on_query },
 	{ 0, NULL, 0, NULL } };
-static const struct ipc_handler qmgr_handlers[] = {
-	{ RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY, on_result }, { 0, NULL, 0, NULL }
-};
+static const struct ipc_handler qmgr_handlers[] = { { RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY,
+							on_result },
+	{ RELAY_READY, RELAY_READY_SIG, IPC_STATE_ANY, on_ready }, { 0, NULL, 0, NULL } };
 static const struct ipc_conn_ops dnsd_ops = { dnsd_handlers, on_close },
 				 authd_ops = { authd_handlers, on_close },
 				 qmgr_ops = { qmgr_handlers, on_close };
@@ -637,6 +672,7 @@ setup(void **state)
 	t.nrecords = t.nresults = 0;
 	memset(&t.results, 0, sizeof t.results);
 	memset(&t.passwords, 0, sizeof t.passwords);
+	memset(&t.policies, 0, sizeof t.policies);
 	buf_init(&t.asked, 1 << 16);
 	memset(&t.servers, 0, sizeof t.servers);
 	for (size_t i = 0; i < SERVERS; i++) {
