@@ -303,7 +303,8 @@ fix_start(struct fixture *f)
 	struct submit_conf uc = { .myhostname = "mx.example.test",
 		.myorigin = "example.test",
 		.mail_name = "Estafeta",
-		.completion = { VIEW_LIT("example.test"), VIEW_LIT("d.test") } };
+		.completion = {
+		    .origin = VIEW_LIT("example.test"), .domain = VIEW_LIT("d.test") } };
 	struct intake_conf ic = { 0 };
 	struct peer *p;
 	struct err err;
