@@ -148,8 +148,6 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 	*out = (struct authd_conf){
 		.user_database = conf_str(from, "user_database"),
 		.lookup_tables = conf_str(from, TABLE_CONFIG_PARAM),
-		.password_maps = conf_str(from, "smtp_sasl_password_maps"),
-		.tls_policy_maps = conf_str(from, "smtp_tls_policy_maps"),
 		.mailbox_domains = conf_str(from, "virtual_mailbox_domains"),
 		.destination = conf_str(from, "mydestination"),
 		.origin = conf_str(from, "myorigin"),
@@ -168,5 +166,7 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 			.scram_iterations = (unsigned)conf_int(from, "scram_iterations"),
 		},
 	};
+	for (int i = 0; i < LOOKUP_OWN; i++)
+		out->own_maps[i] = conf_str(from, lookup_own_params[i]);
 	return read_rewriting(from, out, err) < 0 ? -1 : read_routes(from, out, err);
 }

@@ -3,6 +3,7 @@
 #ifndef AUTHD_AUTHD_CONF_H
 #define AUTHD_AUTHD_CONF_H
 
+#include "authd/lookup.h"
 #include "authd/resolve.h"
 #include "common/config/conf.h"
 #include "common/user/user_password.h"
@@ -11,8 +12,7 @@ struct authd_conf {
 	const char *user_database;
 	const char *tables[RESOLVE_TABLES]; /* resolve_table_params */
 	const char *lookup_tables;          /* what smtpd may ask for: table_config.h */
-	const char *password_maps;          /* smtp_sasl_password_maps: relay alone */
-	const char *tls_policy_maps;        /* smtp_tls_policy_maps: relay alone */
+	const char *own_maps[LOOKUP_OWN];
 	const char *mailbox_domains;        /* virtual_mailbox_domains */
 	const char *destination;            /* mydestination */
 	const char *relay_domains;

@@ -84,10 +84,10 @@ plan_db(struct daemon *d, const struct authd_conf *conf, struct sandbox_plan *pl
 	for (int t = 0; t < RESOLVE_TABLES; t++)
 		if (table_list_files(conf->tables[t], on_table_file, plan, err) < 0)
 			return err_prefix(err, "%s", resolve_table_params[t]);
-	if (table_list_files(conf->lookup_tables, on_lookup_file, plan, err) < 0 ||
-	    table_list_files(conf->tls_policy_maps, on_lookup_file, plan, err) < 0)
-		return -1;
-	return table_list_files(conf->password_maps, on_lookup_file, plan, err);
+	for (int i = 0; i < LOOKUP_OWN; i++)
+		if (table_list_files(conf->own_maps[i], on_lookup_file, plan, err) < 0)
+			return -1;
+	return table_list_files(conf->lookup_tables, on_lookup_file, plan, err);
 }
 
 static void

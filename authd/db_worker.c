@@ -594,8 +594,7 @@ static const struct ipc_handler from_loop[] = {
 	{ WORKER_LINK, "h", IPC_STATE_ANY, on_link },
 	{ DB_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
 	{ DB_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
-	{ DB_PASSWORD, "(us)", IPC_STATE_ANY, on_lookup },
-	{ DB_TLS_POLICY, "(us)", IPC_STATE_ANY, on_lookup },
+	{ DB_LOOKUP_OWN, "u(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
 	{ DB_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
 	{ DB_ACCOUNT, "s", IPC_STATE_ANY, on_account },
@@ -632,7 +631,7 @@ db_worker_prepare(const struct authd_conf *conf, struct err *err)
 	/* in this order: the database's directory is the one we stay in */
 	if (tables_prepare(conf, err) < 0)
 		return -1;
-	lookup_prepare(conf->lookup_tables, conf->password_maps, conf->tls_policy_maps);
+	lookup_prepare(conf->lookup_tables, conf->own_maps);
 	return user_db_enter(conf->user_database, err);
 }
 
@@ -725,7 +724,7 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 {
 	if (tables_prepare(conf, err) < 0)
 		return -1;
-	lookup_prepare(conf->lookup_tables, conf->password_maps, conf->tls_policy_maps);
+	lookup_prepare(conf->lookup_tables, conf->own_maps);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 				  setresuid(uid, uid, uid) < 0))
 		return err_sys(err, ERR_PERM, "cannot become user %u", (unsigned)uid);

@@ -4,6 +4,7 @@
  * protocol of messages loses its connection (CVE-2025-59028 was one bad exchange that ended all
  * logins of its front). */
 #include "authd/authd.h"
+#include "authd/lookup.h"
 #include "authd/sasl_exchange.h"
 #include "authd/worker_msg.h"
 
@@ -432,37 +433,63 @@ on_found(void *arg, struct ipc_in *in)
 	authd_request_relay(arg, in, AUTHD_LOOKUP_SIG);
 }
 
+/* o is begun; the keys follow as they came. */
 static void
-look_up(struct peer *p, uint16_t type, struct ipc_in *in)
+look_up(struct peer *p, struct ipc_out *o, struct ipc_in *in)
 {
 	struct request *r = authd_request_new(sizeof *r, p, in->id);
+
+	if (buf_append(&o->body, in->p, in->len) < 0)
+		o->failed = true;
+	authd_request_ask_db(r, o, AUTHD_LOOKUP_SIG, on_found);
+}
+
+static void
+look_up_own(struct peer *p, enum lookup_own which, struct ipc_in *in)
+{
 	struct ipc_out o;
 
-	ipc_out_init(&o, type);
-	if (buf_append(&o.body, in->p, in->len) < 0)
-		o.failed = true;
-	authd_request_ask_db(r, &o, AUTHD_LOOKUP_SIG, on_found);
+	ipc_out_init(&o, DB_LOOKUP_OWN);
+	ipc_put_u32(&o, which);
+	look_up(p, &o, in);
 }
 
 static void
 on_lookup(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
+	struct ipc_out o;
+
 	(void)c;
-	look_up(arg, DB_LOOKUP, in);
+	ipc_out_init(&o, DB_LOOKUP);
+	look_up(arg, &o, in);
 }
 
 static void
 on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	(void)c;
-	look_up(arg, DB_PASSWORD, in);
+	look_up_own(arg, LOOKUP_PASSWORDS, in);
 }
 
 static void
 on_tls_policy(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	(void)c;
-	look_up(arg, DB_TLS_POLICY, in);
+	look_up_own(arg, LOOKUP_TLS_POLICIES, in);
+}
+
+static void
+on_limits(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)c;
+	look_up_own(arg, LOOKUP_DESTINATION_LIMITS, in);
+}
+
+static void
+on_tenant_limits(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)c;
+	look_up_own(arg, LOOKUP_TENANT_LIMITS, in);
 }
 
 /* --- routes ----------------------------------------------------------------------------------- */
@@ -530,6 +557,8 @@ const struct ipc_handler authd_from_qmgr[] = {
 	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
 	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
 	{ AUTHD_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
+	{ AUTHD_LIMITS, "(us)", IPC_STATE_ANY, on_limits },
+	{ AUTHD_TENANT_LIMITS, "(us)", IPC_STATE_ANY, on_tenant_limits },
 	{ 0 },
 };
 const struct ipc_handler authd_from_relay[] = {

@@ -22,12 +22,18 @@ struct held {
 
 /* as written -> struct held: what smtpd may ask for */
 static struct map held_tables;
-/* What relay asks for without naming tables: it is looked for in all of these. */
+/* What is asked for without naming tables is looked for in all of these. */
 static struct own_tables {
-	const char *param, *specs;
+	const char *specs;
 	struct map held;
-} passwords = { .param = "smtp_sasl_password_maps" },
-  tls_policies = { .param = "smtp_tls_policy_maps" };
+} own_tables[LOOKUP_OWN];
+
+const char *const lookup_own_params[LOOKUP_OWN] = {
+	[LOOKUP_PASSWORDS] = "smtp_sasl_password_maps",
+	[LOOKUP_TLS_POLICIES] = "smtp_tls_policy_maps",
+	[LOOKUP_DESTINATION_LIMITS] = "destination_limit_maps",
+	[LOOKUP_TENANT_LIMITS] = "tenant_limit_maps",
+};
 
 static void
 hold(struct map *tables, struct view spec)
@@ -54,13 +60,13 @@ hold_all(struct map *tables, const char *specs)
 }
 
 void
-lookup_prepare(const char *specs, const char *password_maps, const char *tls_policy_maps)
+lookup_prepare(const char *specs, const char *const own[LOOKUP_OWN])
 {
 	hold_all(&held_tables, specs);
-	passwords.specs = password_maps;
-	hold_all(&passwords.held, password_maps);
-	tls_policies.specs = tls_policy_maps;
-	hold_all(&tls_policies.held, tls_policy_maps);
+	for (int i = 0; i < LOOKUP_OWN; i++) {
+		own_tables[i].specs = own[i] != NULL ? own[i] : "";
+		hold_all(&own_tables[i].held, own_tables[i].specs);
+	}
 }
 
 static int
@@ -94,12 +100,11 @@ test_all(const struct map *tables, const char *param, struct err *err)
 int
 lookup_test(struct err *err)
 {
-	const struct own_tables *const own[] = { &passwords, &tls_policies };
 	struct err e;
 	int r = test_all(&held_tables, TABLE_CONFIG_PARAM, err);
 
-	for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-		if (test_all(&own[i]->held, own[i]->param, r < 0 ? &e : err) == 0)
+	for (int i = 0; i < LOOKUP_OWN; i++) {
+		if (test_all(&own_tables[i].held, lookup_own_params[i], r < 0 ? &e : err) == 0)
 			continue;
 		if (r < 0)
 			log_error("%s", e.text);
@@ -160,15 +165,15 @@ look_up(struct held *const *tables, size_t count, struct lookup_key key, struct 
 static int
 look_up_all(struct ipc_in *in, struct buf *value, uint32_t *which, struct err *err)
 {
-	const struct own_tables *own = in->type == DB_PASSWORD     ? &passwords
-				       : in->type == DB_TLS_POLICY ? &tls_policies
-								   : NULL;
-	const char *specs = own != NULL ? own->specs : ipc_get_str(in);
+	bool is_own = in->type == DB_LOOKUP_OWN;
+	uint32_t own = is_own ? ipc_get_u32(in) : 0;
+	const char *specs = is_own ? own_tables[own % LOOKUP_OWN].specs : ipc_get_str(in);
+	const struct map *held = is_own ? &own_tables[own % LOOKUP_OWN].held : &held_tables;
 	struct held *tables[TABLES_OF_REQUEST];
 	size_t count;
 	int r = 1;
 
-	if (find_tables(own != NULL ? &own->held : &held_tables, tables, &count, specs, err) < 0)
+	if (find_tables(held, tables, &count, specs, err) < 0)
 		return -1;
 	for (*which = 0; ipc_in_more(in) && *which < AUTHD_LOOKUP_KEYS; ++*which) {
 		bool is_partial = ipc_get_u32(in) != 0;

@@ -1,5 +1,5 @@
 /* lookup.h - the tables that smtpd asks for, in the database worker: those of smtpd_lookup_tables and no others; and the
- * passwords of smtp_sasl_password_maps and policies of smtp_tls_policy_maps, for relay and nobody else.
+ * own ones of relay (smtp_sasl_password_maps, smtp_tls_policy_maps) and of qmgr (limits), for these and nobody else.
  *
  * A table that cannot be opened fails its own lookups (AUTHD_TEMP); authd starts and answers the rest.  Files are looked
  * at again once a second at most, when something is looked up. */
@@ -8,11 +8,21 @@
 
 #include "common/ipc/frame.h"
 
+/* Tables that are asked for by what they are, not by their names. */
+enum lookup_own {
+	LOOKUP_PASSWORDS,
+	LOOKUP_TLS_POLICIES,
+	LOOKUP_DESTINATION_LIMITS,
+	LOOKUP_TENANT_LIMITS,
+	LOOKUP_OWN
+};
+extern const char *const lookup_own_params[LOOKUP_OWN]; /* their names in main.cf */
+
 /* Once a process, as root: opens the tables' directories. */
-void lookup_prepare(const char *specs, const char *password_maps, const char *tls_policy_maps);
+void lookup_prepare(const char *specs, const char *const own[LOOKUP_OWN]);
 /* Can all of them be opened?  -1: one cannot; the others that cannot are logged. */
 int lookup_test(struct err *err);
-/* in: a checked DB_LOOKUP, DB_PASSWORD or DB_TLS_POLICY; *o gets the fields of its answer. */
+/* in: a checked DB_LOOKUP or DB_LOOKUP_OWN; *o gets the fields of its answer. */
 void lookup_answer(struct ipc_in *in, struct ipc_out *o);
 
 #endif

@@ -28,8 +28,7 @@ enum {
 	DB_LOOKUP = 18, /* sig "s(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_LOOKUP */
 	DB_ROUTE = 19,  /* sig "s(s)"; answer AUTHD_ROUTE_SIG: as AUTHD_ROUTE */
 	DB_REWRITE = 23, /* sig "(us)"; answer AUTHD_REWRITE_SIG: as AUTHD_REWRITE */
-	DB_PASSWORD = 22, /* sig "(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_PASSWORD */
-	DB_TLS_POLICY = 24, /* the same: as AUTHD_TLS_POLICY */
+	DB_LOOKUP_OWN = 22, /* sig "u(us)": enum lookup_own, keys; answer AUTHD_LOOKUP_SIG */
 };
 #define DB_ACCOUNT_SIG "usuus"
 

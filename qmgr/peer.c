@@ -335,7 +335,7 @@ peer_send(struct peer *p, struct job *j)
 	j->via = p;
 	j->sent_ms = clock_mono_ms();
 	j->answered = 0;
-	j->saw_dead_destination = false;
+	j->saw_dead_destination = j->saw_throttling = false;
 	map_put(&s->jobs, number_key(&j->number), j);
 	TAILQ_INSERT_TAIL(&p->jobs, j, of_holder);
 	p->flying++;
@@ -392,6 +392,14 @@ on_delivery_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	peer_answered(p, j, rcpt, &a);
 }
 
+/* What providers say to whom they want to hear less of: 421 (RFC 5321 3.8), or a reason of policy (RFC 3463 3.8). */
+static bool
+is_throttling(const struct attempt *a)
+{
+	return a->status == DELIVERY_DEFERRED && a->code >= 400 && a->code < 500 &&
+	       (a->code == 421 || view_starts(view_of(a->dsn), "4.7."));
+}
+
 static void
 on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
@@ -399,6 +407,7 @@ on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	uint32_t number = ipc_get_u32(in), rcpt = ipc_get_u32(in), status = ipc_get_u32(in);
 	struct job *j = find_open(p, number, rcpt);
 	struct attempt a = { .is_relayed = true };
+	const char *site;
 	char quoted[400];
 	uint32_t flags;
 
@@ -416,12 +425,16 @@ on_relay_result(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	a.uses = ipc_get_u32(in);
 	a.sent_ms = j->sent_ms;
 	flags = ipc_get_u32(in);
+	site = ipc_get_str(in);
 	a.took_dsn = (flags & RELAY_TOOK_DSN) != 0;
-	if (flags & RELAY_UNREACHABLE) {
-		j->saw_dead_destination = true;
+	j->saw_dead_destination |= (flags & RELAY_UNREACHABLE) != 0;
+	j->saw_throttling |= is_throttling(&a);
+	if ((flags & RELAY_UNREACHABLE) || is_throttling(&a)) {
 		free(j->d->why);
 		j->d->why = x_strdup(log_quote(quoted, sizeof quoted, view_of(a.text)));
 	}
+	if (site[0] != '\0')
+		site_join(p->s, j->d, site);
 	peer_answered(p, j, rcpt, &a);
 }
 

@@ -212,6 +212,7 @@ open_queue(struct qmgr *g)
 		.has_bounce_copies = has_bounce_copies,
 		.has_double_bounces = has_bounce_copies || is_notified_of(c, "2bounce"),
 		.has_delay_copies = is_notified_of(c, "delay"),
+		.has_tenant_limits = conf_str(c, "tenant_limit_maps")[0] != '\0',
 		.double_bounce = g->notices_conf.double_bounce };
 	struct queue *q;
 	struct err err;
@@ -253,9 +254,10 @@ begin(void *arg)
 
 	route_conf_read(c, &rc);
 	g->queue = open_queue(g);
+	tenants_limit(&g->queue->tenants, g->authd);
 	g->routes = routes_new(g->queue, g->authd, &rc);
 	g->schedule =
-	    schedule_new(daemon_loop(g->d), g->queue, &g->schedule_conf, want_delivery, g);
+	    schedule_new(daemon_loop(g->d), g->queue, &g->schedule_conf, g->authd, want_delivery, g);
 	for (unsigned i = 0; i < g->nrelays; i++) {
 		struct peer *p = schedule_relay_new(g->schedule);
 

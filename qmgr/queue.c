@@ -116,7 +116,7 @@ message_set_tenant(struct queue *q, struct message *m, uint64_t key)
 	if (was == NULL)
 		return;
 	if (is_in_window(m)) {
-		tenant_enter(m->tenant);
+		tenant_enter(m->tenant, line_of(m));
 		tenant_leave(&q->tenants, was);
 	}
 	tenant_unref(&q->tenants, was);
@@ -395,7 +395,7 @@ on_pump(void *arg)
 		m->is_in_old_line = !is_new(m);
 		q->active++;
 		q->active_old += m->is_in_old_line;
-		tenant_enter(m->tenant);
+		tenant_enter(m->tenant, line_of(m));
 		m->state = MESSAGE_LOADING;
 		if (m->active != NULL)
 			message_start_round(q, m);
@@ -653,6 +653,7 @@ queue_adopt(struct queue *q, struct fresh *f, struct journal_segment *s, uint32_
 	m->is_held = (f->env.flags & ENVELOPE_HOLD) != 0;
 	m->has_file = f->has_file;
 	message_set_tenant(q, m, tenant_key(&f->env));
+	tenant_meet(m->tenant, &f->env);
 	a->arena = f->arena;
 	a->env = f->env;
 	a->content = f->content;
@@ -669,7 +670,7 @@ queue_begin(struct queue *q, struct message *m)
 {
 	if (q->contents > q->conf.content_limit)
 		content_drop(q, m->active);
-	if (!tenant_may_enter(m->tenant, room_for(q, LINE_NEW)) || q->is_draining)
+	if (!tenant_may_enter(m->tenant, LINE_NEW, room_for(q, LINE_NEW)) || q->is_draining)
 		message_free_active(q, m); /* read again when its turn comes */
 	message_make_ready(q, m);
 }
@@ -874,6 +875,12 @@ prepare_dirs(int root_fd, struct err *err)
 	return deferred_prepare(root_fd, err);
 }
 
+static void
+on_tenant_room(void *arg)
+{
+	queue_pump_soon(arg);
+}
+
 struct queue *
 queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const struct journal_io *io,
     struct err *err)
@@ -889,7 +896,7 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 	q->root_fd = root_fd;
 	q->conf = *conf;
 	heap_init(&q->due);
-	tenants_init(&q->tenants);
+	tenants_init(&q->tenants, l, conf->has_tenant_limits, on_tenant_room, q);
 	TAILQ_INIT(&q->settling);
 	loop_timer_init(&q->due_timer, l, on_due, q);
 	loop_timer_init(&q->settle_timer, l, on_settle, q);

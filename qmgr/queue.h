@@ -21,6 +21,7 @@ struct queue_conf {
 	bool confirm_delay_cleared; /* whoever was told of a delay is told of its end */
 	bool soft_bounce;           /* no answer to an attempt is final but success */
 	bool has_bounce_copies, has_delay_copies, has_double_bounces; /* what the postmaster gets */
+	bool has_tenant_limits; /* tenant_limit_maps; see tenants_limit */
 	const char
 	    *double_bounce; /* borrowed: the sender of what goes to the postmaster; NULL = nobody */
 };

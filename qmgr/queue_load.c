@@ -192,6 +192,7 @@ load_adopt(struct message *m, struct load_op *op)
 
 	m->active = a;
 	message_set_tenant(op->q, m, tenant_key(&a->env));
+	tenant_meet(m->tenant, &a->env);
 	m->has_file = op->has_file;
 	m->size = a->env.size;
 	m->is_bounce = (a->env.flags & ENVELOPE_BOUNCE) != 0;
@@ -351,6 +352,7 @@ recover_message(struct recovery *rec, const struct record *r, struct journal_seg
 	}
 	m = message_new(q, r->id);
 	message_set_tenant(q, m, tenant_key(&env));
+	tenant_meet(m->tenant, &env);
 	journal_hold(seg);
 	m->segment = seg;
 	m->offset = r->offset;

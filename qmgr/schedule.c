@@ -4,7 +4,6 @@
 #include "common/log/log.h"
 #include "qmgr/schedule_private.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -56,7 +55,8 @@ dest_get(struct schedule *s, const struct recipient *r, const char *key)
 	    "%.*s", (int)strcspn(d->key + 2, is_by_recipient(d->conf) ? " " : ""), d->key + 2);
 	d->is_local = r->transport == TRANSPORT_VIRTUAL;
 	d->class = d->is_local ? DEST_LOCAL : DEST_UNTRIED;
-	d->window = d->conf->initial_concurrency;
+	gate_init(&d->gate, s, d->conf->initial_concurrency, d->conf->concurrency_limit,
+	    d->conf->recipient_limit, false);
 	TAILQ_INIT(&d->shares);
 	map_init(&d->shares_by_tenant);
 	map_init(&d->flows_by_key);
@@ -64,9 +64,21 @@ dest_get(struct schedule *s, const struct recipient *r, const char *key)
 		d->uid = r->uid;
 		d->gid = r->gid;
 		d->peer = peer_new(s, d);
+	} else {
+		gate_ask(&d->gate);
 	}
 	map_put(&s->dests, view_of(key), d);
 	return d;
+}
+
+static void
+dest_unlist(struct schedule *s, struct dest *d)
+{
+	if (d->is_ready)
+		TAILQ_REMOVE(&s->ready[d->class], d, link);
+	if (d->is_blocked)
+		TAILQ_REMOVE(&d->site->blocked, d, link);
+	d->is_ready = d->is_blocked = false;
 }
 
 /* Its jobs are gone. */
@@ -75,9 +87,9 @@ dest_free(struct schedule *s, struct dest *d)
 {
 	map_clear(&d->flows_by_key);
 	map_clear(&d->shares_by_tenant);
-	if (d->is_ready)
-		TAILQ_REMOVE(&s->ready[d->class], d, link);
-	heap_remove(&s->paused, &d->paused);
+	dest_unlist(s, d);
+	site_leave(d);
+	gate_clear(&d->gate);
 	peer_free(d->peer);
 	free(d->nexthop);
 	free(d->why);
@@ -109,35 +121,52 @@ class_of(const struct dest *d, int64_t now)
 {
 	if (d->is_local)
 		return DEST_LOCAL;
-	if (d->flying > 0 && now - d->quiet_since_ms > SLOW_MS)
+	if (d->gate.flying > 0 && now - d->quiet_since_ms > SLOW_MS)
 		return DEST_SLOW;
 	return d->has_answered ? DEST_PROVEN : DEST_UNTRIED;
 }
 
-/* In the ready list of its class exactly while a job of it could be handed out. */
+static void
+dest_set_class(struct schedule *s, struct dest *d, enum dest_class class)
+{
+	s->busy[d->class] -= d->gate.flying;
+	s->busy[class] += d->gate.flying;
+	d->class = class;
+}
+
+/* In the ready list of its class exactly while a job of it could be handed out; among its site's blocked while that alone
+ * has no room. */
 void
 schedule_dest_update(struct schedule *s, struct dest *d)
 {
 	enum dest_class class = class_of(d, clock_mono_ms());
-	bool is_ready = d->queued > 0 && d->flying < d->window && d->paused.at == 0;
+	bool could = d->queued > 0 && gate_is_open(&d->gate);
+	bool may = could && (d->site == NULL || gate_is_open(&d->site->gate));
 
-	if (d->is_ready && (!is_ready || class != d->class))
-		TAILQ_REMOVE(&s->ready[d->class], d, link);
-	if (is_ready && (!d->is_ready || class != d->class))
-		TAILQ_INSERT_TAIL(&s->ready[class], d, link);
-	s->busy[d->class] -= d->flying;
-	s->busy[class] += d->flying;
-	d->class = class;
-	d->is_ready = is_ready;
-	if (is_ready)
+	if (may != d->is_ready || (could && !may) != d->is_blocked || class != d->class) {
+		dest_unlist(s, d);
+		dest_set_class(s, d, class);
+		d->is_ready = may;
+		d->is_blocked = could && !may;
+		if (may)
+			TAILQ_INSERT_TAIL(&s->ready[class], d, link);
+		else if (could)
+			TAILQ_INSERT_TAIL(&d->site->blocked, d, link);
+	}
+	if (may)
 		schedule_run_soon(s, 0);
+	else if (!could && d->site != NULL)
+		site_wake(d->site); /* the room that this one does not take */
 }
 
 void
 schedule_dest_took_off(struct schedule *s, struct dest *d)
 {
-	if (d->flying++ == 0)
+	if (d->gate.flying == 0)
 		d->quiet_since_ms = clock_mono_ms();
+	gate_took_off(&d->gate);
+	if (d->site != NULL)
+		gate_took_off(&d->site->gate);
 	s->busy[d->class]++;
 	s->flying++;
 }
@@ -145,34 +174,14 @@ schedule_dest_took_off(struct schedule *s, struct dest *d)
 void
 schedule_dest_landed(struct schedule *s, struct dest *d)
 {
-	d->flying--;
+	gate_landed(&d->gate);
 	d->quiet_since_ms = clock_mono_ms();
 	s->busy[d->class]--;
 	s->flying--;
-}
-
-static void
-on_pause_over(void *arg)
-{
-	struct schedule *s = arg;
-	int64_t now = clock_mono_ms();
-	struct heap_node *n;
-
-	while ((n = heap_first(&s->paused)) != NULL && n->key <= now) {
-		heap_remove(&s->paused, n);
-		schedule_dest_update(s, HEAP_ENTRY(n, struct dest, paused));
-	}
-	if (n != NULL)
-		loop_timer_start(&s->pause_timer, n->key - now);
-}
-
-static void
-dest_pause(struct schedule *s, struct dest *d, int64_t ms)
-{
-	heap_remove(&s->paused, &d->paused);
-	heap_insert(&s->paused, &d->paused, clock_mono_ms() + ms);
-	loop_timer_start(&s->pause_timer, heap_first(&s->paused)->key - clock_mono_ms());
-	schedule_dest_update(s, d);
+	if (d->site == NULL)
+		return;
+	gate_landed(&d->site->gate);
+	site_wake(d->site);
 }
 
 /* --- what waits for a destination ------------------------------------------------------------------------- */
@@ -289,6 +298,25 @@ job_new(struct dest *d, struct message *m)
 	return j;
 }
 
+/* The admin's limit came after it was made: what is too much follows in a job of its own. */
+static void
+job_split(struct job *j, size_t keep)
+{
+	struct job *rest;
+
+	if (keep == 0 || j->nrcpts <= keep)
+		return;
+	rest = x_calloc(1, sizeof *rest);
+	rest->m = j->m;
+	rest->d = j->d;
+	rest->nrcpts = rest->cap = j->nrcpts - keep;
+	rest->rcpts = x_calloc(rest->cap, sizeof *rest->rcpts);
+	memcpy(rest->rcpts, j->rcpts + keep, rest->nrcpts * sizeof *rest->rcpts);
+	j->nrcpts = keep;
+	TAILQ_INSERT_TAIL(&j->m->active->jobs, rest, of_message);
+	job_enqueue(rest, j->batch);
+}
+
 /* Its recipients have been answered or taken back. */
 static void
 job_free(struct schedule *s, struct job *j)
@@ -312,8 +340,7 @@ job_add(struct dest *d, struct message *m, uint32_t rcpt)
 	size_t bytes = strlen(r->address) + strlen(r->orig) + strlen(r->orcpt) + 64;
 	struct job *j = d->building;
 
-	if (j == NULL || j->m != m ||
-	    (d->conf->recipient_limit > 0 && j->nrcpts >= d->conf->recipient_limit) ||
+	if (j == NULL || j->m != m || (d->gate.recipients > 0 && j->nrcpts >= d->gate.recipients) ||
 	    j->bytes + bytes > JOB_BYTES)
 		j = job_new(d, m);
 	if (j->nrcpts == j->cap) {
@@ -420,56 +447,15 @@ schedule_job_requeue(struct schedule *s, struct job *j)
 }
 
 /* --- feedback: as Postfix's qmgr_queue.c ------------------------------------------------------------------- */
-static double
-feedback_of(const struct feedback *f, unsigned window)
-{
-	return f->by == FEEDBACK_WINDOW ? f->number / window
-	       : f->by == FEEDBACK_SQRT ? f->number / sqrt(window)
-					: f->number;
-}
-
-/* At once, then at the end of each step: what is wrong shall not grow. */
-static void
-window_shrink(struct dest *d)
-{
-	double feedback = feedback_of(&d->conf->negative, d->window);
-
-	d->failure -= feedback;
-	while (d->failure - feedback / 2 < 0 && feedback > 0) {
-		if (d->window > 1)
-			d->window--;
-		d->success = 0;
-		d->failure += 1;
-	}
-}
-
-/* Only a window that is in use shows that a larger one would do. */
-static void
-window_grow(struct dest *d)
-{
-	unsigned limit = d->conf->concurrency_limit;
-	double feedback = feedback_of(&d->conf->positive, d->window);
-
-	if ((limit > 0 && d->window >= limit) ||
-	    d->window >= d->flying + 1 + d->conf->initial_concurrency)
-		return;
-	d->success += feedback;
-	while (d->success + feedback / 2 >= 1 && (limit == 0 || d->window < limit)) {
-		d->window++;
-		d->success -= 1;
-		d->failure = 0;
-	}
-}
-
 static void
 dest_failed(struct schedule *s, struct dest *d)
 {
 	char why[600];
 
 	d->has_answered = false;
-	d->failed_cohorts += 1.0 / d->window;
+	d->failed_cohorts += 1.0 / d->gate.window.size;
 	if (d->conf->failed_cohort_limit == 0 || d->failed_cohorts < d->conf->failed_cohort_limit) {
-		window_shrink(d);
+		window_shrink(&d->gate.window, &d->conf->negative);
 		return;
 	}
 	/* as often as it fails again, twice as long */
@@ -477,8 +463,8 @@ dest_failed(struct schedule *s, struct dest *d)
 	if (d->backoff_ms > s->conf.max_backoff_ms)
 		d->backoff_ms = s->conf.max_backoff_ms;
 	d->dead_until_ms = clock_mono_ms() + d->backoff_ms;
-	d->window = 1;
-	d->success = d->failure = d->failed_cohorts = 0;
+	d->gate.window = (struct window){ .size = 1, .limit = d->gate.window.limit };
+	d->failed_cohorts = 0;
 	snprintf(why, sizeof why, "delivery temporarily suspended: %s",
 	    d->why != NULL ? d->why : "destination unreachable");
 	schedule_dest_defer_all(s, d, why);
@@ -491,7 +477,8 @@ dest_worked(struct dest *d)
 	d->failed_cohorts = 0;
 	d->backoff_ms = 0;
 	d->dead_until_ms = 0;
-	window_grow(d);
+	window_grow(
+	    &d->gate.window, &d->conf->positive, d->gate.flying, d->conf->initial_concurrency);
 }
 
 void
@@ -503,9 +490,11 @@ schedule_job_done(struct schedule *s, struct job *j)
 		dest_failed(s, d);
 	else if (!d->is_local)
 		dest_worked(d);
-	job_free(s, j);
+	if (d->site != NULL)
+		site_learn(d->site, j->saw_throttling, d->why);
 	if (d->conf->rate_delay_ms > 0)
-		dest_pause(s, d, d->conf->rate_delay_ms);
+		gate_pause(&d->gate, d->conf->rate_delay_ms);
+	job_free(s, j);
 	schedule_run_soon(s, 0);
 }
 
@@ -522,19 +511,25 @@ dest_has_room(const struct schedule *s, const struct dest *d)
 
 	if (d->class != DEST_UNTRIED && d->class != DEST_SLOW)
 		return true;
-	return taken < limit && d->flying * PART <= limit - taken;
+	return taken < limit && d->gate.flying * PART <= limit - taken;
 }
 
 /* true: something was done for this destination. */
 static bool
 dest_serve(struct schedule *s, struct dest *d)
 {
-	struct peer *p = dest_has_room(s, d) ? peer_for(s, d) : NULL;
+	struct peer *p;
 	struct job *j;
 
+	if (d->site != NULL && !gate_is_open(&d->site->gate)) {
+		schedule_dest_update(s, d); /* others of its site took the room */
+		return false;
+	}
+	p = dest_has_room(s, d) ? peer_for(s, d) : NULL;
 	if (p == NULL || !d->is_ready)
 		return false;
 	j = dest_next_job(d);
+	job_split(j, d->gate.recipients);
 	if (content_is_open(&j->m->active->content)) {
 		job_dequeue(j);
 		j->state = JOB_LOOSE;
@@ -696,14 +691,15 @@ on_watch(void *arg)
 		else
 			schedule_dest_update(s, d); /* one whose window is full may be slow now */
 		/* a remote destination without work is forgotten, once nothing bad is known of it */
-		if (d->is_local || d->queued > 0 || d->flying > 0 || d->dead_until_ms > now ||
-		    d->paused.at != 0)
+		if (d->is_local || d->queued > 0 || d->dead_until_ms > now ||
+		    !gate_is_idle(&d->gate, now))
 			continue;
 		if (s->opening > 0)
 			continue; /* a job being opened belongs to it, perhaps */
 		map_remove(&s->dests, view_make(e->key, e->key_len));
 		dest_free(s, d);
 	}
+	sites_sweep(s, now);
 	loop_timer_start(&s->watch_timer, WATCH_MS);
 }
 
@@ -719,7 +715,7 @@ dest_conf_fit(struct dest_conf *c)
 
 struct schedule *
 schedule_new(struct loop *l, struct queue *q, const struct schedule_conf *conf,
-    void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid), void *arg)
+    struct ipc_edge *authd, void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid), void *arg)
 {
 	struct schedule *s = x_calloc(1, sizeof *s);
 
@@ -731,14 +727,16 @@ schedule_new(struct loop *l, struct queue *q, const struct schedule_conf *conf,
 	dest_conf_fit(&s->conf.lmtp);
 	s->want_delivery = want_delivery;
 	s->arg = arg;
+	s->authd = authd;
 	map_init(&s->dests);
+	map_init(&s->sites);
 	map_init(&s->jobs);
 	heap_init(&s->paused);
 	for (int i = 0; i < DEST_CLASSES; i++)
 		TAILQ_INIT(&s->ready[i]);
 	TAILQ_INIT(&s->relays);
 	loop_timer_init(&s->run_timer, l, on_run, s);
-	loop_timer_init(&s->pause_timer, l, on_pause_over, s);
+	loop_timer_init(&s->pause_timer, l, gate_pauses_over, s);
 	loop_timer_init(&s->watch_timer, l, on_watch, s);
 	loop_timer_start(&s->watch_timer, WATCH_MS);
 	return s;
@@ -771,12 +769,12 @@ schedule_free(struct schedule *s)
 	while ((m = queue_next(s->q, m)) != NULL)
 		if (m->active != NULL)
 			jobs_free(&m->active->jobs);
-	while ((e = map_next(&s->dests, &w)) != NULL) {
-		struct dest *d = e->value;
-
-		d->is_ready = false;
-		dest_free(s, d);
-	}
+	while ((e = map_next(&s->dests, &w)) != NULL)
+		dest_unlist(s, e->value); /* first all: a site wakes those that it has left */
+	w = (struct map_walk){ 0 };
+	while ((e = map_next(&s->dests, &w)) != NULL)
+		dest_free(s, e->value);
+	sites_clear(s);
 	while ((p = TAILQ_FIRST(&s->relays)) != NULL) {
 		TAILQ_REMOVE(&s->relays, p, link);
 		peer_free(p);

@@ -3,7 +3,8 @@
  * A destination is a mailbox uid (its delivery process) or a transport and nexthop (any relay worker).  Remote ones have
  * a window of concurrent jobs that grows with success and shrinks when the destination itself cannot be
  * reached; one that fails a whole window's worth is left alone for a while, and what is queued for it is
- * deferred unattempted (Postfix's scheduler).  Destinations take turns, and within one the tenants do (tenant.h), of a
+ * deferred unattempted (Postfix's scheduler).  Domains with the same mail exchangers have a window of those, too, which
+ * learns from what their provider says (site.c).  Destinations take turns, and within one the tenants do (tenant.h), of a
  * tenant his senders, of a sender his messages.
  */
 #ifndef QMGR_SCHEDULE_H
@@ -12,15 +13,7 @@
 #include "common/config/conf.h"
 #include "common/ipc/conn.h"
 #include "qmgr/queue.h"
-
-/* One step's part that a delivery is worth: number, number/window or number/sqrt(window) (postconf(5),
- * default_destination_concurrency_positive_feedback). */
-struct feedback {
-	double number;
-	enum { FEEDBACK_FIXED, FEEDBACK_WINDOW, FEEDBACK_SQRT } by;
-};
-/* "0.5", "1/concurrency", "0.5 / sqrt_concurrency": 0, or -1. */
-int feedback_parse(const char *text, struct feedback *out);
+#include "qmgr/throttle.h"
 
 /* TRANSPORT_destination_... of postconf(5). */
 struct dest_conf {
@@ -32,7 +25,9 @@ struct dest_conf {
 };
 struct schedule_conf {
 	struct dest_conf local, smtp, lmtp;
-	unsigned relay_jobs; /* at a time on one connection to a relay worker */
+	unsigned relay_jobs;           /* at a time on one connection to a relay worker */
+	unsigned mx_concurrency_limit; /* at one set of mail exchangers; 0 = none */
+	bool has_limits;               /* destination_limit_maps */
 	int64_t min_backoff_ms, max_backoff_ms;
 };
 /* -1: *err names the parameter. */
@@ -40,8 +35,10 @@ int schedule_conf_read(const struct conf *c, struct schedule_conf *out, struct e
 
 struct schedule;
 /* want_delivery(arg, uid, gid): somebody is to call schedule_delivery with the process's connection. */
+/* authd: for destination_limit_maps; NULL when there is none. */
 struct schedule *schedule_new(struct loop *l, struct queue *q, const struct schedule_conf *conf,
-    void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid), void *arg);
+    struct ipc_edge *authd, void (*want_delivery)(void *arg, uint32_t uid, uint32_t gid),
+    void *arg);
 void schedule_free(struct schedule *s);
 /* fd: SEQPACKET to the delivery process of uid, owned from here on; -1: it cannot be had. */
 void schedule_delivery(struct schedule *s, uint32_t uid, int fd);

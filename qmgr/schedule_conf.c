@@ -4,20 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int
-feedback_parse(const char *text, struct feedback *out)
-{
-	char word[20] = "";
-	int used = 0, n = sscanf(text, "%lf %n/ %19[a-z_] %n", &out->number, &used, word, &used);
-
-	if (n < 1 || text[used] != '\0' || !(out->number >= 0 && out->number <= 1))
-		return -1;
-	out->by = FEEDBACK_FIXED;
-	if (n == 2)
-		out->by = strcmp(word, "concurrency") == 0 ? FEEDBACK_WINDOW : FEEDBACK_SQRT;
-	return out->by != FEEDBACK_SQRT || strcmp(word, "sqrt_concurrency") == 0 ? 0 : -1;
-}
-
 static int
 read_feedback(const struct conf *c, const char *transport, const char *sign, struct feedback *out,
     struct err *err)
@@ -67,6 +53,8 @@ int
 schedule_conf_read(const struct conf *c, struct schedule_conf *out, struct err *err)
 {
 	*out = (struct schedule_conf){ .relay_jobs = (unsigned)conf_int(c, "smtp_connection_limit"),
+		.mx_concurrency_limit = (unsigned)conf_int(c, "smtp_mx_concurrency_limit"),
+		.has_limits = conf_str(c, "destination_limit_maps")[0] != '\0',
 		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,
 		.max_backoff_ms = conf_seconds(c, "maximal_backoff_time") * 1000 };
 	/* of one's own process nothing has to be found out */

@@ -4,6 +4,7 @@
 
 #include "common/base/heap.h"
 #include "common/base/map.h"
+#include "qmgr/limits.h"
 #include "qmgr/schedule.h"
 
 enum job_state {
@@ -26,7 +27,7 @@ struct job {
 	unsigned losses; /* peers that died with it */
 	int64_t sent_ms;
 	size_t nrcpts, cap, answered, bytes;
-	bool saw_dead_destination;
+	bool saw_dead_destination, saw_throttling;
 	uint32_t *rcpts; /* owned: places in the envelope */
 };
 
@@ -68,29 +69,55 @@ enum dest_class {
 	DEST_CLASSES
 };
 
+/* Lets deliveries through to a destination, or to a site. */
+struct gate {
+	struct schedule *s;
+	struct window window;
+	size_t flying;
+	struct rate rate;
+	struct heap_node paused; /* until then nothing is handed out */
+	unsigned recipients;     /* of one delivery at most; 0 = no limit */
+	struct limits_query *query;
+	struct loop_timer ask; /* again */
+	bool is_unknown;       /* the admin's limits are asked for */
+	bool is_site;
+};
+
+TAILQ_HEAD(dest_list, dest);
+
+/* The mail exchangers that several destinations share, by the names of those of best preference.  Its window and pause
+ * are what their provider's 421 and 4.7.x have taught. */
+struct site {
+	struct gate gate;
+	size_t ndests;
+	struct dest_list blocked; /* could have a job, were there room here */
+	double refused;           /* such replies since it was last narrowed, in windows */
+	int64_t delay_ms;         /* between two deliveries; 0 = none */
+	int64_t learned_ms;       /* when it was last narrowed; 0 = never */
+	char name[];
+};
+
 struct dest {
-	TAILQ_ENTRY(dest) link; /* in a ready list */
-	bool is_ready, is_local;
+	struct gate gate;
+	TAILQ_ENTRY(dest) link; /* in a ready list, or its site's blocked */
+	struct site *site;      /* NULL: not known (yet) */
+	bool is_ready, is_blocked, is_local;
 	enum dest_class class;
 	const struct dest_conf *conf;
 	struct share_list shares;
 	struct map shares_by_tenant, flows_by_key;
 	struct job *building; /* for the message being started */
-	size_t queued, flying;
-	unsigned window;
-	double success, failure; /* feedback that does not make a whole step yet */
-	double failed_cohorts;   /* failures since the last success, in windows */
-	bool has_answered;       /* since it last could not be reached */
+	size_t queued;
+	double failed_cohorts;  /* failures since the last success, in windows */
+	bool has_answered;      /* since it last could not be reached */
 	int64_t quiet_since_ms; /* its last answer, or when it was first given something after it */
 	int64_t dead_until_ms, backoff_ms;
-	struct heap_node paused; /* until then nothing is handed out */
-	char *why;               /* owned: the last failure of the destination itself */
+	char *why; /* owned: the last failure of the destination itself */
 	uint32_t uid, gid;
 	struct peer *peer; /* local: its delivery process; owned */
 	char *nexthop;     /* owned */
 	char key[];
 };
-TAILQ_HEAD(dest_list, dest);
 
 enum peer_state { PEER_NONE, PEER_ASKED, PEER_OPEN };
 
@@ -121,7 +148,9 @@ struct schedule {
 	struct dest_list ready[DEST_CLASSES];
 	size_t busy[DEST_CLASSES]; /* jobs flying, by the present class of their destination */
 	unsigned next_class;
-	struct heap paused; /* destinations */
+	struct map sites;
+	struct ipc_edge *authd;
+	struct heap paused; /* gates */
 	struct peer_list relays;
 	size_t nrelays;
 	struct map jobs; /* FLYING, by number */
@@ -142,6 +171,31 @@ void schedule_job_done(struct schedule *s, struct job *j);       /* all are answ
 void schedule_dest_took_off(struct schedule *s, struct dest *d);
 void schedule_dest_landed(struct schedule *s, struct dest *d);
 void schedule_dest_defer_all(struct schedule *s, struct dest *d, const char *why);
+
+/* gate.c */
+void gate_init(struct gate *g, struct schedule *s, unsigned window, unsigned limit,
+    unsigned recipients, bool is_site);
+/* What destination_limit_maps says of its owner's name, and of that name's parents. */
+void gate_ask(struct gate *g);
+void gate_clear(struct gate *g);
+bool gate_is_open(const struct gate *g);
+/* It may be forgotten: nothing is known of it that would be lost. */
+bool gate_is_idle(const struct gate *g, int64_t now_ms);
+void gate_took_off(struct gate *g);
+void gate_landed(struct gate *g);
+void gate_pause(struct gate *g, int64_t ms);
+void gate_pauses_over(void *arg); /* of the schedule's pause_timer */
+
+/* site.c */
+/* A reply has told whose mail exchangers these are. */
+void site_join(struct schedule *s, struct dest *d, const char *name);
+void site_leave(struct dest *d);
+/* What came of a delivery: was it told to come more slowly? */
+void site_learn(struct site *st, bool was_throttled, const char *why);
+/* Those that wait for room here look again, as many as there is room for. */
+void site_wake(struct site *st);
+void sites_sweep(struct schedule *s, int64_t now_ms);
+void sites_clear(struct schedule *s);
 
 /* peer.c */
 struct peer *peer_new(struct schedule *s, struct dest *d);

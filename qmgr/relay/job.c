@@ -2,6 +2,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/ipc/envelope.h"
+#include "common/ipc/msg/relay.h"
 #include "common/log/log.h"
 #include "common/net/addr.h"
 #include "qmgr/relay/esmtp.h"
@@ -48,6 +49,7 @@ struct relay_job {
 	struct relay_resolve *resolve;
 	struct relay_target *targets; /* owned */
 	size_t ntargets, at;
+	char site[RELAY_SITE_MAX];
 	struct note failure;     /* the last host's, for those who got none of their own */
 	size_t nsessions;        /* that came as far as EHLO */
 	unsigned session_serial; /* of the present one; from 1 */
@@ -98,7 +100,9 @@ note_set(struct note *n, const struct relay_verdict *v, const char *relay)
 static void
 tell(struct relay_job *job, struct rcpt *r, const struct relay_verdict *v, const char *relay)
 {
-	struct relay_outcome o = { .recipient = r->number, .verdict = v, .relay = relay };
+	struct relay_outcome o = {
+		.recipient = r->number, .verdict = v, .relay = relay, .site = job->site
+	};
 
 	if (r->is_told)
 		return;
@@ -548,6 +552,39 @@ ask_dane(struct relay_job *job)
 
 /* ---------------------------------------------------------------- the next host */
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcasecmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Who takes this domain's mail, whichever other domains' he takes, too. */
+static void
+name_site(struct relay_job *job)
+{
+	const char *names[RELAY_MX_HOSTS_MAX];
+	unsigned best = UINT32_MAX;
+	size_t n = 0, len = 0;
+
+	if (!job->hop.use_mx || job->hop.is_address)
+		return;
+	for (size_t i = 0; i < job->ntargets; i++)
+		if (job->targets[i].preference < best)
+			best = job->targets[i].preference;
+	for (size_t i = 0; i < job->ntargets && n < RELAY_MX_HOSTS_MAX; i++)
+		if (job->targets[i].preference == best)
+			names[n++] = job->targets[i].host;
+	qsort(names, n, sizeof *names, compare_names);
+	for (size_t i = 0; i < n; i++) {
+		bool is_new = i == 0 || strcasecmp(names[i], names[i - 1]) != 0;
+
+		if (is_new && len + strlen(names[i]) + 2 <= sizeof job->site)
+			len += (size_t)snprintf(job->site + len, sizeof job->site - len, "%s%s",
+			    len > 0 ? "," : "", names[i]);
+	}
+	ascii_lower_str(job->site);
+}
+
 static void
 on_resolved(void *arg, const struct relay_target *targets, size_t count,
     const struct relay_verdict *failure)
@@ -562,6 +599,7 @@ on_resolved(void *arg, const struct relay_target *targets, size_t count,
 	job->targets = x_calloc(count, sizeof *targets);
 	memcpy(job->targets, targets, count * sizeof *targets);
 	job->ntargets = count;
+	name_site(job);
 	try_next_target(job);
 }
 

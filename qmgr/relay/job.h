@@ -21,6 +21,7 @@ struct relay_outcome {
 	uint32_t recipient; /* its number within the message */
 	const struct relay_verdict *verdict;
 	const char *relay; /* "host[ip]:port" or "none" */
+	const char *site;  /* as msg/relay.h has it */
 	uint32_t setup_ms, transmit_ms, uses;
 };
 struct relay_job_ops {

@@ -74,6 +74,7 @@ on_outcome(void *arg, struct relay_job *job, const struct relay_outcome *oc)
 	ipc_put_u32(&o, oc->uses);
 	ipc_put_u32(
 	    &o, (v->is_unreachable ? RELAY_UNREACHABLE : 0) | (v->took_dsn ? RELAY_TOOK_DSN : 0));
+	ipc_put_str(&o, oc->site);
 	/* if it cannot be sent, the connection ends and qmgr knows that it has no outcome */
 	ipc_conn_send(e->relay->qmgr, &o);
 }

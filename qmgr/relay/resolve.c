@@ -132,6 +132,7 @@ finish_addresses(struct relay_resolve *r)
 		t->addr = r->addresses[i].addr;
 		addr_set_port(&t->addr, r->hop.port);
 		t->is_named_safely = !r->has_unsafe_mx;
+		t->preference = r->addresses[i].preference;
 		t->is_secure = !h->is_insecure && !r->hop.is_address;
 		snprintf(t->canonical, sizeof t->canonical, "%s", h->canonical);
 		snprintf(t->domain, sizeof t->domain, "%s", r->domain);

@@ -10,6 +10,7 @@
 
 struct relay_target {
 	char host[DNS_NAME_MAX];
+	unsigned preference;          /* of the MX record, 0 = there is none */
 	struct sockaddr_storage addr; /* with port */
 	bool
 	    is_named_safely; /* nobody but the domain, or our admin, can have named this host (RFC 8689 4.2.1) */

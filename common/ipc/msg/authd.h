@@ -52,6 +52,8 @@ enum {
 	AUTHD_REWRITE = 8,
 	/* What TLS must there be with a destination?  The same for smtp_tls_policy_maps. */
 	AUTHD_TLS_POLICY = 9,
+	/* What has the admin limited?  The same for destination_limit_maps and tenant_limit_maps.  qmgr. */
+	AUTHD_LIMITS = 17, AUTHD_TENANT_LIMITS = 18,
 };
 /* status; for each address, in their order: what it becomes, "" = it stays */
 #define AUTHD_REWRITE_SIG "u(s)"

@@ -10,7 +10,8 @@ enum {
 	/* relay -> qmgr, one a recipient.  sig RELAY_RESULT_SIG: job, recipient number, enum delivery_status,
 	 * enhanced code, text (the remote's reply or our reason, quoted), relay ("host[ip]:port" or "none"),
 	 * remote's reply code (0: none), connection setup ms, transmission ms, connection use count,
-	 * flags (enum relay_result_flags). */
+	 * flags (enum relay_result_flags), site: the domain's mail exchangers of best preference, sorted, with commas
+	 * between, "" = the nexthop is no domain, or they were not asked for. */
 	RELAY_RESULT = 2,
 	/* relay -> qmgr, once, when it has accepted the connection.  sig RELAY_READY_SIG: nothing.  The first jobs may be for a
 	 * destination that never answers; that they are not in the backlog of a listener nobody serves is known so. */
@@ -22,7 +23,8 @@ enum relay_result_flags {
 };
 enum relay_protocol { RELAY_SMTP = 0, RELAY_LMTP = 1 };
 #define RELAY_JOB_SIG "uusssusqqqhh(usus)"
-#define RELAY_RESULT_SIG "uuusssuuuuu"
+#define RELAY_RESULT_SIG "uuusssuuuuus"
+enum { RELAY_SITE_MAX = 512 };
 #define RELAY_READY_SIG ""
 
 #endif

@@ -189,8 +189,8 @@ instance_start(void **state)
 	conf = (struct authd_conf){
 		.user_database = spec,
 		.tables = { aliases, "", "", "", "", "" },
-		.password_maps = "inline:{mx.test=user:secret}, inline:{b.test=b:2}",
-		.tls_policy_maps = "inline:{.b.test=secure}",
+		.own_maps = { [LOOKUP_PASSWORDS] = "inline:{mx.test=user:secret}, inline:{b.test=b:2}",
+		    [LOOKUP_TLS_POLICIES] = "inline:{.b.test=secure}" },
 		.lookup_tables =
 		    "inline:{host.test=OK, {example.test=REJECT go away}}, pcre:{{/^host/ pattern}, "
 		    "{/^(Mail)/i $1}}, hash:/nonexistent/map, fail:x",

@@ -46,6 +46,7 @@ struct fix_job {
 };
 
 struct fixture {
+	const char *limits; /* of destinations and tenants, NULL = none */
 	char dir[64];
 	int root_fd;
 	struct loop *loop;
@@ -217,6 +218,19 @@ fix_on_route(void *arg, struct ipc_conn *c, struct ipc_in *in)
 }
 
 static inline void
+fix_on_limits(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct fixture *f = arg;
+	struct ipc_out o;
+
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, f->limits != NULL ? AUTHD_OK : AUTHD_NO);
+	ipc_put_u32(&o, 0);
+	ipc_put_str(&o, f->limits != NULL ? f->limits : "");
+	ipc_conn_reply(c, in->id, &o);
+}
+
+static inline void
 fix_on_close(void *arg, struct ipc_conn *c, const struct err *why)
 {
 	struct fixture *f = arg;
@@ -242,7 +256,9 @@ static const struct ipc_handler fix_relay_rows[] = {
 };
 static const struct ipc_handler fix_authd_rows[] = { { AUTHD_RESOLVE, "su", IPC_STATE_ANY,
 							 fix_on_resolve },
-	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, fix_on_route }, { 0, NULL, 0, NULL } };
+	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, fix_on_route },
+	{ AUTHD_LIMITS, "(us)", IPC_STATE_ANY, fix_on_limits },
+	{ AUTHD_TENANT_LIMITS, "(us)", IPC_STATE_ANY, fix_on_limits }, { 0, NULL, 0, NULL } };
 static const struct ipc_conn_ops fix_delivery_ops = { fix_delivery_rows, fix_on_close };
 static const struct ipc_conn_ops fix_relay_ops = { fix_relay_rows, fix_on_close };
 static const struct ipc_conn_ops fix_authd_ops = { fix_authd_rows, fix_on_close };
@@ -313,15 +329,15 @@ fix_start(struct fixture *f)
 	f->queue = queue_open(f->loop, f->root_fd, &f->qc, f->io, &err);
 	if (f->queue == NULL)
 		fail_msg("%s", err.text);
-	f->schedule = schedule_new(f->loop, f->queue, &f->sc, fix_want_delivery, f);
+	fix_pair(sv);
+	f->authd_edge = ipc_edge_new_fd(f->loop, sv[0], NULL, NULL);
+	f->authd = ipc_conn_new(f->loop, sv[1], &fix_authd_ops, f);
+	f->schedule = schedule_new(f->loop, f->queue, &f->sc, f->authd_edge, fix_want_delivery, f);
 	p = schedule_relay_new(f->schedule);
 	fix_pair(sv);
 	f->relay_edge = ipc_edge_new_fd(f->loop, sv[0], &schedule_relay_ops, p);
 	f->relay = ipc_conn_new(f->loop, sv[1], &fix_relay_ops, f);
 	schedule_relay_attach(p, f->relay_edge);
-	fix_pair(sv);
-	f->authd_edge = ipc_edge_new_fd(f->loop, sv[0], NULL, NULL);
-	f->authd = ipc_conn_new(f->loop, sv[1], &fix_authd_ops, f);
 	f->routes = routes_new(f->queue, f->authd_edge, &f->rc);
 	f->notices = notices_new(f->queue, f->authd_edge, &f->nc);
 	f->intake = intake_new(f->queue, &ic);
@@ -666,6 +682,7 @@ fix_answer(
 		ipc_put_u32(&o, 30);
 		ipc_put_u32(&o, 1);
 		ipc_put_u32(&o, fix_relay_flags);
+		ipc_put_str(&o, "");
 	}
 	assert_int_equal(ipc_conn_send(j->conn, &o), 0);
 	j->is_answered = true;

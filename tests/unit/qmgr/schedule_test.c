@@ -1,4 +1,5 @@
 /* Concurrency, feedback, dead destinations, turns of destinations and senders, lost peers. */
+#include "qmgr/schedule_private.h"
 #include "tests/unit/qmgr/fixture.h"
 
 static struct fix_mail
@@ -21,6 +22,9 @@ open_jobs(struct fixture *f, const char *nexthop)
 	return n;
 }
 
+static const char *answer_site = "";
+static uint32_t answer_code;
+
 static void
 answer_relay(
     struct fix_job *j, enum delivery_status status, const char *dsn, const char *text, bool dead)
@@ -35,9 +39,11 @@ answer_relay(
 		ipc_put_str(&o, dsn);
 		ipc_put_str(&o, text);
 		ipc_put_str(&o, dead ? "none" : "mx.remote.test[192.0.2.1]:25");
-		for (int k = 0; k < 4; k++)
+		ipc_put_u32(&o, answer_code);
+		for (int k = 0; k < 3; k++)
 			ipc_put_u32(&o, 0);
 		ipc_put_u32(&o, dead ? 1 : 0);
+		ipc_put_str(&o, answer_site);
 		assert_int_equal(ipc_conn_send(j->conn, &o), 0);
 	}
 	j->is_answered = true;
@@ -557,41 +563,6 @@ test_destination_by_recipient(void **state)
 	assert_int_equal(f->njobs, 3);
 }
 
-static void
-test_feedback(void **state)
-{
-	static const struct {
-		const char *text;
-		double number;
-		int by; /* -1: refused */
-	} cases[] = {
-		{ "1", 1, FEEDBACK_FIXED },
-		{ " 0.5 ", 0.5, FEEDBACK_FIXED },
-		{ "1/concurrency", 1, FEEDBACK_WINDOW },
-		{ "0.25 / sqrt_concurrency", 0.25, FEEDBACK_SQRT },
-		{ "2", 0, -1 },
-		{ "-1", 0, -1 },
-		{ "nan", 0, -1 },
-		{ "", 0, -1 },
-		{ "1/", 0, -1 },
-		{ "1/window", 0, -1 },
-		{ "1 concurrency", 0, -1 },
-		{ "1/concurrency x", 0, -1 },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct feedback f;
-		int r = feedback_parse(cases[i].text, &f);
-
-		assert_int_equal(r, cases[i].by < 0 ? -1 : 0);
-		if (r < 0)
-			continue;
-		assert_true(f.number == cases[i].number);
-		assert_int_equal(f.by, cases[i].by);
-	}
-}
-
 /* 1/concurrency: a window's worth of answers adds one; cohorts: so many windows' worth of failures before it is dead. */
 static void
 test_slow_feedback(void **state)
@@ -628,6 +599,115 @@ test_slow_feedback(void **state)
 	assert_in_range(f->njobs, 11 + 6, 11 + 20);
 }
 
+static void
+answer_open(struct fixture *f, enum delivery_status status, const char *dsn)
+{
+	size_t had = f->njobs;
+
+	for (size_t i = 0; i < had; i++)
+		if (!f->jobs[i].is_answered)
+			answer_relay(&f->jobs[i], status, dsn, "said", false);
+	fix_turn(f, 30);
+}
+
+static void
+send_to_domains(struct fixture *f, int domains, int each)
+{
+	char id[QUEUE_ID_TEXT], to[64];
+
+	for (int i = 0; i < domains * each; i++) {
+		struct fix_mail m;
+
+		snprintf(to, sizeof to, "smtp:a@d%d.test", i % domains);
+		m = mail_to("x@example.test", to);
+		fix_send(f, &m, id);
+	}
+	fix_turn(f, 30);
+}
+
+/* Domains with the same mail exchangers share their window, as soon as that is known. */
+static void
+test_site(void **state)
+{
+	struct fixture *f = *state;
+
+	f->sc.mx_concurrency_limit = 6;
+	f->sc.relay_jobs = 100;
+	fix_start(f);
+	prove_relay(f);
+	answer_site = "mx1.test,mx2.test";
+	send_to_domains(f, 8, 4);
+	assert_true(open_jobs(f, NULL) > 6); /* nobody knows yet */
+	for (int i = 0; i < 40 && queue_count(f->queue) > 0; i++) {
+		answer_open(f, DELIVERY_SENT, "2.0.0");
+		assert_true(open_jobs(f, NULL) <= 6);
+	}
+	fix_run(f, fix_is_empty);
+	assert_int_equal(f->njobs, 32);
+	fix_forget_jobs(f);
+	answer_site = "";
+	send_to_domains(f, 8, 4); /* still known */
+	assert_int_equal(open_jobs(f, NULL), 6);
+	for (int i = 0; i < 40 && queue_count(f->queue) > 0; i++)
+		answer_open(f, DELIVERY_SENT, "2.0.0");
+	fix_run(f, fix_is_empty);
+}
+
+/* A provider that wants less gets half as much, in the end one at a time with pauses; and no more than that is lost. */
+static void
+test_throttled(void **state)
+{
+	struct fixture *f = *state;
+	size_t size[3];
+
+	f->sc.mx_concurrency_limit = 8;
+	f->sc.relay_jobs = 100;
+	fix_start(f);
+	prove_relay(f);
+	answer_site = "mx.test";
+	send_to_domains(f, 4, 20);
+	for (int i = 0; i < 3; i++) {
+		struct site *st;
+
+		answer_open(f, DELIVERY_SENT, "2.0.0");
+		st = map_get(&f->schedule->sites, VIEW_LIT("mx.test"));
+		assert_non_null(st);
+		answer_code = 421;
+		answer_open(f, DELIVERY_DEFERRED, "4.7.28");
+		answer_code = 0;
+		size[i] = st->gate.window.size;
+		if (i < 2)
+			assert_true(open_jobs(f, NULL) <= size[i]);
+	}
+	assert_int_equal(size[0], 4);
+	assert_in_range(size[1], 2, 3);
+	assert_in_range(size[2], 1, 2);
+	answer_site = "";
+}
+
+/* destination_limit_maps: at a time, and in a while. */
+static void
+test_limits(void **state)
+{
+	struct fixture *f = *state;
+
+	f->sc.has_limits = true;
+	f->sc.relay_jobs = 100;
+	f->limits = "concurrency=2 rate=3/1s";
+	fix_start(f);
+	answer_site = "";
+	send_to_domains(f, 1, 6);
+	assert_in_range(f->njobs, 1, 2);
+	for (int i = 0; i < 3; i++)
+		answer_open(f, DELIVERY_SENT, "2.0.0");
+	assert_int_equal(f->njobs, 3);
+	for (int i = 0; i < 200 && f->njobs < 6; i++)
+		answer_open(f, DELIVERY_SENT, "2.0.0");
+	assert_int_equal(f->njobs, 6);
+	answer_open(f, DELIVERY_SENT, "2.0.0");
+	fix_run(f, fix_is_empty);
+}
+
 int
 main(void)
 {
@@ -650,7 +730,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    test_destination_by_recipient, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_slow_feedback, fix_setup, fix_teardown),
-		cmocka_unit_test(test_feedback),
+		cmocka_unit_test_setup_teardown(test_site, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_throttled, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_limits, fix_setup, fix_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,6 +33,8 @@ test_key(void **state)
 }
 
 struct line_up {
+	struct loop *loop;
+	unsigned rooms;
 	struct tenants ts;
 	struct message messages[64];
 	size_t count;
@@ -54,7 +56,7 @@ enter(struct line_up *l, size_t room)
 	struct message *m = tenant_next(&l->ts, LINE_NEW, room);
 
 	if (m != NULL)
-		tenant_enter(m->tenant);
+		tenant_enter(m->tenant, LINE_NEW);
 	return m;
 }
 
@@ -66,13 +68,19 @@ leave(struct line_up *l, struct message *m)
 }
 
 static void
+on_room(void *arg)
+{
+	((struct line_up *)arg)->rooms++;
+}
+
+static void
 test_turns(void **state)
 {
-	struct line_up l = { .count = 0 };
+	struct line_up l = { .loop = loop_new() };
 	struct message *first, *second, *m;
 
 	(void)state;
-	tenants_init(&l.ts);
+	tenants_init(&l.ts, l.loop, false, on_room, &l);
 	first = add(&l, 7);
 	second = add(&l, 7);
 	for (int i = 0; i < 10; i++)
@@ -89,17 +97,18 @@ test_turns(void **state)
 	assert_int_equal(l.ts.by_key.count, 1);
 	assert_ptr_equal(enter(&l, 0), NULL);
 	tenants_clear(&l.ts);
+	loop_free(l.loop);
 }
 
 /* He who has his share is set aside until something leaves; who has less goes on. */
 static void
 test_share(void **state)
 {
-	struct line_up l = { .count = 0 };
+	struct line_up l = { .loop = loop_new() };
 	struct message *in[TENANT_SHARE + 1], *other;
 
 	(void)state;
-	tenants_init(&l.ts);
+	tenants_init(&l.ts, l.loop, false, on_room, &l);
 	for (int i = 0; i < TENANT_SHARE + 4; i++)
 		add(&l, 7);
 	for (int i = 0; i < TENANT_SHARE + 1; i++)
@@ -113,7 +122,65 @@ test_share(void **state)
 	assert_non_null(enter(&l, 2));
 	assert_non_null(enter(&l, 2));
 	tenants_clear(&l.ts);
+	loop_free(l.loop);
 	assert_ptr_equal(in[0], &l.messages[0]);
+}
+
+/* What the admin allows: so many at a time, so many in a while; who waits for his rate is woken. */
+static void
+test_limits(void **state)
+{
+	struct line_up l = { .loop = loop_new() };
+	struct message *m, *in;
+	struct tenant *t;
+
+	(void)state;
+	tenants_init(&l.ts, l.loop, false, on_room, &l);
+	for (int i = 0; i < 5; i++)
+		m = add(&l, 7);
+	t = m->tenant;
+	t->concurrency = 1;
+	assert_non_null(in = enter(&l, 10));
+	assert_null(enter(&l, 10));
+	leave(&l, in);
+	assert_non_null(in = enter(&l, 10));
+	leave(&l, in);
+	t->concurrency = 0;
+	t->rate.count = 2;
+	t->rate.span_ms = 50;
+	assert_non_null(enter(&l, 10));
+	assert_non_null(enter(&l, 10));
+	assert_null(enter(&l, 10));
+	assert_true(tenant_may_enter(t, LINE_OLD, 10)); /* what has been tried was counted then */
+	while (l.rooms == 0)
+		loop_run_once(l.loop, true);
+	assert_non_null(enter(&l, 10));
+	tenants_clear(&l.ts);
+	loop_free(l.loop);
+}
+
+/* A tenant is not known before the admin's limits are; his rate outlives his last message. */
+static void
+test_unknown(void **state)
+{
+	struct line_up l = { .loop = loop_new() };
+	struct message *m;
+
+	(void)state;
+	tenants_init(&l.ts, l.loop, true, on_room, &l);
+	m = add(&l, 7);
+	assert_false(tenant_may_enter(m->tenant, LINE_NEW, 10));
+	assert_true(tenant_may_enter(m->tenant, LINE_OLD, 10));
+	m->tenant->is_known = true;
+	m->tenant->rate.count = 1;
+	m->tenant->rate.span_ms = 30;
+	assert_ptr_equal(enter(&l, 10), m);
+	leave(&l, m);
+	assert_int_equal(l.ts.by_key.count, 1);
+	while (l.ts.by_key.count > 0)
+		loop_run_once(l.loop, true);
+	tenants_clear(&l.ts);
+	loop_free(l.loop);
 }
 
 int
@@ -123,6 +190,8 @@ main(void)
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_unknown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
