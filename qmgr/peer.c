@@ -15,6 +15,7 @@ enum {
 	BACKLOG_BYTES =
 	    256 * 1024, /* a peer that reads slowly gets no more until it has read this */
 	RETRY_MS = 1000,
+	KEPT_MORE = 8,                /* jobs */
 	FAILURES_MAX = 5,             /* in a row; then what waits for this process is deferred */
 	JOB_MAX_MS = 2 * 3600 * 1000, /* longer than all time-outs of an SMTP dialogue together */
 };
@@ -224,9 +225,10 @@ relay_is_open(struct peer *p, int64_t now)
 	return true;
 }
 
-/* The least loaded; one that has proved to be served before one that has not. */
+/* The least loaded; one that has proved to be served before one that has not; but the one that this destination's last job
+ * went to while it has little more to do: it may have kept a connection. */
 static struct peer *
-relay_peer(struct schedule *s)
+relay_peer(struct schedule *s, const struct dest *d)
 {
 	struct peer *p, *best = NULL;
 	int64_t now = clock_mono_ms();
@@ -238,13 +240,17 @@ relay_peer(struct schedule *s)
 		    (p->has_answered == best->has_answered && p->flying < best->flying))
 			best = p;
 	}
+	p = d->last_relay;
+	if (best != NULL && p != NULL && p->state == PEER_OPEN && p->has_answered &&
+	    peer_has_room(p) && p->flying <= best->flying + KEPT_MORE)
+		return p;
 	return best;
 }
 
 struct peer *
 peer_for(struct schedule *s, struct dest *d)
 {
-	return d->is_local ? delivery_peer(s, d) : relay_peer(s);
+	return d->is_local ? delivery_peer(s, d) : relay_peer(s, d);
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------ */
@@ -339,6 +345,8 @@ peer_send(struct peer *p, struct job *j)
 	map_put(&s->jobs, number_key(&j->number), j);
 	TAILQ_INSERT_TAIL(&p->jobs, j, of_holder);
 	p->flying++;
+	if (p->d == NULL)
+		j->d->last_relay = p;
 	schedule_dest_took_off(s, j->d);
 	queue_content_use(j->m);
 	for (size_t i = 0; i < j->nrcpts; i++)

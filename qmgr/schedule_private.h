@@ -114,8 +114,9 @@ struct dest {
 	int64_t dead_until_ms, backoff_ms;
 	char *why; /* owned: the last failure of the destination itself */
 	uint32_t uid, gid;
-	struct peer *peer; /* local: its delivery process; owned */
-	char *nexthop;     /* owned */
+	struct peer *peer;       /* local: its delivery process; owned */
+	struct peer *last_relay; /* remote: where its last job went; NULL = nowhere yet */
+	char *nexthop;           /* owned */
 	char key[];
 };
 
