@@ -162,6 +162,7 @@ schedule_delivery(struct schedule *s, uint32_t uid, int fd)
 		return;
 	}
 	p = d->peer;
+	p->retry_ms = 0;
 	if (fd >= 0) {
 		p->state = PEER_OPEN;
 		p->conn = ipc_conn_new(s->loop, fd, &delivery_ops, p);
@@ -193,14 +194,14 @@ delivery_peer(struct schedule *s, struct dest *d)
 	struct peer *p = d->peer;
 	int64_t now = clock_mono_ms();
 
-	if (p->state == PEER_OPEN)
-		return peer_has_room(p) ? p : NULL;
 	if (p->state == PEER_ASKED)
 		return NULL;
 	if (p->retry_ms > now) {
 		schedule_run_soon(s, p->retry_ms - now);
 		return NULL;
 	}
+	if (p->state == PEER_OPEN)
+		return peer_has_room(p) ? p : NULL;
 	p->state = PEER_ASKED;
 	s->want_delivery(s->arg, d->uid, d->gid);
 	return NULL;

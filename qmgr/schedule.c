@@ -533,8 +533,10 @@ dest_serve(struct schedule *s, struct dest *d)
 	if (content_is_open(&j->m->active->content)) {
 		job_dequeue(j);
 		j->state = JOB_LOOSE;
-		if (peer_send(p, j) < 0)
+		if (peer_send(p, j) < 0) {
+			j->losses++; /* by then the peer has gone, or no peer can be told of it */
 			schedule_job_requeue(s, j);
+		}
 		schedule_dest_update(s, d);
 		return true;
 	}

@@ -46,6 +46,7 @@ struct fix_job {
 };
 
 struct fixture {
+	int delivery_fd; /* of the connection below */
 	const char *limits; /* of destinations and tenants, NULL = none */
 	char dir[64];
 	int root_fd;
@@ -276,6 +277,7 @@ fix_want_delivery(void *arg, uint32_t uid, uint32_t gid)
 		return;
 	}
 	fix_pair(sv);
+	f->delivery_fd = sv[1];
 	f->delivery = ipc_conn_new(f->loop, sv[1], &fix_delivery_ops, f);
 	schedule_delivery(f->schedule, uid, sv[0]);
 }

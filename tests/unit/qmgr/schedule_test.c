@@ -2,6 +2,8 @@
 #include "qmgr/schedule_private.h"
 #include "tests/unit/qmgr/fixture.h"
 
+#include <sys/socket.h>
+
 static struct fix_mail
 mail_to(const char *sender, const char *rcpt)
 {
@@ -306,6 +308,30 @@ test_killer_message(void **state)
 }
 
 /* Answers nobody asked for cost the peer its connection, and nobody his mail. */
+/* A process that goes in the moment in which it is to get more: its end is heard of only when the loop turns. */
+static void
+test_peer_goes(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = mail_to("x@example.test", "bob@example.test");
+	char id[QUEUE_ID_TEXT];
+
+	f->sc.local.concurrency_limit = f->sc.local.initial_concurrency = 1;
+	fix_start(f);
+	for (int i = 0; i < 3; i++)
+		fix_send(f, &m, id);
+	fix_next_job(f);
+	alarm(20);
+	fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	assert_int_equal(shutdown(f->delivery_fd, SHUT_RD), 0);
+	for (int i = 0; i < 10; i++) {
+		fix_turn(f, 300);
+		fix_answer_all(f, DELIVERY_SENT, "2.0.0", "ok");
+	}
+	fix_run(f, fix_is_empty);
+	alarm(0);
+}
+
 static void
 test_lying_peer(void **state)
 {
@@ -719,6 +745,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_turns, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_recipient_limit, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_killer_message, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_peer_goes, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_lying_peer, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_no_delivery_process, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_foreign_text, fix_setup, fix_teardown),
