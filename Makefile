@@ -25,7 +25,7 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HARDEN  := -fPIE -fstack-protector-strong -fcf-protection=full
 CFLAGS  := -std=c11 -D_GNU_SOURCE -pthread $(WARN) $(HARDEN) $(FLAGS.$(FLAVOUR)) $(EXTRA_CFLAGS)
 LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(EXTRA_LDFLAGS)
-LIBS    := -levent_core -lssl -lcrypto -ldb-5.3 -lsasl2 -lunbound -llmdb -lcdb -lpcre2-8 -lseccomp -lcrypt -lidn2 -lidn -ljansson -lm
+LIBS    := -levent_core -lssl -lcrypto -ldb-5.3 -lsasl2 -lunbound -llmdb -lcdb -lpcre2-8 -lseccomp -lcrypt -lidn2 -lidn -ljansson -lcurl -lz -lm
 
 # Folders whose objects form one library each; a program sees its own and common's, nothing else.
 FOLDERS := master smtpd qmgr delivery pop3d imapd authd edge tools

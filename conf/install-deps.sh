@@ -3,7 +3,7 @@
 # usage: install-deps.sh [build|test]
 set -eu
 build="gcc make libc6-dev libevent-dev libssl-dev libdb5.3-dev libsasl2-dev libsasl2-modules libunbound-dev
-	liblmdb-dev libcdb-dev libpcre2-dev libseccomp-dev libcrypt-dev libidn2-dev libidn-dev libjansson-dev dns-root-data ca-certificates openssl
+	liblmdb-dev libcdb-dev libpcre2-dev libseccomp-dev libcrypt-dev libidn2-dev libidn-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev dns-root-data ca-certificates openssl
 	python3 passwd"
 test="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-dnspython python3-cryptography nsd ldnsutils swaks libnet-ssleay-perl curl msmtp
 	isync fetchmail postgrey strace e2fsprogs xfsprogs iproute2 procps gdb clang libclang-rt-14-dev valgrind rspamd opendkim opendkim-tools

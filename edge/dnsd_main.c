@@ -40,6 +40,7 @@ main(int argc, char **argv)
 	daemon_serve(p.daemon, ROLE_SMTPD, &dnsd_caller_ops, dnsd_caller_open, p.dnsd, 0);
 	daemon_serve(p.daemon, ROLE_RELAY, &dnsd_caller_ops, dnsd_caller_open, p.dnsd, 0);
 	daemon_serve(p.daemon, ROLE_DIALER, &dnsd_caller_ops, dnsd_caller_open, p.dnsd, 0);
+	daemon_serve(p.daemon, ROLE_FETCHD, &dnsd_caller_ops, dnsd_caller_open, p.dnsd, 0);
 	daemon_on_drain(p.daemon, on_drain, &p);
 	return daemon_run(p.daemon, &plan, NULL, NULL);
 }

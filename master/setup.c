@@ -105,11 +105,15 @@ make_states(const char *data, struct err *err)
 {
 	for (int r = 0; r < ROLE_COUNT; r++) {
 		const struct role_row *row = role_row((enum role)r);
+		char edges[80];
 		uid_t uid = 0;
 		gid_t gid = 0;
 
-		if (row->root == ROOT_STATE && (setup_user(row->user, &uid, &gid, err) < 0 ||
-						   make_below(data, row->name, 0700, uid, gid, err) < 0))
+		snprintf(edges, sizeof edges, "%s/edges", row->name);
+		if (row->root == ROOT_STATE &&
+		    (setup_user(row->user, &uid, &gid, err) < 0 ||
+			make_below(data, row->name, 0700, uid, gid, err) < 0 ||
+			make_below(data, edges, 0755, 0, 0, err) < 0))
 			return -1;
 	}
 	return 0;
@@ -162,6 +166,8 @@ edge_directory(struct master *m, enum role caller)
 		return x_asprintf("%s/edges", conf_str(&m->conf, "queue_directory"));
 	case ROOT_AUTH:
 		return x_asprintf("%s/auth/edges", data);
+	case ROOT_STATE:
+		return x_asprintf("%s/%s/edges", data, role_row(caller)->name);
 	default:
 		if (caller == ROLE_TOOL)
 			return x_asprintf("%s/control", data);

@@ -10,6 +10,7 @@
 #include "qmgr/notices.h"
 #include "qmgr/route.h"
 #include "qmgr/schedule.h"
+#include "qmgr/handin.h"
 #include "qmgr/submit.h"
 
 #include <errno.h>
@@ -145,6 +146,12 @@ static void
 on_tool(void *arg, struct ipc_conn *c)
 {
 	control_open(((struct qmgr *)arg)->control, c);
+}
+
+static void
+on_fetchd(void *arg, struct ipc_conn *c)
+{
+	ipc_conn_set_arg(c, ((struct qmgr *)arg)->submit);
 }
 
 /* Two of us would write the same journal.  The lock is held for our life: its descriptor is never closed. */
@@ -336,6 +343,7 @@ main(int argc, char **argv)
 	loop_timer_init(&g.drain_timer, daemon_loop(g.d), on_drain_poll, &g);
 	daemon_serve(g.d, ROLE_SMTPD, &intake_ops, on_smtpd, &g, 0);
 	daemon_serve(g.d, ROLE_TOOL, &control_ops, on_tool, &g, CONTROL_CONNS);
+	daemon_serve(g.d, ROLE_FETCHD, &handin_ops, on_fetchd, &g, 1);
 	daemon_on_drain(g.d, on_drain, &g);
 	return daemon_run(g.d, &plan, begin, &g);
 }

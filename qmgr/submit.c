@@ -621,7 +621,8 @@ submit_start(struct submit *s, uid_t uid, const char *sender, uint32_t flags, co
 	x->sender = x_strdup(sender);
 	x->full_name = x_strndup(full_name, 200);
 	x->flags =
-	    flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS);
+	    flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS |
+			ENVELOPE_TLS_OPTIONAL);
 	x->content_fd = content_fd;
 	x->rcpts_fd = rcpts_fd;
 	x->now_ms = clock_wall_ms();

@@ -407,14 +407,15 @@ has_role(const struct master_cf *m, enum role r)
 	return false;
 }
 
-/* What smtpd asks and, in a file of Postfix's, all that Postfix's admins need not know of. */
+/* What smtpd and relay ask and, in a file of Postfix's, all that Postfix's admins need not know of. */
 static bool
 is_implied(const struct master_cf *m, enum role r)
 {
 	const struct role_row *row = role_row(r);
 
-	return r != ROLE_MASTER && ((row->is_implied && has_role(m, ROLE_SMTPD)) ||
-				       (row->is_required && m->is_postfix));
+	return r != ROLE_MASTER &&
+	       ((row->implied_by != ROLE_MASTER && has_role(m, row->implied_by)) ||
+		   (row->is_required && m->is_postfix));
 }
 
 static int

@@ -32,6 +32,7 @@ enum role {
 	ROLE_POP3D,
 	ROLE_ANVIL,
 	ROLE_DIALER,
+	ROLE_FETCHD,
 	ROLE_TOOL, /* estafeta, sendmail: not spawned by master */
 	ROLE_COUNT
 };
@@ -43,7 +44,7 @@ enum role_root {
 	ROOT_AUTH,  /* the auth directory; edges in its subdirectory "edges" */
 	ROOT_MAIL,  /* virtual_mailbox_base */
 	ROOT_HOME,  /* the account's home */
-	ROOT_STATE, /* data_directory/NAME: its own files, and no edges */
+	ROOT_STATE, /* data_directory/NAME: its own files; edges in its subdirectory "edges" */
 };
 
 struct role_row {
@@ -54,7 +55,7 @@ struct role_row {
 	bool is_mailbox;     /* logs under Dovecot's name */
 	bool is_exclusive;   /* a new one starts only when the old one has gone */
 	bool is_required;    /* the suite does not run without it */
-	bool is_implied;     /* runs wherever smtpd does: master.cf need not name it */
+	enum role implied_by; /* runs wherever that one does: master.cf need not name it; ROLE_MASTER: named always */
 };
 const struct role_row *role_row(enum role r);
 /* -1: no such role. */

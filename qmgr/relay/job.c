@@ -1,5 +1,6 @@
 #include "qmgr/relay/job.h"
 #include "common/base/clock.h"
+#include "common/base/codec.h"
 #include "common/base/mem.h"
 #include "common/ipc/envelope.h"
 #include "common/ipc/msg/relay.h"
@@ -7,6 +8,7 @@
 #include "common/net/addr.h"
 #include "qmgr/relay/esmtp.h"
 #include "qmgr/relay/policy_lookup.h"
+#include "qmgr/relay/sts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,8 @@
 enum {
 	ARENA_MAX = 1 << 20, /* a job came in one IPC packet of 64 KB */
 	SCAN_CHUNK = 256 << 10,
-	HEADERS_MAX = 4 << 20, /* looked at for UTF-8 */
+	HEADERS_MAX = 4 << 20,   /* looked at for UTF-8 */
+	REPORT_BYTES = 32 << 10, /* of TLSA records in a report */
 };
 
 /* Why it did not work so far, and with whom. */
@@ -46,6 +49,9 @@ struct relay_job {
 	struct relay_nexthop hop;
 	struct relay_policy_lookup *policy_lookup;
 	struct relay_tls_policy tls;
+	struct relay_sts_query *sts_query;
+	struct relay_sts_policy sts;     /* strings in the arena */
+	struct relay_tls_policy sts_tls; /* in place of tls, where sts is enforced */
 	struct relay_resolve *resolve;
 	struct relay_target *targets; /* owned */
 	size_t ntargets, at;
@@ -395,16 +401,150 @@ session_is_ready(struct relay_job *job)
 	send_batch(job);
 }
 
+/* RFC 8461 2: where there are TLSA records to go by, these decide and nothing else. */
+static bool
+has_sts(const struct relay_job *job, enum sts_mode mode)
+{
+	return job->sts.mode == mode && job->dane.count == 0;
+}
+
+static bool
+sts_names_host(const struct relay_job *job)
+{
+	return sts_mx_match(view_of(job->sts.mx), job->targets[job->at].host);
+}
+
+/* ---------------------------------------------------------------- TLS reports (RFC 8460) */
+
+/* Presentation format (RFC 8460 4.5); "": too long. */
+static void
+tlsa_text(const struct relay_dane *d, struct buf *out)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		const struct relay_tlsa *r = &d->records[i];
+		char *hex;
+
+		buf_printf(out, "%u %u %u ", r->usage, r->selector, r->matching);
+		hex = buf_reserve(out, 2 * r->len + 1);
+		if (hex == NULL)
+			break;
+		hex_encode(hex, r->data, r->len);
+		out->len += 2 * r->len;
+		buf_append_byte(out, '\n');
+	}
+}
+
+/* fault "": TLS as the policy has it.  s NULL: there was no session. */
+static void
+report(const struct relay_job *job, const struct relay_session *s, enum fetch_tls_policy type,
+    const char *fault, const char *reason)
+{
+	const struct relay_target *t = &job->targets[job->at];
+	char ip[ADDR_TEXT];
+	struct buf records;
+	struct ipc_out o;
+
+	buf_init(&records, REPORT_BYTES);
+	tlsa_text(&job->dane, &records);
+	ipc_out_init(&o, FETCH_TLS_RESULT);
+	ipc_put_str(&o, job->hop.host);
+	ipc_put_u32(&o, type);
+	ipc_put_str(&o, records.failed ? "" : buf_cstr(&records));
+	ipc_put_str(&o, fault);
+	ipc_put_str(&o, reason);
+	ipc_put_str(&o, s != NULL ? relay_session_local_ip(s) : "");
+	ipc_put_str(&o, t->host);
+	ipc_put_str(&o, addr_text(&t->addr, ip));
+	(void)ipc_edge_send(job->env.fetchd, &o); /* a count less is no harm */
+	buf_clear(&records);
+}
+
+/* Mail that is to go without the TLS that policies ask for says nothing about them; reports are such mail, so that none
+ * is about reports.  The same session once more in the clear is none of its own. */
+static bool
+is_reported(const struct relay_job *job)
+{
+	return job->env.fetchd != NULL && job->env.conf->tlsrpt && !job->spec.is_lmtp &&
+	       job->hop.use_mx && !is_tls_optional(job) && !job->in_the_clear &&
+	       job->tls.level > RELAY_TLS_NONE;
+}
+
+static const char *
+sts_fault(const struct relay_job *job)
+{
+	static const char *const names[] = { NULL, "sts-policy-fetch-error", "sts-policy-invalid",
+		"sts-webpki-invalid" };
+
+	return names[job->sts.fault];
+}
+
+static enum fetch_tls_policy
+reported_policy(const struct relay_job *job)
+{
+	if (job->dane.count > 0)
+		return FETCH_TLSA;
+	return job->sts.mode != STS_NONE || job->sts.fault != FETCH_STS_GOOD ? FETCH_STS
+									     : FETCH_NO_POLICY;
+}
+
+static bool
+has_unusable_tlsa(const struct relay_job *job)
+{
+	return job->tls.level == RELAY_TLS_DANE && job->is_lowered &&
+	       job->lowered.level == RELAY_TLS_ENCRYPT;
+}
+
+/* A session that came to its end, or to its first message: as the policy has it if nothing speaks against that. */
+static void
+report_session(const struct relay_job *job, const struct relay_session *s, bool is_ready)
+{
+	const struct relay_tls_fault *f = relay_session_tls_fault(s);
+	enum fetch_tls_policy type = reported_policy(job);
+	bool counts = type != FETCH_NO_POLICY || !relay_session_has_tls(s);
+
+	if (!is_reported(job))
+		return;
+	if (has_unusable_tlsa(job))
+		report(job, s, FETCH_TLSA, "tlsa-invalid", "");
+	else if (type == FETCH_STS && sts_fault(job) != NULL)
+		report(job, s, type, sts_fault(job), "");
+	else if (type == FETCH_STS && !sts_names_host(job))
+		report(job, s, type, "validation-failure", "MX host not in MTA-STS policy");
+	else if (counts && f->type != NULL)
+		report(job, s, type, f->type, f->reason);
+	else if (is_ready && relay_session_has_tls(s))
+		report(job, s, type, "", "");
+}
+
+/* RFC 8461 5: mail goes on, and who reads the log knows what would become of it. */
+static void
+note_sts_test(const struct relay_job *job, const struct relay_session *s)
+{
+	const char *why = !sts_names_host(job)            ? "the policy does not name it"
+			  : !relay_session_is_verified(s) ? "no TLS with a certificate of this name"
+							  : NULL;
+
+	if (why != NULL)
+		log_info("%s: MTA-STS policy of %s (testing) would not allow %s: %s",
+		    job->spec.queue_id, job->hop.host, relay_session_peer(s), why);
+}
+
 static void
 on_ready(void *arg, struct relay_session *s)
 {
-	(void)s;
-	session_is_ready(arg);
+	struct relay_job *job = arg;
+
+	if (has_sts(job, STS_TESTING))
+		note_sts_test(job, s);
+	report_session(job, s, true);
+	session_is_ready(job);
 }
 
 static const struct relay_tls_policy *
 present_policy(const struct relay_job *job)
 {
+	if (has_sts(job, STS_ENFORCE))
+		return &job->sts_tls;
 	return job->is_lowered ? &job->lowered : &job->tls;
 }
 
@@ -429,6 +569,8 @@ on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enu
 		return;
 	}
 	log_debug("%s: %s", job->spec.queue_id, v->text);
+	if (how != RELAY_FAIL_CONNECT)
+		report_session(job, s, false);
 	drop_session(job);
 	if (how == RELAY_FAIL_TLS && may_go_in_the_clear(job))
 		job->in_the_clear = true;
@@ -453,7 +595,7 @@ reuse(struct relay_job *job, struct relay_session *s)
 static bool
 open_session(struct relay_job *job)
 {
-	const struct relay_target *t = &job->targets[job->at];
+	struct relay_target t = job->targets[job->at];
 	struct relay_session_options o = { .is_lmtp = job->spec.is_lmtp,
 		.no_tls = job->in_the_clear,
 		.tls = present_policy(job),
@@ -466,8 +608,10 @@ open_session(struct relay_job *job)
 	struct relay_verdict v;
 
 	o.has_loop_check = job->hop.use_mx && job->hop.port == job->env.conf->port;
+	if (has_sts(job, STS_ENFORCE)) /* RFC 8689 4.2.1: as good as a signed MX record */
+		t.is_named_safely = true;
 	job->session =
-	    relay_session_open(job->env.loop, job->env.conf, t, &o, &session_ops, job, &v);
+	    relay_session_open(job->env.loop, job->env.conf, &t, &o, &session_ops, job, &v);
 	if (job->session == NULL)
 		note_set(&job->failure, &v, "none");
 	return job->session != NULL;
@@ -496,6 +640,8 @@ do_without_dane(struct relay_job *job, enum relay_tls_level level, const char *w
 	struct err e;
 
 	if (job->tls.level == RELAY_TLS_DANE_ONLY) {
+		if (is_reported(job))
+			report(job, NULL, FETCH_TLSA, "dane-required", why);
 		shun(job, why);
 		return;
 	}
@@ -518,6 +664,8 @@ on_dane(void *arg, enum relay_dane_result r, struct relay_dane *d)
 	job->dane = *d;
 	snprintf(
 	    failed, sizeof failed, "TLSA lookup error for %s:%u", t->host, addr_port(&t->addr));
+	if (r == RELAY_DANE_FAILED && is_reported(job))
+		report(job, NULL, FETCH_TLSA, "dnssec-invalid", "");
 	if (r == RELAY_DANE_FAILED)
 		shun(job, failed);
 	else if (r == RELAY_DANE_NONE)
@@ -629,6 +777,13 @@ try_next_target(struct relay_job *job)
 				return;
 			continue;
 		}
+		if (has_sts(job, STS_ENFORCE) && !sts_names_host(job)) {
+			if (is_reported(job))
+				report(job, NULL, FETCH_STS, "validation-failure",
+				    "MX host not in MTA-STS policy");
+			shun(job, "MTA-STS policy does not name this host");
+			continue;
+		}
 		if (open_session(job))
 			return;
 		next_target(job);
@@ -720,16 +875,17 @@ identity_of(struct relay_job *job)
 {
 	const struct relay_conf *conf = job->env.conf;
 	enum relay_tls_level level = job->tls.level;
+	bool is_sts = job->sts.mode == STS_ENFORCE;
 	char *text;
 	const char *copy;
 
 	if (job->spec.is_lmtp)
 		return "lmtp";
-	text = x_asprintf("smtp\n%s\n%s\n%d %s\n%s",
+	text = x_asprintf("smtp\n%s\n%s\n%d %s\n%s\n%s",
 	    conf->sasl_enable && conf->sasl_by_sender ? job->spec.sender : "",
 	    conf->sasl_enable ? job->spec.nexthop : "", level,
 	    level > RELAY_TLS_NONE && job->tls_entry != NULL ? job->tls_entry : "",
-	    level > RELAY_TLS_ENCRYPT ? job->hop.host : "");
+	    level > RELAY_TLS_ENCRYPT || is_sts ? job->hop.host : "", is_sts ? job->sts.id : "");
 	copy = arena_strdup(&job->arena, text);
 	free(text);
 	return copy;
@@ -746,6 +902,47 @@ bad_policy(struct relay_job *job)
 
 /* All is known that decides which connection will do. */
 static void
+find_session(struct relay_job *job)
+{
+	job->identity = identity_of(job);
+	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop, job->identity)))
+		session_is_ready(job);
+	else
+		try_next_target(job);
+}
+
+static void
+on_sts(void *arg, const struct relay_sts_policy *p)
+{
+	struct relay_job *job = arg;
+	struct err e;
+
+	job->sts_query = NULL;
+	job->sts = (struct relay_sts_policy){ p->mode, arena_strdup(&job->arena, p->id),
+		arena_strdup(&job->arena, p->mx), p->fault };
+	if (job->sts.id == NULL || job->sts.mx == NULL ||
+	    relay_tls_policy_read(&job->env.conf->tls_defaults, "secure match=hostname",
+		RELAY_TLS_SECURE, &job->sts_tls, &e) < 0) {
+		bad_policy(job);
+		return;
+	}
+	job->sts_tls.is_sts = true;
+	find_session(job);
+}
+
+/* MTA-STS makes more of TLS that is asked for where it can be had; what the admin, or the sender (RFC 8689 4.2.2), wants of
+ * this destination stands above it. */
+static bool
+may_have_sts(const struct relay_job *job)
+{
+	enum relay_tls_level level = job->tls.level;
+
+	return job->env.fetchd != NULL && job->env.conf->mta_sts && !job->spec.is_lmtp &&
+	       job->tls_entry == NULL && job->hop.use_mx && !is_tls_optional(job) &&
+	       (level == RELAY_TLS_MAY || level == RELAY_TLS_ENCRYPT || level == RELAY_TLS_DANE);
+}
+
+static void
 begin(struct relay_job *job)
 {
 	/* RFC 8689 4.2.2: no policy of ours stands above what the sender wants */
@@ -759,11 +956,11 @@ begin(struct relay_job *job)
 		bad_policy(job);
 		return;
 	}
-	job->identity = identity_of(job);
-	if (reuse(job, relay_pool_take(job->env.pool, job->spec.nexthop, job->identity)))
-		session_is_ready(job);
+	if (may_have_sts(job))
+		job->sts_query =
+		    relay_sts_start(job->env.dnsd, job->env.fetchd, job->hop.host, on_sts, job);
 	else
-		try_next_target(job);
+		find_session(job);
 }
 
 static void
@@ -876,11 +1073,13 @@ relay_job_free(struct relay_job *job)
 	if (job == NULL)
 		return;
 	relay_policy_lookup_cancel(job->policy_lookup);
+	relay_sts_cancel(job->sts_query);
 	relay_resolve_cancel(job->resolve);
 	relay_dane_cancel(job->dane_query);
 	relay_session_free(job->session);
 	relay_dane_clear(&job->dane);
 	relay_tls_policy_clear(&job->tls);
+	relay_tls_policy_clear(&job->sts_tls);
 	relay_tls_policy_clear(&job->lowered);
 	loop_timer_stop(&job->soon);
 	loop_timer_stop(&job->limit);

@@ -13,6 +13,7 @@ struct relay_env {
 	struct loop *loop;
 	const struct relay_conf *conf;
 	struct ipc_edge *dnsd, *authd;
+	struct ipc_edge *fetchd; /* NULL: neither MTA-STS nor TLS reports */
 	struct relay_pool *pool;
 };
 

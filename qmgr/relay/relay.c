@@ -220,8 +220,8 @@ relay_qmgr_open(void *arg, struct ipc_conn *c)
 }
 
 struct relay *
-relay_new(
-    struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd, struct ipc_edge *authd)
+relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd,
+    struct ipc_edge *authd, struct ipc_edge *fetchd)
 {
 	struct relay *r = x_calloc(1, sizeof *r);
 
@@ -229,6 +229,7 @@ relay_new(
 		.conf = conf,
 		.dnsd = dnsd,
 		.authd = authd,
+		.fetchd = fetchd,
 		.pool = relay_pool_new(l, conf) };
 	TAILQ_INIT(&r->running);
 	TAILQ_INIT(&r->waiting);

@@ -7,9 +7,9 @@
 #include "qmgr/relay/relay_conf.h"
 
 struct relay;
-/* authd: for logins. */
-struct relay *relay_new(
-    struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd, struct ipc_edge *authd);
+/* authd: for logins; fetchd: for MTA-STS and TLS reports; NULL: without them. */
+struct relay *relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd,
+    struct ipc_edge *authd, struct ipc_edge *fetchd);
 void relay_free(struct relay *r); /* with the connection; NULL is allowed */
 
 /* For daemon_serve, one connection at a time.  arg is the struct relay. */

@@ -117,6 +117,8 @@ read_tls(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	};
 	(void)relay_tls_level_read(
 	    view_of(conf_str(conf, "smtp_tls_security_level")), &d->level); /* an ENUM */
+	rc->mta_sts = conf_bool(conf, "smtp_mta_sts");
+	rc->tlsrpt = conf_bool(conf, "tlsrpt_enable");
 	rc->has_tls_policies = conf_str(conf, "smtp_tls_policy_maps")[0] != '\0';
 	if (d->level == RELAY_TLS_NONE && !d->is_wrapped && !rc->has_tls_policies)
 		return 0;

@@ -10,6 +10,7 @@ struct relay_conf {
 	const char *myhostname, *helo_name; /* borrowed from the struct conf */
 	struct relay_tls_defaults tls_defaults;
 	bool has_tls_policies; /* smtp_tls_policy_maps, which only authd reads */
+	bool mta_sts, tlsrpt;
 	struct relay_tls *tls; /* owned; NULL: TLS is never used */
 	unsigned port, lmtp_port;
 	int64_t connect_ms, helo_ms, starttls_ms, mail_ms, rcpt_ms;

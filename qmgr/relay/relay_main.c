@@ -41,7 +41,8 @@ main(int argc, char **argv)
 	/* a job holds two descriptors and a socket; two jobs wait for each that runs; kept connections */
 	plan.max_files = 1024 + 8 * conf.connection_limit;
 	p.relay = relay_new(l, &conf, daemon_edge(p.daemon, ROLE_DNSD, NULL, NULL),
-	    daemon_edge(p.daemon, ROLE_AUTHD, NULL, NULL));
+	    daemon_edge(p.daemon, ROLE_AUTHD, NULL, NULL),
+	    daemon_edge(p.daemon, ROLE_FETCHD, NULL, NULL));
 	daemon_serve(p.daemon, ROLE_QMGR, &relay_qmgr_ops, relay_qmgr_open, p.relay, 1);
 	daemon_on_drain(p.daemon, on_drain, &p);
 	return daemon_run(p.daemon, &plan, NULL, NULL);

@@ -58,6 +58,8 @@ struct relay_session {
 	struct relay_ehlo ehlo;
 	enum relay_tls_level tls_level;
 	bool has_tls, is_verified;
+	struct relay_tls_fault fault;
+	char local_ip[ADDR_TEXT];
 	bool needs_rset; /* the last transaction ended without data */
 	unsigned uses;
 	int64_t opened_ms;
@@ -643,6 +645,13 @@ tls_required(struct relay_session *s)
 	fail(s, &v, RELAY_FAIL_HOST);
 }
 
+static void
+set_fault(struct relay_session *s, const char *type, const char *reason)
+{
+	s->fault.type = type;
+	snprintf(s->fault.reason, sizeof s->fault.reason, "%s", reason);
+}
+
 /* Greeted: TLS comes next, or the first message. */
 static void
 after_hello(struct relay_session *s)
@@ -656,10 +665,13 @@ after_hello(struct relay_session *s)
 		fail(s, &v, RELAY_FAIL_FINAL);
 	} else if (wants_tls && (s->ehlo.capabilities & RELAY_CAP_STARTTLS)) {
 		send_command(s, ST_STARTTLS, s->conf->starttls_ms, "%s\r\n", "STARTTLS");
-	} else if (needs_tls(s)) {
-		tls_required(s);
 	} else {
-		log_in(s);
+		if (wants_tls)
+			set_fault(s, "starttls-not-supported", "");
+		if (needs_tls(s))
+			tls_required(s);
+		else
+			log_in(s);
 	}
 }
 
@@ -691,9 +703,12 @@ on_helo(struct relay_session *s)
 static void
 on_starttls(struct relay_session *s)
 {
-	if (s->reply.code / 100 == 2)
+	if (s->reply.code / 100 == 2) {
 		start_tls(s);
-	else if (needs_tls(s))
+		return;
+	}
+	set_fault(s, "validation-failure", "STARTTLS refused");
+	if (needs_tls(s))
 		refused(s, "refused to start TLS, which is required");
 	else
 		log_in(s);
@@ -940,6 +955,11 @@ take_reply(struct relay_session *s)
 static void
 on_connected(struct relay_session *s)
 {
+	struct sockaddr_storage local;
+	socklen_t len = sizeof local;
+
+	if (getsockname(stream_fd(s->stream), (struct sockaddr *)&local, &len) == 0)
+		addr_text(&local, s->local_ip);
 	if (s->conf->tls_defaults.is_wrapped && !s->options.is_lmtp) {
 		start_tls(s);
 		return;
@@ -999,6 +1019,18 @@ distrust(struct relay_session *s, enum relay_tls_trust trust)
 }
 
 static void
+set_certificate_fault(struct relay_session *s, long code)
+{
+	const char *type = "certificate-not-trusted";
+
+	if (code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH)
+		type = "certificate-host-mismatch";
+	else if (code == X509_V_ERR_CERT_HAS_EXPIRED)
+		type = "certificate-expired";
+	set_fault(s, type, X509_verify_cert_error_string(code));
+}
+
+static void
 on_tls(void *arg, struct stream *stream)
 {
 	static const char *const words[] = { "Anonymous", "Untrusted", "Trusted", "Verified" };
@@ -1009,6 +1041,8 @@ on_tls(void *arg, struct stream *stream)
 
 	s->has_tls = true;
 	s->is_verified = trust == RELAY_TLS_VERIFIED;
+	if (!s->is_verified)
+		set_certificate_fault(s, SSL_get_verify_result(ssl));
 	tls_describe(ssl, cipher, sizeof cipher);
 	log_info("%s TLS connection established to %s: %s", words[trust], s->peer, cipher);
 	/* RFC 3207 4.2: what the server said in the clear is forgotten */
@@ -1048,6 +1082,8 @@ on_close(void *arg, struct stream *stream, const struct err *why)
 		fail(s, &v, RELAY_FAIL_CONNECT);
 	} else if (s->state == ST_HANDSHAKE) {
 		log_info("TLS handshake with %s failed: %s", s->peer, lqs(why->text));
+		if (!timed_out) /* RFC 8460 4.3.4 */
+			set_fault(s, "validation-failure", why->text);
 		relay_verdict_set(&v, DELIVERY_DEFERRED, "4.7.5",
 		    "Cannot start TLS: handshake failure with %s", s->name);
 		v.is_unreachable = true;
@@ -1157,6 +1193,30 @@ relay_session_accepts(
 	else
 		return true;
 	return false;
+}
+
+const struct relay_tls_fault *
+relay_session_tls_fault(const struct relay_session *s)
+{
+	return &s->fault;
+}
+
+const char *
+relay_session_local_ip(const struct relay_session *s)
+{
+	return s->local_ip;
+}
+
+bool
+relay_session_has_tls(const struct relay_session *s)
+{
+	return s->has_tls;
+}
+
+bool
+relay_session_is_verified(const struct relay_session *s)
+{
+	return s->has_tls && s->is_verified;
 }
 
 bool

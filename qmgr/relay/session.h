@@ -84,6 +84,16 @@ void relay_session_quit(struct relay_session *s);
 /* Does the server take such a message?  Else *v: the same for all its recipients. */
 bool relay_session_accepts(
     struct relay_session *s, const struct relay_transaction *t, struct relay_verdict *v);
+/* What kept it from TLS as it was asked for (RFC 8460 4.3). */
+struct relay_tls_fault {
+	const char *type; /* static; NULL: nothing so far */
+	char reason[200];
+};
+const struct relay_tls_fault *relay_session_tls_fault(const struct relay_session *s);
+const char *relay_session_local_ip(const struct relay_session *s); /* "": no connection */
+bool relay_session_has_tls(const struct relay_session *s);
+/* Under TLS, with a certificate that is the one asked for. */
+bool relay_session_is_verified(const struct relay_session *s);
 /* RFC 8689 4.2.1: the host is the one it should be, under TLS, and does the same for the next hop.  Else *v. */
 bool relay_session_can_require_tls(const struct relay_session *s, struct relay_verdict *v);
 /* Only after on_ready or on_done (RELAY_END_USABLE).  on_done may come before it returns. */

@@ -42,6 +42,7 @@ struct relay_tls_policy {
 	/* names ("nexthop", "dot-nexthop", "hostname", a name, .domain) or fingerprints (hex digits, lower case), a line each */
 	struct buf match;
 	char servername[DNS_NAME_MAX]; /* "" = the host's */
+	bool is_sts; /* the asterisk in a certificate's name stands for one label (RFC 8461 4.1) */
 };
 /* The policy of an entry (NULL: there is none), lowered to at_most: RELAY_TLS_MAY or _ENCRYPT; _SECURE: as it is.
  * -1: ERR_SYNTAX or ERR_PERM, and no mail may go by it.  *out is to be cleared in any case. */

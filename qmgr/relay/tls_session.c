@@ -177,7 +177,8 @@ set_names(SSL *ssl, const struct relay_tls_peer *peer)
 	struct sockaddr_storage addr;
 
 	SSL_set_hostflags(
-	    ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS);
+	    ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+		     (peer->policy->is_sts ? 0 : X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS));
 	if (peer->dane != NULL)
 		return set_dane(ssl, peer);
 	/* RFC 6066 3: no address */
@@ -209,9 +210,9 @@ make_key(const struct relay_tls_peer *peer, unsigned char key[KEY_BYTES])
 	struct buf b;
 
 	buf_init(&b, KEY_TEXT_MAX);
-	buf_printf(&b, "%s\n%s\n%s\n%s\n%d %d %d\n%zu\n%zu\n", peer->address, peer->nexthop,
-	    peer->canonical_nexthop, p->servername, p->level, p->min_version, p->max_version,
-	    p->match.len, p->ciphers.len);
+	buf_printf(&b, "%s\n%s\n%s\n%s\n%d %d %d %d\n%zu\n%zu\n", peer->address, peer->nexthop,
+	    peer->canonical_nexthop, p->servername, p->level, p->is_sts, p->min_version,
+	    p->max_version, p->match.len, p->ciphers.len);
 	buf_append_view(&b, buf_view(&p->match));
 	buf_append_view(&b, buf_view(&p->ciphers));
 	if (peer->dane != NULL)

@@ -1,6 +1,7 @@
 """A real name server (NSD) on a loopback address, serving zones of a test."""
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -35,6 +36,20 @@ class NameServer:
         (self.dir / (name + ".zone")).write_text(
             "$ORIGIN %s.\n$TTL 60\n@ IN SOA ns hostmaster %d 3600 600 86400 5\n@ IN NS ns\nns IN A %s\n%s\n" % (
                 name, serial, self.ip, records))
+
+    def sign(self, zone, change=lambda text: text):
+        """Signs a zone that was written; change: of the signed text.  Returns the trust anchor."""
+        def run(*args):
+            return subprocess.run(args, cwd=self.dir, check=True, capture_output=True, text=True).stdout.strip()
+
+        key = run("ldns-keygen", "-r", "/dev/urandom", "-a", "ECDSAP256SHA256", "-k", zone)
+        file = zone + ".zone"
+        run("ldns-signzone", "-f", file + ".signed", file, key)
+        (self.dir / file).write_text(change((self.dir / (file + ".signed")).read_text()))
+        return (self.dir / (key + ".key")).read_text()
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
 
     def start(self):
         self.process = subprocess.Popen(["nsd", "-d", "-c", self.dir / "nsd.conf"],

@@ -15,7 +15,7 @@ from instance import wait_until
 from procs import children
 
 USERS = {"log": "es-log", "dnsd": "es-dns", "keyd": "es-key", "authd": "es-auth", "qmgr": "es-queue",
-         "relay": "es-relay", "dialer": "es-dial", "delivery": "vmail", "smtpd": "es-smtpd", "imapd-login": "es-login",
+         "relay": "es-relay", "dialer": "es-dial", "fetchd": "es-fetch", "delivery": "vmail", "smtpd": "es-smtpd", "imapd-login": "es-login",
          "imapd": "vmail", "pop3d-login": "es-login", "pop3d": "vmail", "anvil": "es-anvil"}
 
 
@@ -59,7 +59,7 @@ def roots(mail):
                                              "pop3d-login")}
     home = mail.dir / "mail" / "example.test" / "bob"
     return {**edges, "authd": data / "auth", "qmgr": mail.dir / "queue", "delivery": mail.dir / "mail", "imapd": home,
-            "pop3d": home, "anvil": data / "anvil"}
+            "pop3d": home, "anvil": data / "anvil", "fetchd": data / "fetchd"}
 
 
 def test_proc_shows_the_cage_of_every_worker(busy):
@@ -124,7 +124,7 @@ FORBIDDEN = [
     ("mount", 'mount', 165, '0, 0, 0, 0, 0'),
     ("execve", 'execve', 59, '"/bin/true", 0, 0, 0, 0'),
 ]
-NETWORK = {"dnsd", "relay", "dialer"}
+NETWORK = {"dnsd", "relay", "dialer", "fetchd"}
 
 
 @pytest.mark.skipif(os.environ.get("FLAVOUR") == "asan", reason="a core of a sanitizer build is terabytes of shadow")

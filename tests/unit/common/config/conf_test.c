@@ -307,7 +307,7 @@ master_cf_is_read(void **state)
 		"master.cf", &e),
 	    0);
 	for (int r = 0; r < ROLE_COUNT; r++)
-		implied += role_row((enum role)r)->is_implied;
+		implied += role_row((enum role)r)->implied_by != ROLE_MASTER;
 	assert_int_equal(m.count, 10 + implied);
 	assert_string_equal(m.services[0].host, "127.0.0.1");
 	assert_string_equal(m.services[0].port, "25");
@@ -426,7 +426,7 @@ master_cf_faults_are_named(void **state)
 		{ "x inet n - y - -\n", "master.cf:1: 7 columns instead of at least 8" },
 		{ "x inet n - y - - smtp\n",
 		    "master.cf:1: unknown command \"smtp\"; known are log, dnsd, keyd, authd, qmgr, "
-		    "relay, delivery, smtpd, imapd-login, imapd, pop3d-login, pop3d, anvil, dialer" },
+		    "relay, delivery, smtpd, imapd-login, imapd, pop3d-login, pop3d, anvil, dialer, fetchd" },
 		{ "127.0.0.1:65536 inet n - y - - smtpd\n",
 		    "master.cf:1: bad port \"65536\": 1 to 65535, or a name of services(5)" },
 		{ "0 inet n - y - - smtpd\n",

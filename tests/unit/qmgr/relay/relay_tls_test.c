@@ -140,6 +140,37 @@ test_requiretls_needs_proof(void **state)
 	join(0);
 }
 
+/* RFC 8689 4.2.1: an MTA-STS policy that is enforced is as good as a signed MX record, one in test is not. */
+static void
+test_requiretls_trusts_mta_sts(void **state)
+{
+	struct message m = plain;
+	char path[sizeof CERTIFICATE];
+
+	(void)state;
+	m.flags = ENVELOPE_REQUIRETLS;
+	set("smtp_tls_security_level", "may");
+	set("smtp_connection_cache_time_limit", "0");
+	t.sts_mode = STS_ENFORCE;
+	t.sts_mx = "mx0.test\n";
+	trust_server(path);
+	start_relay();
+	unlink(path);
+	serve(0,
+	    TLS_HELLO
+	    "S 250-mx\nS 250 REQUIRETLS\nC MAIL FROM:<a@home.test> REQUIRETLS\nS 250 ok\nC RCPT\nS 250 ok\n" DATA
+	    "X\n",
+	    TLS_HELLO "S 250-mx\nS 250 REQUIRETLS\nC QUIT\nX\n", NULL);
+	deliver(&m, "u@one.test");
+	expect(0, DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X", "mx0.test[127.0.0.2]");
+	t.sts_mode = STS_TESTING;
+	deliver(&m, "u@one.test");
+	expect(1, DELIVERY_BOUNCED, "5.7.10",
+	    "Encryption needed, but the MX record that names host mx0.test[127.0.0.2] is not signed",
+	    "mx0.test[127.0.0.2]");
+	join(0);
+}
+
 static void
 test_requiretls_needs_a_known_certificate(void **state)
 {
@@ -190,6 +221,7 @@ main(void)
 		TEST(test_tls_required),
 		TEST(test_requiretls),
 		TEST(test_requiretls_needs_proof),
+		TEST(test_requiretls_trusts_mta_sts),
 		TEST(test_requiretls_needs_a_known_certificate),
 		TEST(test_tls_optional),
 	};

@@ -11,9 +11,11 @@
 #include "common/ipc/msg/authd.h"
 #include "common/ipc/msg/delivery.h"
 #include "common/ipc/msg/dns.h"
+#include "common/ipc/msg/fetch.h"
 #include "common/ipc/msg/relay.h"
 #include "common/net/addr.h"
 #include "common/net/dns.h"
+#include "common/proto/sts.h"
 #include "qmgr/relay/relay.h"
 
 #include <arpa/inet.h>
@@ -63,8 +65,11 @@ static struct {
 	struct conf conf;
 	struct relay_conf rc;
 	struct relay *relay;
-	struct ipc_conn *qmgr, *dnsd, *authd;
+	struct ipc_conn *qmgr, *dnsd, *authd, *fetchd;
 	struct ipc_edge *edge, *authd_edge;
+	struct ipc_edge *fetchd_edge;
+	enum sts_mode sts_mode;
+	const char *sts_mx; /* of every domain's policy; NULL: relay has no fetchd */
 	const char
 	    *passwords[4]
 		      [2]; /* key, user:password; in place of the latter NULL: no answer for now */
@@ -507,6 +512,25 @@ on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_conn_reply(c, in->id, &o);
 }
 
+static inline void
+on_sts_policy(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct ipc_out o;
+
+	(void)arg;
+	(void)ipc_get_str(in);
+	(void)ipc_get_str(in);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, t.sts_mode);
+	ipc_put_str(&o, "1");
+	ipc_put_str(&o, t.sts_mx);
+	ipc_put_u32(&o, FETCH_STS_GOOD);
+	ipc_conn_reply(c, in->id, &o);
+}
+
+static const struct ipc_handler fetchd_handlers[] = { { FETCH_STS_POLICY, "ss", IPC_STATE_ANY,
+							  on_sts_policy },
+	{ 0, NULL, 0, NULL } };
 static const struct ipc_handler authd_handlers[] = { { AUTHD_PASSWORD, "(us)", IPC_STATE_ANY,
 							 on_password },
 	{ AUTHD_TLS_POLICY, "(us)", IPC_STATE_ANY, on_password }, { 0, NULL, 0, NULL } };
@@ -517,6 +541,7 @@ static const struct ipc_handler qmgr_handlers[] = { { RELAY_RESULT, RELAY_RESULT
 	{ RELAY_READY, RELAY_READY_SIG, IPC_STATE_ANY, on_ready }, { 0, NULL, 0, NULL } };
 static const struct ipc_conn_ops dnsd_ops = { dnsd_handlers, on_close },
 				 authd_ops = { authd_handlers, on_close },
+				 fetchd_ops = { fetchd_handlers, on_close },
 				 qmgr_ops = { qmgr_handlers, on_close };
 
 struct message {
@@ -658,7 +683,12 @@ start_relay(void)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	t.authd_edge = ipc_edge_new_fd(t.loop, fds[0], NULL, NULL);
 	t.authd = ipc_conn_new(t.loop, fds[1], &authd_ops, &t.authd);
-	t.relay = relay_new(t.loop, &t.rc, t.edge, t.authd_edge);
+	if (t.sts_mx != NULL) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+		t.fetchd_edge = ipc_edge_new_fd(t.loop, fds[0], NULL, NULL);
+		t.fetchd = ipc_conn_new(t.loop, fds[1], &fetchd_ops, &t.fetchd);
+	}
+	t.relay = relay_new(t.loop, &t.rc, t.edge, t.authd_edge, t.fetchd_edge);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	t.qmgr = ipc_conn_new(t.loop, fds[0], &qmgr_ops, &t.qmgr);
 	relay_qmgr_open(t.relay, ipc_conn_new(t.loop, fds[1], &relay_qmgr_ops, NULL));
@@ -699,11 +729,14 @@ teardown(void **state)
 	ipc_conn_close(t.qmgr);
 	ipc_edge_free(t.edge);
 	ipc_edge_free(t.authd_edge);
+	ipc_edge_free(t.fetchd_edge);
 	turn_a_little();
 	ipc_conn_close(t.dnsd);
 	ipc_conn_close(t.authd);
-	t.qmgr = t.dnsd = t.authd = NULL;
-	t.edge = t.authd_edge = NULL;
+	ipc_conn_close(t.fetchd);
+	t.qmgr = t.dnsd = t.authd = t.fetchd = NULL;
+	t.edge = t.authd_edge = t.fetchd_edge = NULL;
+	t.sts_mx = NULL;
 	buf_clear(&t.asked);
 	for (size_t i = 0; i < SERVERS; i++) {
 		fd_close(&t.servers[i].listener);
