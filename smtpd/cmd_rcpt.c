@@ -32,12 +32,11 @@ param_notify(struct smtpd_session *s, struct view value)
 static bool
 param_orcpt(struct smtpd_session *s, struct view value)
 {
-	if (!dsn_orcpt_is_valid(value, (s->tx->flags & ENVELOPE_SMTPUTF8) != 0)) {
-		smtpd_reply(s, 501, "5.5.4", "Bad ORCPT parameter syntax");
-		return false;
-	}
-	s->args->orcpt = x_strndup(value.p, value.len);
-	return true;
+	s->args->orcpt = dsn_orcpt_take(value, (s->tx->flags & ENVELOPE_SMTPUTF8) != 0);
+	if (s->args->orcpt != NULL)
+		return true;
+	smtpd_reply(s, 501, "5.5.4", "Bad ORCPT parameter syntax");
+	return false;
 }
 
 static const struct esmtp_param params[] = {

@@ -368,10 +368,12 @@ arg_notify(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view valu
 static bool
 arg_orcpt(struct smtpd_transaction *tx, struct milter_rcpt *r, struct view value)
 {
-	if (!dsn_orcpt_is_valid(value, (tx->flags & ENVELOPE_SMTPUTF8) != 0))
+	char *orcpt = dsn_orcpt_take(value, (tx->flags & ENVELOPE_SMTPUTF8) != 0);
+
+	if (orcpt == NULL)
 		return false;
 	free(r->orcpt);
-	r->orcpt = x_strndup(value.p, value.len);
+	r->orcpt = orcpt;
 	return true;
 }
 
@@ -502,7 +504,8 @@ resolve(struct milter_session *a, const char *address, struct err *err)
 	struct smtpd_session *s = a->session;
 	struct address checked;
 
-	if (address_parse(view_of(address), ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8, &checked, err) < 0)
+	if (address_parse(
+		view_of(address), ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8, &checked, err) < 0)
 		return -1;
 	s->tx->found = (struct smtpd_found){ .fact = FACT_UNKNOWN };
 	a->is_resolving = true;

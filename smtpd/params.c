@@ -1,10 +1,14 @@
 #include "smtpd/params.h"
+#include "common/base/buf.h"
 #include "common/base/codec.h"
+#include "common/base/mem.h"
 #include "common/base/utf8.h"
 #include "common/ipc/envelope.h"
 #include "common/proto/idn.h"
 #include "smtpd/command.h"
 #include "smtpd/session.h"
+
+#include <string.h>
 
 enum { ORCPT_MAX = 500, ENVID_MAX = 100 /* RFC 3461 5.4 */ };
 
@@ -93,18 +97,25 @@ dsn_notify_parse(struct view value)
 	return (flags & NOTIFY_NEVER) && flags != NOTIFY_NEVER ? 0 : flags;
 }
 
-bool
-dsn_xtext_is_valid(struct view v)
+/* The bytes that stand encoded in v are printable, or allow_8bit and beyond ASCII. */
+static bool
+xtext_holds_text(struct view v, bool allow_8bit)
 {
 	unsigned char c;
 
 	if (!xtext_is_valid(v))
 		return false;
 	for (size_t i = 0; i + 2 < v.len; i++)
-		if (v.p[i] == '+' &&
-		    (!hex_decode(&c, 1, view_make(v.p + i + 1, 2)) || c < ' ' || c >= 127))
+		if (v.p[i] == '+' && (!hex_decode(&c, 1, view_make(v.p + i + 1, 2)) || c < ' ' ||
+					 c == 127 || (c > 127 && !allow_8bit)))
 			return false;
 	return true;
+}
+
+bool
+dsn_xtext_is_valid(struct view v)
+{
+	return xtext_holds_text(v, false);
 }
 
 uint32_t
@@ -137,16 +148,48 @@ utf8_address_is_valid(struct view v, bool allow_utf8)
 	return v.len > 0 && utf8_is_valid(v);
 }
 
-bool
-dsn_orcpt_is_valid(struct view value, bool allow_utf8)
+/* Postfix 3.7 writes an address beyond ASCII as xtext of type rfc822: it becomes what RFC 6533 3 has for it.
+ * NULL: that is no UTF-8, or too long. */
+static char *
+utf8_orcpt(struct view xtext)
+{
+	struct buf out;
+	char *text = NULL;
+
+	buf_init(&out, ORCPT_MAX);
+	buf_append_str(&out, "utf-8;");
+	for (size_t i = 0; i < xtext.len; i++) {
+		unsigned char c = (unsigned char)xtext.p[i];
+
+		if (c == '+') {
+			hex_decode(&c, 1, view_make(xtext.p + i + 1, 2));
+			i += 2;
+		}
+		if (strchr(" \\+=", c) != NULL)
+			buf_printf(&out, "\\x{%02X}", c);
+		else
+			buf_append_byte(&out, c);
+	}
+	if (!out.failed && utf8_is_valid(buf_view(&out)))
+		text = x_strndup(out.p, out.len);
+	buf_clear(&out);
+	return text;
+}
+
+char *
+dsn_orcpt_take(struct view value, bool allow_utf8)
 {
 	struct view type, address;
 
 	if (value.len > ORCPT_MAX || !view_cut(value, ';', &type, &address) || type.len == 0)
-		return false;
+		return NULL;
 	for (size_t i = 0; i < type.len; i++)
 		if (!ascii_is_alnum((unsigned char)type.p[i]) && type.p[i] != '-')
-			return false;
-	return view_case_eq_str(type, "utf-8") ? utf8_address_is_valid(address, allow_utf8)
-					       : dsn_xtext_is_valid(address);
+			return NULL;
+	if (view_case_eq_str(type, "utf-8") ? utf8_address_is_valid(address, allow_utf8)
+					    : xtext_holds_text(address, false))
+		return x_strndup(value.p, value.len);
+	if (allow_utf8 && view_case_eq_str(type, "rfc822") && xtext_holds_text(address, true))
+		return utf8_orcpt(address);
+	return NULL;
 }

@@ -26,8 +26,8 @@ bool smtpd_param_unsupported(struct smtpd_session *s, struct view keyword);
 unsigned dsn_notify_parse(struct view value);
 /* ENVELOPE_RET_FULL or _HDRS (RFC 3461 4.3).  0: malformed.  Pure. */
 uint32_t dsn_ret_parse(struct view value);
-/* Is this an ORCPT value (RFC 3461 4.2, RFC 6533 3)?  Pure. */
-bool dsn_orcpt_is_valid(struct view value, bool allow_utf8);
+/* An ORCPT value (RFC 3461 4.2, RFC 6533 3) as it goes on, the caller's to free.  NULL: it is none. */
+char *dsn_orcpt_take(struct view value, bool allow_utf8);
 /* Is this an ENVID value (RFC 3461 4.4)?  Pure. */
 bool dsn_envid_is_valid(struct view value);
 /* xtext of printable characters only, as RFC 3461 4.2 and 4.4 want what was encoded.  Pure. */

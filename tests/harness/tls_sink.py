@@ -7,7 +7,7 @@ import threading
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from instance import LoopbackAddress
 
@@ -18,8 +18,8 @@ DAY = datetime.timedelta(days=1)
 class Cert:
     """A certificate and its key; issuer None: it signs itself."""
 
-    def __init__(self, name, issuer=None, is_ca=False, is_expired=False):
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, name, issuer=None, is_ca=False, is_expired=False, is_rsa=False):
+        self.key = rsa.generate_private_key(65537, 2048) if is_rsa else ec.generate_private_key(ec.SECP256R1())
         self.issuer = issuer
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CA" if is_ca else "server")])
         now = datetime.datetime.utcnow()
@@ -43,10 +43,13 @@ class Cert:
         chain = self.cert.public_bytes(serialization.Encoding.PEM)
         return chain + (self.issuer.pem() if self.issuer else b"")
 
+    def key_pem(self):
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
     def context(self, directory):
         path = directory / ("%x.pem" % self.cert.serial_number)
-        path.write_bytes(self.pem() + self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        path.write_bytes(self.pem() + self.key_pem())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context

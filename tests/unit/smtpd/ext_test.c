@@ -85,6 +85,9 @@ static const struct ext_case utf8_cases[] = {
 	{ "RFC 6531 3.1 not without 8BITMIME", "smtpd_discard_ehlo_keywords = 8bitmime\n", STRANGER, "< 220\n> EHLO c\n< 250\n<! SMTPUTF8\n" },
 	{ "RFC 6531 3.4 MAIL and RCPT; 3.7.3 Received:", "", STRANGER, HELLO ">> MAIL FROM:<\\xc3\\xa4@b\\xc3\\xbc.example> SMTPUTF8 BODY=8BITMIME\\r\\n\n< 250\n>> RCPT TO:<b\\xc3\\xb6@example.test> ORCPT=utf-8;b\\xc3\\xb6@x\\r\\n\n< 250\n"
 	    "> DATA\n< 354\n>> Subject: \\xc3\\xbc\\r\\n\\r\\n.\\r\\n\n< 250 2.0.0\nV from=<\xc3\xa4@b\xc3\xbc.example> flags=0x3 \nV orcpt=utf-8;b\xc3\xb6@x\nQ with UTF8SMTP id\nQ for <b\\xc3\\xb6@example.test>\n" },
+	{ "Postfix 3.7: xtext of 8 bits, rfc822 for what is utf-8", "", STRANGER, HELLO ">> MAIL FROM:<a@b.c> SMTPUTF8\\r\\n\n< 250\n> RCPT TO:<bob@example.test> ORCPT=rfc822;b+C3\n< 501 5.5.4\n"
+	    "> RCPT TO:<bob@example.test> ORCPT=rfc822;b+C3+B6+0A@x\n< 501\n> RCPT TO:<bob@example.test> ORCPT=x400;b+C3+B6@x\n< 501\n> RCPT TO:<bob@example.test> ORCPT=rfc822;b+C3+B6+2B1@x\n< 250\n" SEND "V orcpt=utf-8;b\xc3\xb6\\x{2B}1@x\n" },
+	{ "Postfix 3.7: and not without SMTPUTF8", "", STRANGER, HELLO MAIL "> RCPT TO:<bob@example.test> ORCPT=rfc822;b+C3+B6@x\n< 501 5.5.4\n" },
 	{ "RFC 6531 3.7.3 UTF8SMTPS", "tls_cert_file = /cert.pem\n", STRANGER, HELLO "> STARTTLS\n< 220\nT\n> EHLO c\n< 250\n> MAIL FROM:<a@b.c> SMTPUTF8\n< 250\n" RCPT SEND "Q with UTF8SMTPS id\n" },
 	{ "RFC 6531 3.5 a recipient without the keyword", "", STRANGER, HELLO MAIL ">> RCPT TO:<b\\xc3\\xb6@example.test>\\r\\n\n< 553 5.6.7\n>> RCPT TO:<bob@example.test> ORCPT=utf-8;b\\xc3\\xb6@x\\r\\n\n< 501\n" RCPT },
 	{ "RFC 6531 3.4 the keyword has no value", "", STRANGER, HELLO "> MAIL FROM:<a@b.c> SMTPUTF8=1\n< 501\n> MAIL FROM:<a@b.c> SMTPUTF8 SMTPUTF8\n< 501\n" },
