@@ -144,7 +144,7 @@ install: all
 	install -m 644 docs/estafeta.8 docs/sendmail.8 $(MANDIR)/man8
 	for m in mailq newaliases; do echo .so man8/sendmail.8 > $(MANDIR)/man1/$$m.1 && chmod 644 $(MANDIR)/man1/$$m.1; done
 	install -m 644 conf/bounce.cf.example $(DESTDIR)$(SYSCONFDIR)
-	for f in main.cf master.cf; do [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 644 conf/$$f $(DESTDIR)$(SYSCONFDIR); done
+	for f in main.cf master.cf aliases; do [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 644 conf/$$f $(DESTDIR)$(SYSCONFDIR); done
 	[ -n "$(DESTDIR)" ] || sh conf/users.sh
 
 uninstall:

@@ -113,6 +113,8 @@ read_rewriting(const struct conf *from, struct authd_conf *out, struct err *err)
 
 	while (conf_next(&rest, &word)) {
 		out->keeps_extension |= view_eq_str(word, "virtual");
+		out->keeps_alias_extension |= view_eq_str(word, "alias");
+		out->keeps_include_extension |= view_eq_str(word, "include");
 		w->keeps_extension |= view_eq_str(word, "canonical");
 	}
 	w->canonical = rewriting_mask(from, "canonical_classes");
@@ -126,6 +128,21 @@ read_rewriting(const struct conf *from, struct authd_conf *out, struct err *err)
 			return err_set(err, ERR_SYNTAX,
 			    "%s: \"%.*s\": user names only, no tables or files", exceptions,
 			    VIEW_ARG(word));
+	return 0;
+}
+
+static int
+read_srs(const struct conf *from, struct authd_conf *out, struct err *err)
+{
+	out->srs_domain = conf_str(from, "srs_domain");
+	out->srs_secret_file = conf_str(from, "srs_secret_file");
+	out->srs_days = conf_seconds(from, "srs_max_age") / 86400;
+	if (out->srs_days < 1 || out->srs_days >= SRS_DAYS_MAX)
+		return err_set(err, ERR_LIMIT, "srs_max_age: not between one day and %d days",
+		    SRS_DAYS_MAX - 1);
+	if (out->srs_domain[0] != '\0' && out->srs_secret_file[0] == '\0')
+		return err_set(
+		    err, ERR_SYNTAX, "srs_domain: without srs_secret_file nothing can be signed");
 	return 0;
 }
 
@@ -153,6 +170,10 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 		.origin = conf_str(from, "myorigin"),
 		.relayhost = conf_str(from, "relayhost"),
 		.delimiter = conf_str(from, "recipient_delimiter"),
+		.directory = conf_str(from, "config_directory"),
+		.expand_owner = conf_bool(from, "expand_owner_alias"),
+		.owner_is_special = conf_bool(from, "owner_request_special"),
+		.reset_owner = conf_bool(from, "reset_owner_alias"),
 		.mail_base = conf_str(from, "virtual_mailbox_base"),
 		.owner_uid = pw->pw_uid,
 		.owner_gid = pw->pw_gid,
@@ -168,5 +189,7 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 	};
 	for (int i = 0; i < LOOKUP_OWN; i++)
 		out->own_maps[i] = conf_str(from, lookup_own_params[i]);
-	return read_rewriting(from, out, err) < 0 ? -1 : read_routes(from, out, err);
+	return read_rewriting(from, out, err) < 0 || read_srs(from, out, err) < 0
+		   ? -1
+		   : read_routes(from, out, err);
 }

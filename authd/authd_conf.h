@@ -19,6 +19,12 @@ struct authd_conf {
 	bool relay_parents, transport_parents; /* as struct resolve_conf's, and the rest */
 	struct rewrite_conf rewrite;
 	bool keeps_extension;
+	bool keeps_alias_extension, keeps_include_extension, expand_owner, owner_is_special,
+	    reset_owner;
+	const char *directory;  /* config_directory: where :include: files are */
+	const char *srs_domain; /* "" = no SRS */
+	const char *srs_secret_file;
+	int64_t srs_days; /* srs_max_age */
 	struct way virtual_way, relay_way, default_way;
 	const char *null_relayhost_key, *null_transport_key;
 	const char *origin; /* myorigin */

@@ -81,6 +81,8 @@ plan_db(struct daemon *d, const struct authd_conf *conf, struct sandbox_plan *pl
 		return -1;
 	add_path(plan, file, true);
 	add_path(plan, env, true);
+	if (conf->tables[RESOLVE_LOCAL_ALIASES][0] != '\0')
+		add_path(plan, conf->directory, false); /* :include: */
 	for (int t = 0; t < RESOLVE_TABLES; t++)
 		if (table_list_files(conf->tables[t], on_table_file, plan, err) < 0)
 			return err_prefix(err, "%s", resolve_table_params[t]);

@@ -1,9 +1,11 @@
 #include "authd/db_worker.h"
+#include "authd/aliases.h"
 #include "authd/lookup.h"
 #include "authd/resolve.h"
 #include "authd/worker_msg.h"
 
 #include "common/base/clock.h"
+#include "common/base/fd.h"
 #include "common/base/mem.h"
 #include "common/ipc/conn.h"
 #include "common/ipc/msg/authd.h"
@@ -11,9 +13,12 @@
 #include "common/table/table.h"
 #include "common/user/user_db.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -25,11 +30,17 @@ enum {
 	REOPEN_MS = 5000,        /* between tries to open a database that could not be opened */
 	LIST_ENTRIES = 500,
 	LIST_BYTES = 60000,
+	SRS_FILE_MAX = 1 << 16,
 	ROUTE_ARENA = 16 << 20, /* what tables say of the recipients of one question */
 };
 
 /* Prepared in the nursery for each worker that it forks. */
 static struct table_list *prepared[RESOLVE_TABLES];
+static struct srs srs;
+static struct {
+	const char *path; /* config_directory: all that :include: may name is beneath it */
+	int fd;
+} directory;
 
 struct db_worker {
 	const struct authd_conf *conf;
@@ -59,10 +70,48 @@ source_user(void *arg, const char *address, struct user_record *out, struct err 
 	return user_db_get(w->db, address, out, err);
 }
 
+/* Readable for es-auth, as a table is; and whoever may write to it adds recipients. */
+static int
+read_include(int fd, const char *path, struct buf *text, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, ERR_TEMP, "stat :include: file %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_TEMP, ":include: file %s is not a regular file", path);
+	if (st.st_mode & S_IWOTH)
+		return err_set(err, ERR_TEMP, ":include: file %s is world writable", path);
+	return fd_read_rest(fd, text, err) < 0 ? err_prefix(err, ":include: file %s", path) : 0;
+}
+
+static int
+source_include(void *arg, const char *path, struct buf *text, struct err *err)
+{
+	size_t len = strlen(directory.path);
+	int fd, r;
+
+	(void)arg;
+	if (strncmp(path, directory.path, len) != 0 || path[len] != '/') {
+		err_set(err, ERR_TEMP, ":include: file %.200s is not in config_directory", path);
+		log_warn("%s", lqs(err->text));
+		return -1;
+	}
+	fd = open_beneath(directory.fd, path + len + 1, O_RDONLY | O_NONBLOCK, 0);
+	r = fd < 0 ? err_sys(err, ERR_TEMP, "open :include: file %.200s", path)
+		   : read_include(fd, path, text, err);
+	if (r < 0) {
+		err->kind = ERR_TEMP;
+		log_warn("%s", lqs(err->text));
+	}
+	fd_close(&fd);
+	return r;
+}
+
 static struct resolve_source
 source_of(struct db_worker *w)
 {
-	return (struct resolve_source){ source_lookup, source_user, w };
+	return (struct resolve_source){ source_lookup, source_include, source_user, w };
 }
 
 /* The clock stops a request that does not end. */
@@ -161,6 +210,8 @@ put_resolution(struct ipc_out *o, const struct resolution *r)
 		ipc_put_str(o, r->results[i].address);
 		ipc_put_u32(o, r->results[i].uid);
 		ipc_put_u32(o, r->results[i].gid);
+		ipc_put_str(o, r->results[i].sender != NULL ? r->results[i].sender : "");
+		ipc_put_u32(o, r->results[i].sender_kind);
 	}
 }
 
@@ -179,15 +230,17 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct db_worker *w = arg;
 	struct resolve_source source = source_of(w);
-	const char *address = ipc_get_str(in);
+	const char *address = ipc_get_str(in), *sender;
 	struct resolution r;
 	struct ipc_out o;
 	struct err e;
 
+	ipc_get_u32(in);
+	sender = ipc_get_str(in);
 	request_begin();
 	tables_refresh(w);
 	ipc_reply_init(&o);
-	if (resolve_address(&w->resolve, &source, address, &r, &e) == 0) {
+	if (resolve_address(&w->resolve, &source, address, sender, &r, &e) == 0) {
 		put_resolution(&o, &r);
 		resolution_clear(&r);
 		if (o.failed) {
@@ -592,7 +645,7 @@ on_link(void *arg, struct ipc_conn *c, struct ipc_in *in)
 
 static const struct ipc_handler from_loop[] = {
 	{ WORKER_LINK, "h", IPC_STATE_ANY, on_link },
-	{ DB_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ DB_RESOLVE, "sus", IPC_STATE_ANY, on_resolve },
 	{ DB_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_LOOKUP_OWN, "u(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
@@ -616,9 +669,44 @@ on_loop_gone(void *arg, struct ipc_conn *c, const struct err *why)
 	loop_stop(w->loop);
 }
 
+/* As root: es-auth need not be able to read it. */
+static int
+srs_prepare(const struct authd_conf *conf, struct err *err)
+{
+	const char *path = conf->srs_secret_file;
+	struct buf text;
+	struct stat st;
+	int r;
+
+	srs_clear(&srs);
+	if (conf->srs_domain[0] == '\0')
+		return 0;
+	srs.domain = conf->srs_domain;
+	srs.max_days = conf->srs_days;
+	buf_init(&text, SRS_FILE_MAX);
+	if (stat(path, &st) < 0)
+		r = err_sys(err, ERR_TEMP, "open %s", path);
+	else if (!S_ISREG(st.st_mode) || (st.st_mode & S_IRWXO) != 0)
+		r = err_set(
+		    err, ERR_PERM, "%s: not a regular file, or one that others may read", path);
+	else
+		r = file_read(path, &text, err) < 0 ? -1
+						    : srs_read_secrets(&srs, buf_view(&text), err);
+	if (text.len > 0)
+		mem_wipe(text.p, text.len);
+	buf_clear(&text);
+	return r < 0 ? err_prefix(err, "srs_secret_file: %s", path) : 0;
+}
+
 static int
 tables_prepare(const struct authd_conf *conf, struct err *err)
 {
+	directory.path = conf->directory;
+	directory.fd = open(conf->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (directory.fd < 0)
+		return err_sys(err, ERR_TEMP, "open %s", conf->directory);
+	if (srs_prepare(conf, err) < 0)
+		return -1;
 	for (int t = 0; t < RESOLVE_TABLES; t++)
 		if (table_list_prepare(conf->tables[t], &prepared[t], err) < 0)
 			return err_prefix(err, "%s", resolve_table_params[t]);
@@ -645,6 +733,15 @@ resolve_prepare(struct resolve_conf *r, const struct authd_conf *conf)
 	r->transport_parents = conf->transport_parents;
 	r->rewrite = conf->rewrite;
 	r->keeps_extension = conf->keeps_extension;
+	r->keeps_alias_extension = conf->keeps_alias_extension;
+	r->keeps_include_extension = conf->keeps_include_extension;
+	r->expand_owner = conf->expand_owner;
+	r->owner_is_special = conf->owner_is_special;
+	r->reset_owner = conf->reset_owner;
+	r->srs = srs;
+	/* its addresses are ours, wherever else they are named */
+	if (srs.nsecrets > 0 && map_get(&r->mailbox_domains, view_of(srs.domain)) == NULL)
+		map_put(&r->local_domains, view_of(srs.domain), r);
 	r->virtual_way = conf->virtual_way;
 	r->relay_way = conf->relay_way;
 	r->default_way = conf->default_way;
@@ -682,8 +779,29 @@ on_way(void *arg, const char *where, struct view value)
 	free(text);
 }
 
+/* What is in an alias and is not done, or cannot be read. */
 static void
-test_ways(const char *specs)
+on_alias(void *arg, const char *where, struct view value)
+{
+	unsigned *said = arg;
+	struct alias_item item;
+	struct err e;
+	int r;
+
+	while ((r = alias_next(&value, &item, &e)) == 0 && *said < SAID_MAX)
+		if (item.kind == ALIAS_COMMAND || item.kind == ALIAS_FILE) {
+			log_warn(
+			    "%s: \"%s\": mail to commands and files is not there: it is returned",
+			    where, lqs(item.text));
+			++*said;
+		}
+	if (r < 0 && ++*said <= SAID_MAX)
+		log_warn("%s: %s; mail for it waits", where, lqs(e.text));
+}
+
+static void
+test_values(const char *specs, enum table_form form,
+    void (*fn)(void *arg, const char *where, struct view value))
 {
 	struct view rest = view_of(specs), spec;
 
@@ -692,7 +810,7 @@ test_ways(const char *specs)
 		unsigned said = 0;
 		struct err e;
 
-		if (table_each_value(text, on_way, &said, &e) < 0)
+		if (table_each_value(text, form, fn, &said, &e) < 0)
 			log_warn("%s: values not tested: %s", text, e.text);
 		free(text);
 	}
@@ -702,12 +820,13 @@ static void
 test_postmaster(const struct authd_conf *conf)
 {
 	struct db_worker w = { 0 };
-	const struct resolve_source aliases = { source_lookup, any_user_but_postmaster, &w };
+	const struct resolve_source aliases = { source_lookup, source_include,
+		any_user_but_postmaster, &w };
 	struct resolution r;
 	struct err e;
 
 	resolve_prepare(&w.resolve, conf);
-	if (resolve_address(&w.resolve, &aliases, "postmaster", &r, &e) == 0) {
+	if (resolve_address(&w.resolve, &aliases, "postmaster", "", &r, &e) == 0) {
 		if (!r.is_known &&
 		    (w.resolve.mailbox_domains.count > 0 || w.resolve.local_domains.count > 0))
 			log_warn(
@@ -731,8 +850,9 @@ db_worker_test(const struct authd_conf *conf, uid_t uid, gid_t gid, struct err *
 	if (tables_open(err) < 0 || lookup_test(err) < 0)
 		return -1;
 	test_postmaster(conf);
-	test_ways(conf->tables[RESOLVE_TRANSPORTS]);
-	test_ways(conf->tables[RESOLVE_SENDER_TRANSPORTS]);
+	test_values(conf->tables[RESOLVE_TRANSPORTS], TABLE_FORM_MAP, on_way);
+	test_values(conf->tables[RESOLVE_SENDER_TRANSPORTS], TABLE_FORM_MAP, on_way);
+	test_values(conf->tables[RESOLVE_LOCAL_ALIASES], TABLE_FORM_ALIASES, on_alias);
 	return 0;
 }
 

@@ -53,7 +53,7 @@ static int
 ask_whole(const struct finder *f, const char *address, struct view *extension)
 {
 	size_t local = address_local_length(address);
-	size_t base = address_base_length(address, f->conf->delimiter);
+	size_t base = resolve_base_length(f->conf, address);
 	char short_form[USER_ADDRESS_MAX + 1];
 	int r = ask(f, address, strlen(address), false);
 
@@ -76,11 +76,11 @@ is_of_this_machine(const struct resolve_conf *c, const char *address)
 }
 
 static int
-ask_user(const struct finder *f, const char *address, struct view *extension)
+ask_user(const struct finder *f, const char *address, bool is_partial, struct view *extension)
 {
 	size_t local = address_local_length(address);
-	size_t base = address_base_length(address, f->conf->delimiter);
-	int r = ask(f, address, local, true);
+	size_t base = resolve_base_length(f->conf, address);
+	int r = ask(f, address, local, is_partial);
 
 	if (r == 1 && base < local) {
 		r = ask(f, address, base, true);
@@ -103,12 +103,22 @@ find_address(const struct resolve_conf *c, const struct resolve_source *s, enum 
 		return 1;
 	r = ask_whole(&f, address, &left_out);
 	if (r == 1 && is_of_this_machine(c, address))
-		r = ask_user(&f, address, &left_out);
+		r = ask_user(&f, address, true, &left_out);
 	if (r == 1)
 		r = ask(&f, at, strlen(at), true);
 	if (extension != NULL)
 		*extension = left_out;
 	return r;
+}
+
+int
+find_alias(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
+    struct view *extension, struct buf *value, struct err *err)
+{
+	const struct finder f = { c, s, RESOLVE_LOCAL_ALIASES, value, err };
+
+	*extension = (struct view){ NULL, 0 };
+	return c->has_table[f.table] ? ask_user(&f, address, false, extension) : 1;
 }
 
 /* --- domains ------------------------------------------------------------------------------------ */

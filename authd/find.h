@@ -13,6 +13,9 @@ int find_key(const struct resolve_conf *c, const struct resolve_source *s, enum 
  * key left out of the local part; NULL is allowed. */
 int find_address(const struct resolve_conf *c, const struct resolve_source *s, enum resolve_table t,
     const char *address, struct view *extension, struct buf *value, struct err *err);
+/* aliases(5): user+ext, user. */
+int find_alias(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
+    struct view *extension, struct buf *value, struct err *err);
 /* transport(5): user+ext@domain, user@domain, domain, its parents, "*". */
 int find_transport(const struct resolve_conf *c, const struct resolve_source *s,
     const char *address, struct buf *value, struct err *err);

@@ -422,6 +422,7 @@ on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_out_init(&o, DB_RESOLVE);
 	ipc_put_str(&o, ipc_get_str(in));
 	ipc_put_u32(&o, ipc_get_u32(in));
+	ipc_put_str(&o, ipc_get_str(in));
 	authd_request_ask_db(r, &o, AUTHD_RESOLVE_SIG, on_resolved);
 }
 
@@ -544,7 +545,7 @@ on_rewrite(void *arg, struct ipc_conn *c, struct ipc_in *in)
 /* clang-format off */
 const struct ipc_handler authd_from_smtpd[] = {
 	SASL_ROWS,
-	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ AUTHD_RESOLVE, "sus", IPC_STATE_ANY, on_resolve },
 	{ AUTHD_LOOKUP, "s(us)", IPC_STATE_ANY, on_lookup },
 	{ AUTHD_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
 	{ 0 },
@@ -554,7 +555,7 @@ const struct ipc_handler authd_from_login[] = {
 	{ 0 },
 };
 const struct ipc_handler authd_from_qmgr[] = {
-	{ AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+	{ AUTHD_RESOLVE, "sus", IPC_STATE_ANY, on_resolve },
 	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
 	{ AUTHD_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
 	{ AUTHD_LIMITS, "(us)", IPC_STATE_ANY, on_limits },

@@ -1,6 +1,8 @@
 #include "authd/resolve.h"
 
+#include "authd/aliases.h"
 #include "authd/find.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
 #include "common/proto/address.h"
@@ -15,6 +17,7 @@ struct step {
 	const struct step *parent;
 	const char *address;
 	unsigned depth;
+	const char *owner; /* the sender of what goes to it: the list's; NULL: the message's */
 };
 
 const char *const resolve_table_params[RESOLVE_TABLES] = {
@@ -27,6 +30,7 @@ const char *const resolve_table_params[RESOLVE_TABLES] = {
 	[RESOLVE_CANONICAL] = "canonical_maps",
 	[RESOLVE_SENDER_CANONICAL] = "sender_canonical_maps",
 	[RESOLVE_RECIPIENT_CANONICAL] = "recipient_canonical_maps",
+	[RESOLVE_LOCAL_ALIASES] = "alias_maps",
 };
 
 struct walk {
@@ -36,6 +40,8 @@ struct walk {
 	struct map done; /* addresses expanded or delivered to */
 	struct buf value;
 	size_t expanded;
+	const char *sender; /* the message's */
+	size_t nowners;     /* different senders, at most */
 };
 
 /* Not its tables; ".domain" keeps its dot. */
@@ -65,6 +71,7 @@ resolve_conf_init(struct resolve_conf *c, const char *mailbox_domains, const cha
 		.null_relayhost_key = "<>",
 		.null_transport_key = "<>",
 		.keeps_extension = true,
+		.owner_is_special = true,
 		.relay_parents = true,
 		.virtual_way = { TRANSPORT_VIRTUAL, "" },
 		.relay_way = { TRANSPORT_SMTP, "" },
@@ -140,6 +147,22 @@ resolve_normal(struct arena *a, const struct resolve_conf *c, struct view text, 
 	return out;
 }
 
+size_t
+resolve_base_length(const struct resolve_conf *c, const char *address)
+{
+	static const char request[] = "-request";
+	struct view local = view_make(address, address_local_length(address));
+	bool is_special =
+	    view_case_starts(local, "owner-") ||
+	    (local.len > strlen(request) &&
+		view_case_starts(
+		    view_make(local.p + local.len - strlen(request), strlen(request)), request));
+
+	return c->owner_is_special && is_special && strchr(c->delimiter, '-') != NULL
+		   ? local.len
+		   : address_base_length(address, c->delimiter);
+}
+
 /* --- aliases ---------------------------------------------------------------------------------- */
 
 /* What one word of an alias stands for: @domain keeps the user, a missing extension is passed
@@ -176,7 +199,7 @@ resolve_mailbox(const struct resolve_conf *c, const struct resolve_source *s, co
     char account[USER_ADDRESS_MAX + 1], struct user_record *out, struct err *err)
 {
 	size_t local = address_local_length(address);
-	size_t base = address_base_length(address, c->delimiter);
+	size_t base = resolve_base_length(c, address);
 	int r;
 
 	if (address_domain(address)[0] == '\0' || strlen(address) > USER_ADDRESS_MAX)
@@ -237,7 +260,13 @@ resolve_route(const struct resolve_conf *c, const struct resolve_source *s, cons
 	bool is_unavailable;
 	struct way way;
 
-	*out = (struct resolved){ .address = resolve_normal(a, c, view_of(address), err) };
+	*out = (struct resolved){ .address = resolve_normal(a, c, view_of(address), err),
+		.transport = TRANSPORT_ERROR,
+		.nexthop = alias_refusal(address[0]) };
+	/* what an alias names instead of an address (refuse_item) */
+	if (out->address != NULL && out->nexthop != NULL &&
+	    map_get(&c->local_domains, view_of(address_domain(out->address))) != NULL)
+		return 0;
 	if (out->address == NULL || routing_class(c, s, out->address, &class, err) < 0 ||
 	    routing_find(c, s, out->address, class, from, a, &way, &is_unavailable, err) < 0)
 		return -1;
@@ -272,11 +301,34 @@ check_recipient(struct walk *w, enum address_class class, struct resolved *r, st
 	return found == 0 && class == CLASS_RELAY ? is_relay_recipient(w, r->address, err) : found;
 }
 
+/* Whose mail comes back to whom: a list's to its owner, and what an alias sends to other systems to us, who may send it for
+ * the sender's domain nowhere else (SPF). */
+static int
+set_sender(struct walk *w, const struct step *at, enum address_class class, struct resolved *r,
+    struct err *err)
+{
+	char rewritten[ADDRESS_MAX + 1];
+
+	if (at->owner != NULL) {
+		r->sender = at->owner;
+		r->sender_kind = AUTHD_SENDER_LIST;
+		return 0;
+	}
+	if (class != CLASS_FOREIGN || at->parent == NULL || w->sender[0] == '\0' ||
+	    is_ours(w->conf, w->sender) ||
+	    srs_forward(&w->conf->srs, w->sender, clock_wall_ms() / 1000, rewritten) != 0)
+		return 0;
+	r->sender = arena_strdup(&w->out->arena, rewritten);
+	r->sender_kind = AUTHD_SENDER_SRS;
+	return r->sender != NULL ? 0 : err_set(err, ERR_TEMP, "too many aliases");
+}
+
 /* An address that is no alias.  An unknown mailbox behind an alias is handed to the delivery
  * agent all the same: its bounce tells the sender that not all of the list was reached. */
 static int
-deliver_to(struct walk *w, const char *address, struct err *err)
+deliver_to(struct walk *w, const struct step *at, struct err *err)
 {
+	const char *address = at->address;
 	struct resolved result = { .address = address };
 	enum address_class class;
 	bool is_unavailable;
@@ -294,7 +346,7 @@ deliver_to(struct walk *w, const char *address, struct err *err)
 	if (r < 0)
 		return -1;
 	w->out->is_known |= r == 0;
-	return add_result(w, result, err);
+	return set_sender(w, at, class, &result, err) < 0 ? -1 : add_result(w, result, err);
 }
 
 static bool
@@ -307,8 +359,8 @@ is_above(const struct step *s, const char *address)
 }
 
 /* The client hears of a temporary failure only; the admin is told whose address it is (Postfix's words). */
-static int __attribute__((format(printf, 4, 5)))
-unreasonable(struct err *err, const struct step *at, const char *what, const char *fmt, ...)
+static int __attribute__((format(printf, 5, 6))) unreasonable(struct err *err,
+    const struct step *at, enum resolve_table t, const char *what, const char *fmt, ...)
 {
 	char why[USER_ADDRESS_MAX + 32];
 	va_list ap;
@@ -318,27 +370,28 @@ unreasonable(struct err *err, const struct step *at, const char *what, const cha
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof why, fmt, ap);
 	va_end(ap);
-	log_warn("unreasonable virtual_alias_maps map %s for %s: %s -- message not accepted, "
-		 "try again later",
-	    what, lqs(at->address), lqs(why));
+	log_warn("unreasonable %s map %s for %s: %s -- message not accepted, try again later",
+	    resolve_table_params[t], what, lqs(at->address), lqs(why));
 	return err_set(err, ERR_TEMP, "unreasonable alias %s: %s", what, why);
 }
 
 static int expand(struct walk *w, const struct step *at, struct err *err);
+static int deliver_local(struct walk *w, const struct step *at, struct err *err);
 
 static int
 expand_word(struct walk *w, const struct step *from, struct view word, struct view extension,
     struct err *err)
 {
 	struct step next = { from, target_address(w, from->address, word, extension, err),
-		from->depth + 1 };
+		from->depth + 1, from->owner };
 
 	if (next.address == NULL)
 		return -1;
 	if (strcmp(next.address, from->address) == 0)
-		return deliver_to(w, next.address, err); /* an address that gives itself is final */
+		return deliver_local(w, &next, err); /* an address that gives itself is final */
 	if (is_above(from, next.address))
-		return unreasonable(err, from, "nesting", "alias loop at %s", next.address);
+		return unreasonable(
+		    err, from, RESOLVE_ALIASES, "nesting", "alias loop at %s", next.address);
 	return expand(w, &next, err);
 }
 
@@ -354,33 +407,204 @@ expand_words(
 	return r;
 }
 
+static const char *
+keep_value(struct walk *w, struct err *err)
+{
+	const char *copy = arena_strndup(&w->out->arena, w->value.p, w->value.len);
+
+	if (copy == NULL)
+		err_set(err, ERR_TEMP, "too many aliases");
+	return copy;
+}
+
+static int
+count_expansion(struct walk *w, const struct step *at, enum resolve_table t, struct err *err)
+{
+	if (at->depth > RESOLVE_DEPTH_MAX)
+		return unreasonable(
+		    err, at, t, "nesting", "more than %d levels", RESOLVE_DEPTH_MAX);
+	if (++w->expanded > RESOLVE_RESULTS_MAX)
+		return unreasonable(
+		    err, at, t, "expansion size", "more than %d addresses", RESOLVE_RESULTS_MAX);
+	return 0;
+}
+
 static int
 expand(struct walk *w, const struct step *at, struct err *err)
 {
 	struct view extension;
-	char *words;
+	const char *words;
 	int r;
 
 	if (map_put(&w->done, view_of(at->address), w) != NULL)
 		return 0; /* reached another way already */
-	if (at->depth > RESOLVE_DEPTH_MAX)
-		return unreasonable(err, at, "nesting", "more than %d levels", RESOLVE_DEPTH_MAX);
-	if (++w->expanded > RESOLVE_RESULTS_MAX)
-		return unreasonable(
-		    err, at, "expansion size", "more than %d addresses", RESOLVE_RESULTS_MAX);
+	if (count_expansion(w, at, RESOLVE_ALIASES, err) < 0)
+		return -1;
 	buf_reset(&w->value);
 	r = find_address(
 	    w->conf, w->source, RESOLVE_ALIASES, at->address, &extension, &w->value, err);
 	if (r < 0)
 		return -1;
 	if (r == 1)
-		return deliver_to(w, at->address, err);
+		return deliver_local(w, at, err);
 	if (!w->conf->keeps_extension)
 		extension.len = 0;
-	words = arena_strndup(&w->out->arena, w->value.p, w->value.len);
-	if (words == NULL)
+	words = keep_value(w, err);
+	return words == NULL ? -1 : expand_words(w, at, view_of(words), extension, err);
+}
+
+/* --- aliases(5) ------------------------------------------------------------------------------- */
+
+static int expand_list(struct walk *w, const struct step *at, struct view list,
+    struct view extension, struct err *err);
+
+/* Lines that begin with '#' are comments. */
+static int
+expand_file(
+    struct walk *w, const struct step *at, const char *path, struct view extension, struct err *err)
+{
+	const struct step inside = { at, at->address, at->depth + 1, at->owner };
+	struct view rest, line;
+	const char *text;
+	int r = 0;
+
+	if (count_expansion(w, &inside, RESOLVE_LOCAL_ALIASES, err) < 0)
+		return -1;
+	buf_reset(&w->value);
+	if (w->source->include(w->source->arg, path, &w->value, err) < 0 ||
+	    (text = keep_value(w, err)) == NULL)
+		return -1;
+	if (!w->conf->keeps_include_extension)
+		extension.len = 0;
+	for (rest = view_of(text); r == 0 && rest.len > 0;) {
+		view_cut(rest, '\n', &line, &rest);
+		if (line.len > 0 && line.p[0] != '#')
+			r = expand_list(w, &inside, line, extension, err);
+	}
+	return r;
+}
+
+/* There is nobody to run commands or to write to files: the sender hears of it, by the name of what was meant. */
+static int
+refuse_item(struct walk *w, const struct step *from, const struct alias_item *item, struct err *err)
+{
+	const char *name = item->text + (item->kind == ALIAS_FILE);
+	size_t len =
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-");
+	char first = item->kind == ALIAS_FILE ? '/' : '|';
+	struct resolved result = { .transport = TRANSPORT_ERROR,
+		.nexthop = alias_refusal(first),
+		.address = arena_printf(&w->out->arena, "%c%.*s@%s", first,
+		    (int)(len < 60 ? len : 60), name, address_domain(from->address)) };
+
+	if (result.address == NULL)
 		return err_set(err, ERR_TEMP, "too many aliases");
-	return expand_words(w, at, view_of(words), extension, err);
+	w->out->is_known = true;
+	return set_sender(w, from, CLASS_LOCAL, &result, err) < 0 ? -1 : add_result(w, result, err);
+}
+
+static int
+expand_item(struct walk *w, const struct step *from, const struct alias_item *item,
+    struct view extension, struct err *err)
+{
+	struct step next = { from, NULL, from->depth + 1, from->owner };
+
+	if (item->kind == ALIAS_INCLUDE)
+		return expand_file(w, from, item->text, extension, err);
+	if (item->kind == ALIAS_COMMAND || item->kind == ALIAS_FILE)
+		return refuse_item(w, from, item, err);
+	next.address = target_address(w, from->address, view_of(item->text), extension, err);
+	if (next.address == NULL)
+		return err_set(err, ERR_TEMP, "alias_maps: %s: bad destination \"%.100s\"",
+		    from->address, item->text);
+	if (item->kind == ALIAS_USER || strcmp(next.address, from->address) == 0)
+		return deliver_to(w, &next, err);
+	if (is_above(from, next.address))
+		return unreasonable(
+		    err, from, RESOLVE_LOCAL_ALIASES, "nesting", "alias loop at %s", next.address);
+	return expand(w, &next, err);
+}
+
+static int
+expand_list(
+    struct walk *w, const struct step *at, struct view list, struct view extension, struct err *err)
+{
+	struct alias_item item;
+	int r;
+
+	while ((r = alias_next(&list, &item, err)) == 0)
+		if (expand_item(w, at, &item, extension, err) < 0)
+			return -1;
+	if (r == 1)
+		return 0;
+	log_warn("alias_maps: %s: %s", lqs(at->address), lqs(err->text));
+	err->kind = ERR_TEMP;
+	return -1;
+}
+
+/* What owner-NAME stands for, where that is asked for and one address. */
+static const char *
+expanded_owner(const struct walk *w)
+{
+	struct view list = buf_view(&w->value);
+	struct alias_item item, more;
+
+	if (!w->conf->expand_owner || alias_next(&list, &item, NULL) != 0 ||
+	    item.kind != ALIAS_ADDRESS || alias_next(&list, &more, NULL) != 1)
+		return NULL;
+	return arena_strdup(&w->out->arena, item.text);
+}
+
+/* The sender of what goes to the list: owner-NAME, where there is such an alias.  The null sender stays: what comes back of a
+ * bounce is for nobody.  Senders beyond what a message may have are those of the list around it. */
+static int
+find_owner_alias(struct walk *w, struct step *at, size_t name_len, struct err *err)
+{
+	char *owner = arena_printf(&w->out->arena, "owner-%.*s", (int)name_len, at->address);
+	const char *expanded;
+	int r;
+
+	if (owner == NULL)
+		return err_set(err, ERR_TEMP, "too many aliases");
+	if (!w->conf->owner_is_special || w->sender[0] == '\0')
+		return 0;
+	buf_reset(&w->value);
+	r = find_key(w->conf, w->source, RESOLVE_LOCAL_ALIASES, owner, &w->value, err);
+	if (r < 0)
+		return -1;
+	if (r == 1 && w->conf->reset_owner)
+		at->owner = NULL;
+	if (r == 1 || w->nowners + 2 >= ENVELOPE_MAX_SENDERS)
+		return 0;
+	expanded = expanded_owner(w);
+	at->owner = resolve_normal(
+	    &w->out->arena, w->conf, view_of(expanded != NULL ? expanded : owner), err);
+	w->nowners++;
+	return at->owner == NULL ? -1 : 0;
+}
+
+/* A name of mydestination that virtual_alias_maps have nothing more for. */
+static int
+deliver_local(struct walk *w, const struct step *at, struct err *err)
+{
+	struct step list = *at;
+	struct view extension;
+	const char *text;
+	int r;
+
+	if (map_get(&w->conf->local_domains, view_of(address_domain(at->address))) == NULL)
+		return deliver_to(w, at, err);
+	buf_reset(&w->value);
+	r = find_alias(w->conf, w->source, at->address, &extension, &w->value, err);
+	if (r != 0)
+		return r < 0 ? -1 : deliver_to(w, at, err);
+	if (count_expansion(w, at, RESOLVE_LOCAL_ALIASES, err) < 0 ||
+	    (text = keep_value(w, err)) == NULL ||
+	    find_owner_alias(w, &list, address_local_length(at->address) - extension.len, err) < 0)
+		return -1;
+	if (!w->conf->keeps_alias_extension)
+		extension.len = 0;
+	return expand_list(w, &list, view_of(text), extension, err);
 }
 
 /* A name of a domain that is not ours, and that no alias leads away, would only be relayed back to us. */
@@ -440,11 +664,39 @@ rewritten(struct walk *w, const char *address, const char *name, enum address_cl
 										       : name;
 }
 
+/* What was sent under one of our SRS addresses goes where that came from, as what an alias forwards.  1: it is no such
+ * address. */
+static int
+resolve_reversed(struct walk *w, const char *address, struct err *err)
+{
+	const struct step from = { .address = address };
+	struct step to = { .parent = &from, .depth = 1 };
+	char original[ADDRESS_MAX + 1];
+	enum address_class class;
+	int r = srs_reverse(&w->conf->srs, address, clock_wall_ms() / 1000, original);
+
+	if (r == 1)
+		return 1;
+	w->out->class = CLASS_LOCAL;
+	if (r < 0)
+		return 0; /* nobody's */
+	to.address = resolve_normal(&w->out->arena, w->conf, view_of(original), err);
+	if (to.address == NULL || routing_class(w->conf, w->source, to.address, &class, err) < 0)
+		return -1;
+	if (class != CLASS_FOREIGN)
+		return expand(w, &to, err);
+	/* another's user names may differ in case only */
+	to.address = arena_strdup(&w->out->arena, original);
+	return to.address != NULL ? deliver_to(w, &to, err)
+				  : err_set(err, ERR_TEMP, "too many aliases");
+}
+
 int
 resolve_address(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
-    struct resolution *out, struct err *err)
+    const char *sender, struct resolution *out, struct err *err)
 {
-	struct walk w = { .conf = c, .source = s, .out = out };
+	struct walk w = { .conf = c, .source = s, .out = out, .sender = sender };
+	struct step first = { 0 };
 	enum address_class class;
 	const char *name;
 	int r = -1;
@@ -453,6 +705,10 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 	arena_init(&out->arena, 4 * RESOLVE_ALIAS_BYTES);
 	map_init(&w.done);
 	buf_init(&w.value, RESOLVE_ALIAS_BYTES);
+	r = resolve_reversed(&w, address, err);
+	if (r != 1)
+		goto out;
+	r = -1;
 	name = resolve_normal(&out->arena, c, view_of(address), err);
 	if (name == NULL)
 		goto out;
@@ -465,7 +721,8 @@ resolve_address(const struct resolve_conf *c, const struct resolve_source *s, co
 	class = out->class;
 	if ((name = rewritten(&w, address, name, &class, err)) == NULL)
 		goto out;
-	r = class == CLASS_FOREIGN ? deliver_to(&w, name, err)
+	first.address = name;
+	r = class == CLASS_FOREIGN ? deliver_to(&w, &first, err)
 	    : class == CLASS_RELAY ? expand_relayed(&w, name, err)
 				   : expand_local(&w, name, err);
 out:

@@ -3,12 +3,14 @@
  *
  * First of all it becomes what canonical_maps and their kin say (rewrite.h).  An alias is looked for as
  * user+ext@domain, user@domain, user+ext and user (domains of this machine only), @domain; what it gives is looked up again, until nothing is found or an address
- * gives itself.  postmaster of any of our domains is postmaster of this machine where it is nothing else. */
+ * gives itself.  Names of mydestination are then looked for in alias_maps (aliases(5)), whose values may name files and, in
+ * vain, commands; an owner- alias beside a list's own becomes the sender of what goes to it.  postmaster of any of our domains is postmaster of this machine where it is nothing else. */
 #ifndef AUTHD_RESOLVE_H
 #define AUTHD_RESOLVE_H
 
 #include "authd/rewrite.h"
 #include "authd/routing.h"
+#include "authd/srs.h"
 #include "common/base/map.h"
 #include "common/table/table.h"
 #include "common/user/user_record.h"
@@ -25,6 +27,7 @@ enum resolve_table {
 	RESOLVE_CANONICAL,
 	RESOLVE_SENDER_CANONICAL,
 	RESOLVE_RECIPIENT_CANONICAL,
+	RESOLVE_LOCAL_ALIASES, /* aliases(5): names of mydestination */
 	RESOLVE_TABLES
 };
 extern const char *const resolve_table_params[RESOLVE_TABLES]; /* their names in main.cf */
@@ -39,7 +42,10 @@ struct resolve_conf {
 	struct way virtual_way, relay_way, default_way;
 	struct rewrite_conf rewrite;
 	bool keeps_extension; /* propagate_unmatched_extensions names virtual */
-	const char *origin;   /* myorigin */
+	bool keeps_alias_extension, keeps_include_extension; /* alias, include */
+	bool expand_owner, owner_is_special, reset_owner; /* *_owner_alias, owner_request_special */
+	struct srs srs;
+	const char *origin; /* myorigin */
 	const char *relayhost;
 	const char *null_relayhost_key, *null_transport_key; /* empty_address_..._maps_lookup_key */
 	const char *delimiter;                               /* characters of recipient_delimiter */
@@ -55,6 +61,8 @@ struct resolve_source {
 	/* 0 and the value appended, 1 = none, -1 = no answer for now */
 	int (*lookup)(void *arg, enum resolve_table t, struct lookup_key key, struct buf *value,
 	    struct err *err);
+	/* A file that :include: names.  0 and its text appended, -1: it may not be read, or not now */
+	int (*include)(void *arg, const char *path, struct buf *text, struct err *err);
 	/* 0 found, 1 = no such account, -1 */
 	int (*user)(void *arg, const char *address, struct user_record *out, struct err *err);
 	void *arg;
@@ -64,7 +72,9 @@ struct resolved {
 	enum transport transport;
 	const char *nexthop; /* as struct way's */
 	const char *address;
-	uint32_t uid, gid; /* TRANSPORT_VIRTUAL */
+	uint32_t uid, gid;  /* TRANSPORT_VIRTUAL */
+	const char *sender; /* that it leaves with; NULL: the message's */
+	enum authd_sender sender_kind;
 };
 struct resolution {
 	struct arena arena;
@@ -80,11 +90,14 @@ void resolution_clear(struct resolution *r);
 char *resolve_normal(
     struct arena *a, const struct resolve_conf *c, struct view text, struct err *err);
 
-/* address as in RCPT TO without brackets.  -1: ERR_TEMP (a table or the database does not
+/* The bytes of the local part before its extension; an owner- or -request address has none (owner_request_special). */
+size_t resolve_base_length(const struct resolve_conf *c, const char *address);
+
+/* address as in RCPT TO without brackets; sender: the message's, "" = <>, which stays.  -1: ERR_TEMP (a table or the database does not
  * answer, an alias loop or too many aliases: mail waits until the admin has mended it),
  * ERR_SYNTAX (not an address). */
 int resolve_address(const struct resolve_conf *c, const struct resolve_source *s,
-    const char *address, struct resolution *out, struct err *err);
+    const char *address, const char *sender, struct resolution *out, struct err *err);
 
 /* An address that was resolved before, and is not expanded again: its route now, for mail from sender ("" = <>).  0; 1: it is
  * for a mailbox here, and there is none; -1 (ERR_TEMP, ERR_SYNTAX).  Strings are in a, or of the configuration. */

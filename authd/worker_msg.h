@@ -14,7 +14,7 @@ enum {
 
 /* To the database worker, from the loop. */
 enum {
-	DB_RESOLVE = 10, /* sig "su"; answer AUTHD_RESOLVE_SIG: as AUTHD_RESOLVE */
+	DB_RESOLVE = 10, /* sig "sus"; answer AUTHD_RESOLVE_SIG: as AUTHD_RESOLVE */
 	/* Account of a name: sig "s"; answer DB_ACCOUNT_SIG: status, account, uid, gid, home.
 	 * Defaults are filled in. */
 	DB_ACCOUNT = 11,

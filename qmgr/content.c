@@ -192,7 +192,7 @@ body_settle(int root_fd, struct queue_id id, uint64_t size, int *fd, struct err 
 		err_sys(err, ERR_TEMP, "body: fsync");
 		goto fail;
 	}
-	if (dir_fsync(root_fd, "bodies", err) < 0)
+	if (bodies_flush(root_fd, err) < 0)
 		goto fail;
 	return 0;
 fail:
@@ -223,6 +223,24 @@ body_copy_in(int root_fd, struct queue_id id, int from, uint64_t size, int *fd, 
 	if (r < 0)
 		body_remove(root_fd, id, NULL); /* a rest is removed at the next start */
 	return r;
+}
+
+int
+body_link(int root_fd, struct queue_id from, struct queue_id to, struct err *err)
+{
+	char old[8 + QUEUE_ID_TEXT], new[8 + QUEUE_ID_TEXT];
+
+	body_path(from, old);
+	body_path(to, new);
+	return linkat(root_fd, old, root_fd, new, 0) == 0
+		   ? 0
+		   : err_sys(err, ERR_TEMP, "link %s to %s", old, new);
+}
+
+int
+bodies_flush(int root_fd, struct err *err)
+{
+	return dir_fsync(root_fd, "bodies", err);
 }
 
 int

@@ -50,6 +50,9 @@ int body_settle(int root_fd, struct queue_id id, uint64_t size, int *fd, struct 
 /* Writes size bytes of from (a sealed memfd) to a new body file and settles it.  Blocks. */
 int body_copy_in(
     int root_fd, struct queue_id id, int from, uint64_t size, int *fd, struct err *err);
+/* A second name for a settled body: the file of another message.  The caller flushes the directory (bodies_flush).  Blocks. */
+int body_link(int root_fd, struct queue_id from, struct queue_id to, struct err *err);
+int bodies_flush(int root_fd, struct err *err);
 int body_open(int root_fd, struct queue_id id, struct err *err);
 /* Blocks; a file that is not there is no error. */
 int body_remove(int root_fd, struct queue_id id, struct err *err);

@@ -4,13 +4,14 @@
 #include "common/log/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 enum {
-	BEGUN_MAX = 20000,  /* ids of one connection that are neither committed nor aborted */
+	BEGUN_MAX = 20000,    /* ids of one connection that are neither committed nor aborted */
 	ADOPTED_MAX = 100000, /* ids of former lives taken over; each once */
-	COMMITS_MAX = 1000, /* under way; beyond it smtpd waits */
+	COMMITS_MAX = 1000,   /* under way; beyond it smtpd waits */
 	HEADERS_MAX = 64 << 20,
 	INLINE_AT_ONCE = 256 << 10, /* a larger memfd is looked at in a thread */
 	SIZE_SLACK = 1 << 20,       /* what smtpd may add to a message of the largest size */
@@ -45,8 +46,9 @@ struct commit {
 	struct intake_conn *conn; /* NULL: it has gone */
 	uint32_t request;
 	struct fresh *f; /* owned until it is handed to the journal */
-	bool has_leftover; /* bodies/ID, which smtpd had asked for and did not need: nobody else removes it */
-	int envelope_fd;   /* owned; -1: it came inline */
+	bool
+	    has_leftover; /* bodies/ID, which smtpd had asked for and did not need: nobody else removes it */
+	int envelope_fd; /* owned; -1: it came inline */
 	uint64_t envelope_len;
 	struct err err;
 	int result;
@@ -64,30 +66,218 @@ reply_us(struct ipc_conn *c, uint32_t request, enum qmgr_status status, const ch
 }
 
 /* --- the last step: through the journal --------------------------------------------------------------------- */
+
+/* A message whose recipients have several senders becomes a message for each of these, in one group of records: all of
+ * them are in the queue, or none. */
+_Static_assert((int)ENVELOPE_MAX_SENDERS <= (int)JOURNAL_RECORDS, "a message fits a group");
+
 struct commit_op {
 	struct journal_entry entry;
 	struct queue *q;
-	struct fresh *f;
+	struct fresh *
+	    parts[ENVELOPE_MAX_SENDERS]; /* owned; the first bears the id that the client is told */
+	size_t nparts;
+	struct err err;
+	int result;
 	void (*fn)(void *arg, enum qmgr_status status);
 	void *arg;
 };
 
 static void
+log_parts(const struct commit_op *op)
+{
+	char first[QUEUE_ID_TEXT], id[QUEUE_ID_TEXT];
+	struct buf others;
+
+	if (op->nparts == 1)
+		return;
+	buf_init(&others, ENVELOPE_MAX_SENDERS * (QUEUE_ID_TEXT + 2));
+	queue_id_format(op->parts[0]->id, first);
+	for (size_t i = 1; i < op->nparts; i++) {
+		queue_id_format(op->parts[i]->id, id);
+		buf_printf(&others, "%s%s", i > 1 ? ", " : "", id);
+	}
+	log_info(
+	    "%s: also queued as %s, for recipients with other senders", first, buf_cstr(&others));
+	buf_clear(&others);
+}
+
+static void
+commit_refuse(struct commit_op *op, enum qmgr_status status)
+{
+	for (size_t i = 0; i < op->nparts; i++)
+		queue_refuse(op->q, op->parts[i]);
+	op->fn(op->arg, status);
+	free(op);
+}
+
+static void
 on_commit_logged(void *arg, struct journal_entry *e)
+{
+	struct message *made[ENVELOPE_MAX_SENDERS];
+	struct commit_op *op = arg;
+	struct queue *q = op->q;
+
+	q->operations--;
+	if (e->status != QMGR_OK) {
+		commit_refuse(op, e->status);
+		return;
+	}
+	log_parts(op);
+	for (size_t i = 0; i < op->nparts; i++)
+		made[i] = queue_adopt(q, op->parts[i], e->segment, e->records[i].offset);
+	op->fn(op->arg, e->status); /* the answer first: the client is waiting */
+	for (size_t i = 0; i < op->nparts; i++)
+		queue_begin(q, made[i]);
+	free(op);
+}
+
+static void
+commit_log(struct commit_op *op)
+{
+	op->entry.nrecords = (unsigned)op->nparts;
+	op->entry.done = on_commit_logged;
+	op->entry.arg = op;
+	for (size_t i = 0; i < op->nparts; i++)
+		fresh_record(op->parts[i], &op->entry.records[i]);
+	if (op->nparts > 1 && journal_entry_bytes(&op->entry) > journal_max_entry(op->q->journal)) {
+		commit_refuse(op, QMGR_FULL);
+		return;
+	}
+	op->q->operations++;
+	journal_append(op->q->journal, &op->entry, false);
+}
+
+/* The recipients of whole that have this sender, in to, which may be where they stand. */
+static size_t
+pick(const struct envelope *whole, const char *sender, struct recipient *to)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < whole->nrcpts; i++) {
+		if (strcmp(envelope_sender_of(whole, &whole->rcpts[i]), sender) != 0)
+			continue;
+		to[n] = whole->rcpts[i];
+		to[n++].sender = "";
+	}
+	return n;
+}
+
+static int
+encode_part(struct fresh *f, const struct envelope *e, struct err *err)
+{
+	buf_reset(&f->encoded);
+	return envelope_encode(e, &f->encoded) < 0
+		   ? err_set(err, ERR_LIMIT, "the envelope is too large")
+		   : 0;
+}
+
+static int
+make_part(struct fresh *f, const struct envelope *whole, const char *sender, struct err *err)
+{
+	struct envelope e = *whole;
+	int r;
+
+	e.sender = sender;
+	e.rcpts = x_calloc(whole->nrcpts, sizeof *e.rcpts);
+	e.nrcpts = pick(whole, sender, e.rcpts);
+	r = encode_part(f, &e, err);
+	free(e.rcpts);
+	return r < 0 ? -1 : envelope_decode(buf_view(&f->encoded), &f->arena, &f->env, err);
+}
+
+/* The same bytes under another id. */
+static int
+share_content(const struct queue *q, const struct fresh *from, struct fresh *to, struct err *err)
+{
+	to->content = from->content;
+	to->content.headers_fd = fcntl(from->content.headers_fd, F_DUPFD_CLOEXEC, 0);
+	to->content.body_fd = fcntl(from->content.body_fd, F_DUPFD_CLOEXEC, 0);
+	if (to->content.headers_fd < 0 || to->content.body_fd < 0)
+		return err_sys(err, ERR_TEMP, "dup");
+	if (from->has_file && body_link(q->root_fd, from->id, to->id, err) < 0)
+		return -1;
+	to->has_file = from->has_file;
+	return 0;
+}
+
+/* The first recipient of each sender that is no part's yet, in their order; NULL: that was the last. */
+static const char *
+next_sender(const struct envelope *whole, const char *const *senders, size_t n)
+{
+	for (size_t i = 0; i < whole->nrcpts; i++) {
+		const char *sender = envelope_sender_of(whole, &whole->rcpts[i]);
+		size_t at = 0;
+
+		while (at < n && strcmp(senders[at], sender) != 0)
+			at++;
+		if (at == n)
+			return sender;
+	}
+	return NULL;
+}
+
+static int
+split(struct commit_op *op, struct err *err)
+{
+	const char *senders[ENVELOPE_MAX_SENDERS];
+	struct fresh *first = op->parts[0];
+	struct envelope *whole = &first->env;
+
+	if (fresh_fit(op->q, first, op->nparts, err) < 0)
+		return -1;
+	for (size_t i = 0; i < op->nparts; i++)
+		senders[i] = next_sender(whole, senders, i);
+	for (size_t i = 1; i < op->nparts; i++)
+		if (make_part(op->parts[i], whole, senders[i], err) < 0 ||
+		    share_content(op->q, first, op->parts[i], err) < 0)
+			return -1;
+	whole->nrcpts = pick(whole, senders[0], whole->rcpts);
+	whole->sender = senders[0];
+	if (encode_part(first, whole, err) < 0)
+		return -1;
+	return op->nparts > 1 && first->has_file ? bodies_flush(op->q->root_fd, err) : 0;
+}
+
+static void
+split_run(void *arg)
+{
+	struct commit_op *op = arg;
+
+	op->result = split(op, &op->err);
+}
+
+static void
+split_ready(void *arg)
 {
 	struct commit_op *op = arg;
 	struct queue *q = op->q;
-	struct message *m = NULL;
+	enum qmgr_status status = op->result < 0 ? QMGR_TEMP : QMGR_OK;
+	char id[QUEUE_ID_TEXT];
 
 	q->operations--;
-	if (e->status == QMGR_OK)
-		m = queue_adopt(q, op->f, e->segment, e->records[0].offset);
+	if (op->result < 0) {
+		queue_id_format(op->parts[0]->id, id);
+		log_error("%s: commit refused: %s", id, op->err.text);
+	}
+	/* what was reserved was for all of the recipients */
+	journal_reserve(q->journal, -op->parts[0]->reserved);
+	op->parts[0]->reserved = 0;
+	for (size_t i = 0; i < op->nparts && status == QMGR_OK; i++)
+		status = queue_admit(q, op->parts[i]);
+	if (status == QMGR_OK)
+		commit_log(op);
 	else
-		queue_refuse(q, op->f);
-	op->fn(op->arg, e->status); /* the answer first: the client is waiting */
-	if (m != NULL)
-		queue_begin(q, m);
-	free(op);
+		commit_refuse(op, status);
+}
+
+static bool
+has_senders(const struct envelope *e)
+{
+	for (size_t i = 0; i < e->nrcpts; i++)
+		if (envelope_sender_of(e, &e->rcpts[i]) != e->sender)
+			return true;
+	return false;
 }
 
 void
@@ -97,15 +287,17 @@ intake_commit(
 	struct commit_op *op = x_calloc(1, sizeof *op);
 
 	op->q = q;
-	op->f = f;
 	op->fn = fn;
 	op->arg = arg;
-	op->entry.nrecords = 1;
-	op->entry.done = on_commit_logged;
-	op->entry.arg = op;
-	fresh_record(f, &op->entry.records[0]);
+	op->parts[op->nparts++] = f;
+	if (!has_senders(&f->env)) {
+		commit_log(op);
+		return;
+	}
+	for (size_t n = envelope_count_senders(&f->env); op->nparts < n;)
+		op->parts[op->nparts++] = fresh_new(queue_new_id(q));
 	q->operations++;
-	journal_append(q->journal, &op->entry, false);
+	work_submit(q->pool, split_run, split_ready, op);
 }
 
 /* --- COMMIT --------------------------------------------------------------------------------------------------- */
@@ -226,7 +418,7 @@ commit_run(void *arg)
 		x->result = body_settle(
 		    x->in->q->root_fd, f->id, f->content.body_len, &f->content.body_fd, &x->err);
 	else if (x->result == 0)
-		x->result = fresh_fit(x->in->q, f, &x->err);
+		x->result = fresh_fit(x->in->q, f, 1, &x->err);
 }
 
 static void

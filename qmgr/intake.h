@@ -25,7 +25,8 @@ void intake_open(struct intake *in, struct ipc_conn *c);
 size_t intake_pending(const struct intake *in);
 
 /* Commits f, which is complete and, if it has a file, settled; f is consumed.  fn(arg, status) when it is
- * durable or refused, never from within. */
+ * durable or refused, never from within.  Where recipients have senders of their own (ENVELOPE_MAX_SENDERS at most) f keeps
+ * those of the first recipient's sender, and the others are messages of their own, of the same group of records. */
 void intake_commit(
     struct queue *q, struct fresh *f, void (*fn)(void *arg, enum qmgr_status status), void *arg);
 

@@ -59,7 +59,7 @@ struct journal_piece {
 	uint64_t off;
 	uint64_t len;
 };
-enum { JOURNAL_PIECES = 4, JOURNAL_RECORDS = 8 };
+enum { JOURNAL_PIECES = 4, JOURNAL_RECORDS = 16 };
 
 struct journal_record {
 	enum record_type type;

@@ -161,7 +161,7 @@ make_content(struct notice *x, struct buf *headers, struct buf *body)
 	f->content.body_fd = memfd_sealed("body", body->p, body->len, &x->err);
 	if (f->content.body_fd < 0)
 		return -1;
-	return fresh_fit(x->n->q, f, &x->err);
+	return fresh_fit(x->n->q, f, 1, &x->err);
 }
 
 static int
@@ -271,7 +271,7 @@ ask_where_to(struct notice *x, const char *to)
 {
 	x->to = to;
 	LIST_INSERT_HEAD(&x->n->asking, x, link);
-	x->call = resolve_ask(x->n->authd, to, on_resolved, x);
+	x->call = resolve_ask(x->n->authd, to, "", on_resolved, x);
 }
 
 /* No mailbox of ours is called so.  A failure that its sender cannot hear of is the postmaster's, if he wants it. */

@@ -591,11 +591,11 @@ queue_full_text(const struct queue *q, uint64_t size, char out[QUEUE_FULL_TEXT])
 }
 
 int
-fresh_fit(const struct queue *q, struct fresh *f, struct err *err)
+fresh_fit(const struct queue *q, struct fresh *f, size_t copies, struct err *err)
 {
 	int fd;
 
-	if (f->has_file || f->content.body_len <= inline_max(q))
+	if (f->has_file || f->content.body_len <= inline_max(q) / copies)
 		return 0;
 	if (body_copy_in(q->root_fd, f->id, f->content.body_fd, f->content.body_len, &fd, err) < 0)
 		return -1;

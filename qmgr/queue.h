@@ -100,8 +100,9 @@ struct fresh *fresh_new(struct queue_id id);
 void fresh_free(struct fresh *f); /* NULL is allowed; a body file stays */
 /* Fills the record that commits f; f must stay until the entry is done. */
 void fresh_record(struct fresh *f, struct journal_record *r);
-/* A body too large for a journal record becomes a file of its own.  Blocks; the content is open and final. */
-int fresh_fit(const struct queue *q, struct fresh *f, struct err *err);
+/* A body too large for a journal record, or for a group of so many copies of it, becomes a file of its own.  Blocks; the
+ * content is open and final. */
+int fresh_fit(const struct queue *q, struct fresh *f, size_t copies, struct err *err);
 /* Is there room for it, and does it fit an entry?  QMGR_OK (its reserve is taken), QMGR_FULL. */
 enum qmgr_status queue_admit(struct queue *q, struct fresh *f);
 /* The record is durable: makes it a message; f is consumed.  queue_begin starts its delivery. */

@@ -2,14 +2,15 @@
 #include "common/base/mem.h"
 
 struct ipc_call *
-resolve_ask(struct ipc_edge *authd, const char *address, void (*cb)(void *arg, struct ipc_in *in),
-    void *arg)
+resolve_ask(struct ipc_edge *authd, const char *address, const char *sender,
+    void (*cb)(void *arg, struct ipc_in *in), void *arg)
 {
 	struct ipc_out o;
 
 	ipc_out_init(&o, AUTHD_RESOLVE);
 	ipc_put_str(&o, address);
 	ipc_put_u32(&o, 0);
+	ipc_put_str(&o, sender);
 	return ipc_edge_ask(authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, cb, arg);
 }
 
@@ -23,8 +24,9 @@ add(struct resolved *out, struct arena *arena, const char *address, const char *
 	r->address = arena_strdup(arena, address);
 	r->orig = strcmp(address, orig) == 0 ? "" : arena_strdup(arena, orig);
 	r->nexthop = arena_strdup(arena, like->nexthop);
+	r->sender = arena_strdup(arena, like->sender);
 	r->orcpt = "";
-	if (r->address == NULL || r->orig == NULL || r->nexthop == NULL)
+	if (r->address == NULL || r->orig == NULL || r->nexthop == NULL || r->sender == NULL)
 		out->status = AUTHD_TEMP;
 	else
 		out->count++;
@@ -33,7 +35,9 @@ add(struct resolved *out, struct arena *arena, const char *address, const char *
 void
 resolve_read(struct ipc_in *in, const char *orig, struct arena *arena, struct resolved *out)
 {
-	const struct recipient foreign = { .nexthop = "", .transport = TRANSPORT_SMTP };
+	const struct recipient foreign = {
+		.nexthop = "", .transport = TRANSPORT_SMTP, .sender = ""
+	};
 
 	*out = (struct resolved){ .status = AUTHD_TEMP, .text = "authd does not answer" };
 	if (in == NULL)
@@ -55,6 +59,9 @@ resolve_read(struct ipc_in *in, const char *orig, struct arena *arena, struct re
 		address = ipc_get_str(in);
 		r.uid = ipc_get_u32(in);
 		r.gid = ipc_get_u32(in);
+		r.sender = ipc_get_str(in);
+		ipc_get_u32(
+		    in); /* local mail has no DSN parameters that a list would not pass on */
 		if (r.transport != 0 && r.transport < TRANSPORT_COUNT && address[0] != '\0')
 			add(out, arena, address, orig, &r);
 	}

@@ -16,7 +16,7 @@ struct resolved {
 	size_t count;
 };
 /* Asks authd; cb(arg, in) as ipc_conn_call's. */
-struct ipc_call *resolve_ask(struct ipc_edge *authd, const char *address,
+struct ipc_call *resolve_ask(struct ipc_edge *authd, const char *address, const char *sender,
     void (*cb)(void *arg, struct ipc_in *in), void *arg);
 /* Reads its answer, AUTHD_TEMP when there is none (NULL) or it makes no sense.  orig is what was asked for.
  * A foreign address is its own recipient, by SMTP: whether it may be sent to was decided elsewhere. */

@@ -317,7 +317,7 @@ make_content(struct submission *x, struct err *err)
 	c->headers_fd = memfd_sealed("headers", headers.p, headers.len, err);
 	if (c->headers_fd >= 0)
 		c->body_fd = memfd_sealed("body", body.p, body.len, err);
-	r = c->headers_fd < 0 || c->body_fd < 0 ? -1 : fresh_fit(x->s->q, x->f, err);
+	r = c->headers_fd < 0 || c->body_fd < 0 ? -1 : fresh_fit(x->s->q, x->f, 1, err);
 out:
 	buf_clear(&x->raw);
 	buf_clear(&headers);
@@ -461,6 +461,11 @@ commit(struct submission *x)
 		.rcpts = arena_alloc(&f->arena, x->nrcpts * sizeof *x->rcpts) };
 	if (f->env.sender != NULL && f->env.rcpts != NULL)
 		memcpy(f->env.rcpts, x->rcpts, x->nrcpts * sizeof *x->rcpts);
+	if (f->env.rcpts != NULL && envelope_count_senders(&f->env) > ENVELOPE_MAX_SENDERS) {
+		fail(x, QMGR_BAD, "too many mailing lists for one message");
+		answer(x);
+		return;
+	}
 	if (f->env.sender == NULL || f->env.rcpts == NULL ||
 	    envelope_encode(&f->env, &f->encoded) < 0 || queue_admit(x->s->q, f) != QMGR_OK) {
 		fail(x, QMGR_FULL, queue_full_text(x->s->q, 0, text));
@@ -527,7 +532,7 @@ ask_more(struct submission *x)
 			continue;
 		qu->x = x;
 		qu->address = x->addresses[x->next++];
-		qu->call = resolve_ask(x->s->authd, qu->address, on_resolved, qu);
+		qu->call = resolve_ask(x->s->authd, qu->address, x->sender, on_resolved, qu);
 	}
 	if (x->answered < x->next)
 		return;

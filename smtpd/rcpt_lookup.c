@@ -31,17 +31,20 @@ fact_of_status(uint32_t status)
 static bool
 take_recipient(struct smtpd_transaction *tx, struct ipc_in *in, struct recipient *r)
 {
-	const char *nexthop, *address;
+	const char *nexthop, *address, *sender;
 
 	r->transport = ipc_get_u32(in);
 	nexthop = ipc_get_str(in);
 	address = ipc_get_str(in);
 	r->uid = ipc_get_u32(in);
 	r->gid = ipc_get_u32(in);
+	sender = ipc_get_str(in);
+	r->is_of_list = ipc_get_u32(in) == AUTHD_SENDER_LIST;
+	r->sender = arena_strdup(&tx->arena, sender);
 	r->nexthop = arena_strdup(&tx->arena, nexthop);
 	r->address = arena_strdup(&tx->arena, address);
-	return r->nexthop != NULL && r->address != NULL && address[0] != '\0' && r->transport > 0 &&
-	       r->transport < TRANSPORT_COUNT;
+	return r->nexthop != NULL && r->address != NULL && r->sender != NULL &&
+	       address[0] != '\0' && r->transport > 0 && r->transport < TRANSPORT_COUNT;
 }
 
 static size_t
@@ -54,6 +57,8 @@ count_recipients(struct ipc_in in)
 		ipc_get_str(&in);
 		ipc_get_str(&in);
 		ipc_get_u32(&in);
+		ipc_get_u32(&in);
+		ipc_get_str(&in);
 		ipc_get_u32(&in);
 		n++;
 	}
@@ -97,15 +102,16 @@ on_resolved(void *arg, struct ipc_in *in)
 }
 
 static void
-resolve(struct smtpd_session *s, const char *address, void (*cb)(void *arg, struct ipc_in *in))
+resolve(struct smtpd_session *s, const char *address, const char *sender,
+    void (*cb)(void *arg, struct ipc_in *in))
 {
 	struct ipc_out o;
 
 	ipc_out_init(&o, AUTHD_RESOLVE);
 	ipc_put_str(&o, address);
 	ipc_put_u32(&o, 0);
-	s->call =
-	    ipc_edge_ask(s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, cb, s);
+	ipc_put_str(&o, sender);
+	s->call = ipc_edge_ask(s->server->authd, &o, AUTHD_RESOLVE_SIG, RESOLVE_TIMEOUT_MS, cb, s);
 }
 
 void
@@ -114,7 +120,7 @@ smtpd_address_lookup(
 {
 	s->tx->found.address = address;
 	s->tx->found.done = done;
-	resolve(s, address, on_resolved);
+	resolve(s, address, s->tx->sender.text, on_resolved);
 }
 
 void
@@ -151,5 +157,5 @@ on_sender(void *arg, struct ipc_in *in)
 void
 smtpd_sender_lookup(struct smtpd_session *s, const char *address)
 {
-	resolve(s, address, on_sender);
+	resolve(s, address, "", on_sender);
 }

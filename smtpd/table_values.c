@@ -106,7 +106,7 @@ test_table(struct values v, struct view spec)
 	char *text = x_strndup(spec.p, spec.len);
 	struct err err;
 
-	if (table_each_value(text, on_value, &v, &err) < 0)
+	if (table_each_value(text, TABLE_FORM_MAP, on_value, &v, &err) < 0)
 		log_warn("%s: values not tested: %s", text, err.text);
 	free(text);
 }

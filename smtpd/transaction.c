@@ -86,10 +86,27 @@ add_one(struct smtpd_transaction *tx, const struct recipient *r, const struct re
 	mine = &tx->rcpts[tx->nrcpts++];
 	*mine = *r;
 	mine->orig = strcmp(given->orig, r->address) == 0 ? "" : given->orig;
-	mine->orcpt = given->orcpt;
-	mine->notify = given->notify;
+	mine->orcpt = r->is_of_list ? "" : given->orcpt;
+	mine->notify = r->is_of_list ? 0 : given->notify;
 	map_put(&tx->seen, view_of(r->address), tx);
 	return 0;
+}
+
+/* What does not fit a message of its own kind may come in the next one: 452 makes the client try again. */
+static int
+check_senders(struct smtpd_transaction *tx, size_t before, struct err *err)
+{
+	const struct envelope e = {
+		.sender = tx->sender.text, .rcpts = tx->rcpts, .nrcpts = tx->nrcpts
+	};
+
+	for (size_t i = before; i < tx->nrcpts; i++)
+		tx->has_senders |= tx->rcpts[i].sender != NULL && tx->rcpts[i].sender[0] != '\0';
+	if (!tx->has_senders || envelope_count_senders(&e) <= ENVELOPE_MAX_SENDERS)
+		return 0;
+	while (tx->nrcpts > before)
+		map_remove(&tx->seen, view_of(tx->rcpts[--tx->nrcpts].address));
+	return err_set(err, ERR_LIMIT, "too many mailing lists");
 }
 
 /* RFC 3461 5.2.7: what an alias stands for inherits ORCPT and NOTIFY from the alias; of several addresses only the
@@ -101,7 +118,7 @@ smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char
 	struct recipient given = { .orig = arena_strdup(&tx->arena, orig),
 		.orcpt = orcpt != NULL ? arena_strdup(&tx->arena, orcpt) : "",
 		.notify = notify };
-	bool is_first = tx->nrcpts == 0;
+	size_t before = tx->nrcpts;
 
 	if (given.orig == NULL || given.orcpt == NULL)
 		return err_set(err, ERR_LIMIT, "too many recipients");
@@ -115,7 +132,9 @@ smtpd_transaction_add(struct smtpd_transaction *tx, const char *orig, const char
 	}
 	if (tx->found.count == 0)
 		return err_set(err, ERR_LIMIT, "nobody takes mail for this address");
-	tx->only_rcpt = is_first ? given.orig : NULL;
+	if (check_senders(tx, before, err) < 0)
+		return -1;
+	tx->only_rcpt = before == 0 ? given.orig : NULL;
 	return 0;
 }
 
@@ -140,6 +159,7 @@ smtpd_transaction_forget_rcpts(struct smtpd_transaction *tx)
 	map_clear(&tx->seen);
 	map_init(&tx->seen);
 	tx->nrcpts = 0;
+	tx->has_senders = false;
 	tx->only_rcpt = NULL;
 }
 

@@ -38,11 +38,11 @@ struct smtpd_transaction {
 	struct smtpd_verdicts verdicts;
 	gate_then *verdict_then; /* of smtpd_verdicts_gate */
 	size_t verdict_at;
-	struct smtpd_bcc *bcc; /* owned; while its gate is open */
-	struct smtpd_checks *checks; /* owned; while its gate is open */
+	struct smtpd_bcc *bcc;         /* owned; while its gate is open */
+	struct smtpd_checks *checks;   /* owned; while its gate is open */
 	struct smtpd_rewrite *rewrite; /* owned; while its gate is open */
-	bool adds_missing;     /* Date:, From:, Message-Id: are put in where they are missing */
-	const char *envid;     /* RFC 3461 4.4, as it came (xtext); NULL: none */
+	bool adds_missing;       /* Date:, From:, Message-Id: are put in where they are missing */
+	const char *envid;       /* RFC 3461 4.4, as it came (xtext); NULL: none */
 	struct address sender;   /* "" = <> */
 	uint32_t flags;          /* enum envelope_flags */
 	uint64_t announced_size; /* SIZE=, 0 = none */
@@ -53,6 +53,7 @@ struct smtpd_transaction {
 	struct recipient *rcpts;  /* owned; final addresses, each once */
 	size_t nrcpts, cap;
 	struct map seen;          /* final address -> its recipient */
+	bool has_senders;         /* some of them have their own */
 	size_t naccepted, ntried; /* RCPT commands */
 	size_t overshoot;         /* refused for being too many */
 	const char *only_rcpt;    /* the recipient while there is but one */

@@ -48,15 +48,16 @@ become_owner(const char *spec)
 }
 
 static int
-map_build(const char *spec)
+map_build(const struct tool *t, const char *spec)
 {
+	enum table_form form = tool_table_form(&t->conf, spec);
 	struct err e;
 
 	if (become_owner(spec) < 0) {
 		tool_complain("cannot become the owner of %s: %s", spec, strerrordesc_np(errno));
 		return EX_OSERR;
 	}
-	if (table_build(spec, on_warn, NULL, &e) == 0)
+	if (table_build(spec, form, on_warn, NULL, &e) == 0)
 		return 0;
 	tool_complain("%s", e.text);
 	return exit_status(&e);
@@ -135,7 +136,7 @@ int
 tool_cmd_map(struct tool *t, int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "build") == 0)
-		return map_build(argv[2]);
+		return map_build(t, argv[2]);
 	if (argc == 4 && strcmp(argv[1], "query") == 0)
 		return map_query(argv[2], argv[3]);
 	return tool_usage(t);

@@ -231,26 +231,34 @@ warn(void *arg, const char *text)
 	fprintf(stderr, "%s: warning: %s\n", i->program, text);
 }
 
-/* Postfix rebuilds alias_database; here aliases are virtual_alias_maps, and those built from text are built anew. */
+/* Postfix rebuilds alias_database; here virtual_alias_maps are aliases, too. */
 static int
-run_newaliases(struct invocation *i)
+build_tables(struct invocation *i, const char *param)
 {
-	struct view rest = view_of(conf_str(&i->tool.conf, "virtual_alias_maps")), item;
+	struct view rest = view_of(conf_str(&i->tool.conf, param)), item;
 	int status = EX_OK;
 	struct err err;
 
-	while (conf_next(&rest, &item)) {
+	while (table_spec_next(&rest, &item)) {
 		char *spec = x_strndup(item.p, item.len);
 
-		if (view_starts(item, "hash:") || view_starts(item, "btree:")) {
-			if (table_build(spec, warn, i, &err) < 0) {
-				warn(i, err.text);
-				status = err.kind == ERR_GONE ? EX_NOINPUT : EX_DATAERR;
-			}
+		if (table_spec_is_built(item) &&
+		    table_build(spec, tool_table_form(&i->tool.conf, spec), warn, i, &err) < 0) {
+			warn(i, err.text);
+			status = err.kind == ERR_GONE ? EX_NOINPUT : EX_DATAERR;
 		}
 		free(spec);
 	}
 	return status;
+}
+
+static int
+run_newaliases(struct invocation *i)
+{
+	int status = build_tables(i, "alias_database"),
+	    other = build_tables(i, "virtual_alias_maps");
+
+	return status != EX_OK ? status : other;
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------ */

@@ -23,6 +23,22 @@ tool_complain(const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
+enum table_form
+tool_table_form(const struct conf *c, const char *spec)
+{
+	static const char *const params[] = { "alias_database", "alias_maps" };
+
+	for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
+		const char *specs = conf_own_str(c, params[i], NULL);
+		struct view rest = view_of(specs != NULL ? specs : ""), item;
+
+		while (table_spec_next(&rest, &item))
+			if (view_eq_str(item, spec))
+				return TABLE_FORM_ALIASES;
+	}
+	return TABLE_FORM_MAP;
+}
+
 int
 tool_usage(const struct tool *t)
 {

@@ -6,12 +6,13 @@
 #include "common/config/conf.h"
 #include "common/ipc/conn.h"
 #include "common/ipc/edges.h"
+#include "common/table/table.h"
 
 struct tool_verb;
 struct tool {
 	const struct tool_verb *verb; /* that runs */
 	const char *config_directory;
-	struct conf conf;   /* loaded main.cf */
+	struct conf conf;    /* loaded main.cf */
 	const char *libexec; /* directory of the daemons, found relative to the command itself */
 };
 
@@ -37,6 +38,8 @@ int tool_cmd_user(struct tool *t, int argc, char **argv);
 /* Blocking connection to the control edge of a server (authd, qmgr, master): the socket
  * $data_directory/control/<server>.  Descriptor, or -1: ERR_GONE when the suite is not running. */
 int tool_connect(const struct tool *t, enum role server, struct err *err);
+/* How the text of this table is written: those of alias_maps and alias_database as aliases(5) has it. */
+enum table_form tool_table_form(const struct conf *c, const char *spec);
 /* Prints how the running verb is used on standard error; EX_USAGE. */
 int tool_usage(const struct tool *t);
 /* Prints "estafeta: TEXT" on standard error. */

@@ -42,8 +42,6 @@ static const struct postfix_group groups[] = {
 	    "execution_directory_expansion_filter forward_expansion_filter forward_path local_command_shell\n"
 	    "prepend_delivered_header\n"
 	    "command_time_limit = 1000s\n" },
-	{ POSTFIX_MOOT, "goes with alias_maps",
-	    "alias_database expand_owner_alias owner_request_special reset_owner_alias\n" },
 	{ POSTFIX_MOOT, "tables are read by the programs that need them, and built by estafeta map",
 	    "berkeley_db_create_buffer_size berkeley_db_read_buffer_size lmdb_map_size proxy_read_maps\n"
 	    "proxy_write_maps\n" },
@@ -362,7 +360,6 @@ static const struct postfix_group groups[] = {
 	{ POSTFIX_NEEDED, "without it mail for these domains is refused",
 	    "virtual_alias_domains = $virtual_alias_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail for these recipients is refused; virtual_alias_maps and estafeta user take its place",
-	    "alias_maps\n"
 	    "luser_relay\n" },
 	{ POSTFIX_NEEDED, "without it these addresses are not rewritten, and other servers may refuse them",
 	    "smtp_generic_maps\n" },

@@ -4,6 +4,7 @@
 
 enum {
 	ENVELOPE_VERSION = 2, /* version 1 had neither client_port nor filter */
+	ENVELOPE_SENDERS = 3, /* the same, and each recipient has its sender: never in the queue */
 	ENVELOPE_FLAGS_KNOWN = ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL |
 			       ENVELOPE_RET_HDRS | ENVELOPE_BOUNCE | ENVELOPE_TLS |
 			       ENVELOPE_REQUIRETLS | ENVELOPE_HOLD | ENVELOPE_TLS_OPTIONAL,
@@ -46,7 +47,7 @@ put_str(struct buf *b, const char *s)
 }
 
 static void
-put_recipient(struct buf *b, const struct recipient *r)
+put_recipient(struct buf *b, const struct recipient *r, unsigned version)
 {
 	put_str(b, r->address);
 	put_str(b, r->orig);
@@ -56,12 +57,51 @@ put_recipient(struct buf *b, const struct recipient *r)
 	put_number(b, 'u', r->transport, 4);
 	put_number(b, 'u', r->uid, 4);
 	put_number(b, 'u', r->gid, 4);
+	if (version == ENVELOPE_SENDERS)
+		put_str(b, r->sender);
+}
+
+const char *
+envelope_sender_of(const struct envelope *e, const struct recipient *r)
+{
+	return r->sender != NULL && r->sender[0] != '\0' ? r->sender : e->sender;
+}
+
+size_t
+envelope_count_senders(const struct envelope *e)
+{
+	const char *senders[ENVELOPE_MAX_SENDERS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->nrcpts; i++) {
+		const char *sender = envelope_sender_of(e, &e->rcpts[i]);
+		size_t at = 0;
+
+		while (at < n && strcmp(senders[at], sender) != 0)
+			at++;
+		if (at == ENVELOPE_MAX_SENDERS)
+			return n + 1;
+		if (at == n)
+			senders[n++] = sender;
+	}
+	return n;
+}
+
+static unsigned
+version_of(const struct envelope *e)
+{
+	for (size_t i = 0; i < e->nrcpts; i++)
+		if (e->rcpts[i].sender != NULL && e->rcpts[i].sender[0] != '\0')
+			return ENVELOPE_SENDERS;
+	return ENVELOPE_VERSION;
 }
 
 int
 envelope_encode(const struct envelope *e, struct buf *out)
 {
-	buf_append_byte(out, ENVELOPE_VERSION);
+	unsigned version = version_of(e);
+
+	buf_append_byte(out, (char)version);
 	put_str(out, e->sender);
 	put_number(out, 'u', e->flags, 4);
 	put_number(out, 'q', (uint64_t)e->arrival_ms, 8);
@@ -77,7 +117,7 @@ envelope_encode(const struct envelope *e, struct buf *out)
 	put_str(out, e->filter);
 	put_number(out, 'u', e->nrcpts, 4);
 	for (size_t i = 0; i < e->nrcpts && !out->failed; i++)
-		put_recipient(out, &e->rcpts[i]);
+		put_recipient(out, &e->rcpts[i], version);
 	return out->failed ? -1 : 0;
 }
 
@@ -148,7 +188,7 @@ get_str(struct reader *r)
 }
 
 static void
-get_recipient(struct reader *r, struct recipient *to)
+get_recipient(struct reader *r, unsigned version, struct recipient *to)
 {
 	to->address = get_str(r);
 	to->orig = get_str(r);
@@ -158,6 +198,7 @@ get_recipient(struct reader *r, struct recipient *to)
 	to->transport = (uint32_t)get_number(r, 'u', 4);
 	to->uid = (uint32_t)get_number(r, 'u', 4);
 	to->gid = (uint32_t)get_number(r, 'u', 4);
+	to->sender = version == ENVELOPE_SENDERS ? get_str(r) : "";
 	if (r->failed)
 		return;
 	if (to->address[0] == '\0')
@@ -204,7 +245,7 @@ envelope_decode(struct view bytes, struct arena *arena, struct envelope *out, st
 	*out = (struct envelope){ 0 };
 	if (bytes.len > ENVELOPE_MAX_BYTES)
 		return err_set(err, ERR_LIMIT, "envelope: %zu bytes", bytes.len);
-	if (bytes.len == 0 || bytes.p[0] < 1 || bytes.p[0] > ENVELOPE_VERSION)
+	if (bytes.len == 0 || bytes.p[0] < 1 || bytes.p[0] > ENVELOPE_SENDERS)
 		return err_set(err, ERR_SYNTAX, "envelope: unknown version");
 	r.left = view_make(bytes.p + 1, bytes.len - 1);
 	get_head(&r, (unsigned char)bytes.p[0], out);
@@ -214,7 +255,9 @@ envelope_decode(struct view bytes, struct arena *arena, struct envelope *out, st
 	if (out->rcpts == NULL)
 		return err_set(err, ERR_LIMIT, "envelope: too large");
 	for (size_t i = 0; i < out->nrcpts && !r.failed; i++)
-		get_recipient(&r, &out->rcpts[i]);
+		get_recipient(&r, (unsigned char)bytes.p[0], &out->rcpts[i]);
+	if (!r.failed && envelope_count_senders(out) > ENVELOPE_MAX_SENDERS)
+		reader_fail(&r, ERR_LIMIT, "too many senders");
 	if (!r.failed && r.left.len > 0)
 		reader_fail(&r, ERR_SYNTAX, "bytes behind the last recipient");
 	return r.failed ? -1 : 0;

@@ -407,6 +407,17 @@ table_spec_is_known(struct view spec)
 	return is_known;
 }
 
+bool
+table_spec_is_built(struct view spec)
+{
+	char *text = x_strndup(spec.p, spec.len);
+	const char *name;
+	const struct table_driver *driver = driver_find(text, &name, NULL);
+
+	free(text);
+	return driver != NULL && driver->build != NULL;
+}
+
 int
 table_list_new(const char *specs, struct table_list **out, struct err *err)
 {
@@ -500,7 +511,8 @@ on_value(void *arg, int line, struct view value)
 }
 
 static int
-each_text_value(const struct table_file *file, struct value_walk *w, struct err *err)
+each_text_value(
+    const struct table_file *file, enum table_form form, struct value_walk *w, struct err *err)
 {
 	struct buf text, key, value;
 	struct view rest;
@@ -510,6 +522,8 @@ each_text_value(const struct table_file *file, struct value_walk *w, struct err 
 	buf_init(&key, TABLE_KEY_MAX);
 	buf_init(&value, TABLE_VALUE_MAX);
 	r = table_read_file(file, &text, NULL, err);
+	if (form == TABLE_FORM_ALIASES)
+		table_aliases_to_map(text.p, text.len, file->path, NULL, NULL);
 	rest = buf_view(&text);
 	while (r == 0 && table_text_record(&rest, &line, file->path, &key, &value, NULL, NULL) == 0)
 		on_value(w, line, buf_view(&value));
@@ -520,8 +534,8 @@ each_text_value(const struct table_file *file, struct value_walk *w, struct err 
 }
 
 int
-table_each_value(const char *spec, void (*fn)(void *arg, const char *where, struct view value),
-    void *arg, struct err *err)
+table_each_value(const char *spec, enum table_form form,
+    void (*fn)(void *arg, const char *where, struct view value), void *arg, struct err *err)
 {
 	struct table *t;
 	struct value_walk w = { .fn = fn, .arg = arg };
@@ -534,7 +548,9 @@ table_each_value(const char *spec, void (*fn)(void *arg, const char *where, stru
 	if (t->driver->each != NULL && (r = table_refresh(t, err)) == 0)
 		t->driver->each(t->state, on_value, &w);
 	else if (t->driver->each == NULL && t->path != NULL)
-		r = each_text_value(&(struct table_file){ AT_FDCWD, t->name, t->name }, &w, err);
+		/* texthash: has the other form in Postfix, too */
+		r = each_text_value(&(struct table_file){ AT_FDCWD, t->name, t->name },
+		    t->driver->build != NULL ? form : TABLE_FORM_MAP, &w, err);
 	table_close(t);
 	return r;
 }
@@ -646,7 +662,8 @@ build_from_text(const struct table_driver *driver, const char *name, struct view
 }
 
 int
-table_build(const char *spec, void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+table_build(const char *spec, enum table_form form, void (*warn)(void *arg, const char *text),
+    void *arg, struct err *err)
 {
 	const char *name = NULL;
 	const struct table_driver *driver = driver_find(spec, &name, err);
@@ -660,9 +677,12 @@ table_build(const char *spec, void (*warn)(void *arg, const char *text), void *a
 	if (driver->build == NULL)
 		return err_set(err, ERR_SYNTAX, "tables of type %s are not built", driver->type);
 	buf_init(&text, TABLE_TEXT_MAX);
-	if (table_read_file(&source, &text, &st, err) == 0)
+	if (table_read_file(&source, &text, &st, err) == 0) {
+		if (form == TABLE_FORM_ALIASES)
+			table_aliases_to_map(text.p, text.len, name, warn, arg);
 		/* readable by those who may read the source, as with postmap(1) */
 		r = build_from_text(driver, name, buf_view(&text), &st, warn, arg, err);
+	}
 	buf_clear(&text);
 	return r;
 }

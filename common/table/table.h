@@ -56,22 +56,33 @@ bool table_list_is_empty(const struct table_list *l);
 bool table_spec_next(struct view *specs, struct view *spec);
 /* Is this "type:..." of a type that there is? */
 bool table_spec_is_known(struct view spec);
+/* Is it of a type that is built from a text? */
+bool table_spec_is_built(struct view spec);
 /* Tells the file behind each table of specs that has one (for a cage).  -1: ERR_SYNTAX. */
 int table_list_files(
     const char *specs, void (*fn)(void *arg, const char *path), void *arg, struct err *err);
 
+/* How a text of keys and values is written. */
+enum table_form {
+	TABLE_FORM_MAP,     /* postmap(1): "key value" */
+	TABLE_FORM_ALIASES, /* aliases(5): "name: value", names in quotes if need be */
+};
 /* fn for each value that stands in a text: rules, texthash:, and what hash: and the like are built from, where that is still
  * there.  where: "hash map /etc/x, line 3".  Of a table of other tables, nothing.  For tests of a configuration.  0 or -1. */
-int table_each_value(const char *spec, void (*fn)(void *arg, const char *where, struct view value),
-    void *arg, struct err *err);
+int table_each_value(const char *spec, enum table_form form,
+    void (*fn)(void *arg, const char *where, struct view value), void *arg, struct err *err);
 
 /* The i-th table type and what it is, for the reference; false behind the last. */
 bool table_type_get(size_t i, const char **type, const char **text);
 
 /* Builds TYPE:FILE (hash, btree, lmdb, cdb) from the text FILE ("key value" lines, continuation, '#'); keys are folded to lower case.
  * Duplicate keys and odd lines are reported with file:line through warn.  The result is complete or absent. */
-int table_build(
-    const char *spec, void (*warn)(void *arg, const char *text), void *arg, struct err *err);
+int table_build(const char *spec, enum table_form form, void (*warn)(void *arg, const char *text),
+    void *arg, struct err *err);
+/* Pure: makes a text of the form of aliases(5) one of the other form, of the same length, in place.  What is no alias is left
+ * out, and warn (may be NULL) hears of it. */
+void table_aliases_to_map(char *text, size_t len, const char *source,
+    void (*warn)(void *arg, const char *text), void *arg);
 /* Pure: the next key and value of such a text; 0, 1 = end, -1 (ERR_SYNTAX).  *line counts. */
 int table_text_next(
     struct view *rest, int *line, struct buf *key, struct buf *value, struct err *err);

@@ -34,7 +34,8 @@ enum {
 	AUTHD_SASL_STEP = 2,
 	/* sig "u": the client gave up, or went.  No answer. */
 	AUTHD_SASL_ABORT = 3,
-	/* Who takes mail for this address, rewritten and with aliases expanded?  sig "su": address as in RCPT TO without <>, flags (0).
+	/* Who takes mail for this address, rewritten and with aliases expanded?  sig "sus": address as in RCPT TO without <>, flags (0),
+	 * the message's sender ("" = <>: it stays, whatever the aliases say).
 	 * Answer AUTHD_RESOLVE_SIG. smtpd, qmgr, and sendmail through qmgr. */
 	AUTHD_RESOLVE = 4,
 	/* What do these tables say?  sig "s(us)": tables, "type:name, type:name", each of them as it stands in the
@@ -77,13 +78,23 @@ enum { AUTHD_HAS_TLS = 1, AUTHD_HAS_INITIAL = 2, AUTHD_WANT_TICKET = 4 };
 /* state, challenge or final server data, account (login name, when done), ticket (TICKET_BYTES or empty),
  * reason for the log (when failed) */
 #define AUTHD_STEP_SIG "ubsbs"
-enum authd_step { AUTHD_STEP_MORE = 0, AUTHD_STEP_DONE = 1, AUTHD_STEP_FAILED = 2, AUTHD_STEP_TEMP = 3,
-	AUTHD_STEP_NO_MECH = 4 };
+enum authd_step {
+	AUTHD_STEP_MORE = 0,
+	AUTHD_STEP_DONE = 1,
+	AUTHD_STEP_FAILED = 2,
+	AUTHD_STEP_TEMP = 3,
+	AUTHD_STEP_NO_MECH = 4
+};
 
 /* status (enum authd_status), enum authd_destination, text, then each final
  * recipient: transport (enum transport of common/ipc/envelope.h), nexthop ("" = by the domain), address,
- * mailbox uid, mailbox gid */
-#define AUTHD_RESOLVE_SIG "uus(ussuu)"
+ * mailbox uid, mailbox gid, the sender that it leaves with ("" = the message's), enum authd_sender */
+#define AUTHD_RESOLVE_SIG "uus(ussuusu)"
+enum authd_sender {
+	AUTHD_SENDER_SAME = 0,
+	AUTHD_SENDER_LIST = 1, /* owner- alias: RFC 3461 5.2.7.3, DSN parameters end here */
+	AUTHD_SENDER_SRS = 2,
+};
 
 /* master */
 enum {
@@ -107,11 +118,14 @@ enum {
 
 /* estafeta user ... (control edge; uid 0, or the account itself for PASSWD of its own) */
 enum {
-	AUTHD_USER_ADD = 40,    /* sig "ssuus": address, password, uid, gid, home ("" / 0 = defaults); "us" */
+	AUTHD_USER_ADD =
+	    40, /* sig "ssuus": address, password, uid, gid, home ("" / 0 = defaults); "us" */
 	AUTHD_USER_PASSWD = 41, /* sig "ss"; "us" */
 	AUTHD_USER_DEL = 42,    /* sig "s"; "us" */
-	AUTHD_USER_LIST = 43,   /* sig "s": after this address ("" = first); answer "u(s)": status, next up to 500 */
-	AUTHD_USER_SHOW = 44,   /* sig "s"; answer "usuuss": status, address, uid, gid, home, mechanisms/hash kinds */
+	AUTHD_USER_LIST =
+	    43, /* sig "s": after this address ("" = first); answer "u(s)": status, next up to 500 */
+	AUTHD_USER_SHOW =
+	    44, /* sig "s"; answer "usuuss": status, address, uid, gid, home, mechanisms/hash kinds */
 };
 
 #endif

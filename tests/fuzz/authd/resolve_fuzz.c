@@ -29,6 +29,16 @@ look_up(void *arg, enum resolve_table t, struct lookup_key key, struct buf *valu
 	return r;
 }
 
+/* A file is the alias that has its name. */
+static int
+include(void *arg, const char *path, struct buf *text, struct err *err)
+{
+	int r = look_up(
+	    arg, RESOLVE_LOCAL_ALIASES, (struct lookup_key){ view_of(path), false }, text, err);
+
+	return r == 0 ? 0 : err_set(err, ERR_TEMP, "no such file");
+}
+
 static int
 user(void *arg, const char *address, struct user_record *out, struct err *err)
 {
@@ -40,8 +50,9 @@ user(void *arg, const char *address, struct user_record *out, struct err *err)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static char secret[] = "a secret";
 	struct view rest = view_make(data, size < 4096 ? size : 4096), first, table;
-	struct resolve_source source = { look_up, user, &table };
+	struct resolve_source source = { look_up, include, user, &table };
 	struct resolve_conf conf;
 	struct resolution r;
 	struct err e = { 0 };
@@ -51,7 +62,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	view_cut(rest, '\n', &first, &table);
 	address = x_strndup(first.p, first.len);
 	resolve_conf_init(&conf, "a b.c", "d", "e");
-	conf.has_table[RESOLVE_ALIASES] = conf.has_table[RESOLVE_CANONICAL] = true;
+	conf.has_table[RESOLVE_ALIASES] = conf.has_table[RESOLVE_CANONICAL] =
+	    conf.has_table[RESOLVE_LOCAL_ALIASES] = true;
+	conf.expand_owner = true;
+	conf.srs = (struct srs){ "s.z", 21, { secret }, 1 };
 	conf.rewrite = (struct rewrite_conf){ .canonical = ~0U,
 		.masquerade = ~0U,
 		.masquerade_domains = "!x.m, m",
@@ -59,7 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.keeps_extension = true };
 	conf.origin = "d";
 	conf.delimiter = "+";
-	if (resolve_address(&conf, &source, address, &r, &e) == 0) {
+	if (resolve_address(&conf, &source, address, "x@y.z", &r, &e) == 0) {
 		if (r.count > RESOLVE_RESULTS_MAX || (r.is_known && r.count == 0))
 			bug("%zu results", r.count);
 		resolution_clear(&r);

@@ -204,6 +204,9 @@ instance_start(void **state)
 		.origin = "example.test",
 		.relayhost = "",
 		.delimiter = "+",
+		.directory = dir,
+		.srs_domain = "",
+		.srs_secret_file = "",
 		.mail_base = "/srv/mail",
 		.owner_uid = 5000,
 		.owner_gid = 5001,
@@ -453,6 +456,7 @@ resolve(struct client *cl, const char *address)
 	ipc_out_init(&o, AUTHD_RESOLVE);
 	ipc_put_str(&o, address);
 	ipc_put_u32(&o, 0);
+	ipc_put_str(&o, "sender@elsewhere.test");
 	return ask(cl, &o, AUTHD_RESOLVE_SIG);
 }
 

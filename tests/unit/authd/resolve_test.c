@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "authd/resolve.h"
+#include "common/base/clock.h"
 
 #include <stdio.h>
 
@@ -104,6 +105,37 @@ static const struct { enum resolve_table t; const char *key, *value; } rows[] = 
 	{ RESOLVE_RECIPIENT_CANONICAL, "s@c.test", "recipient@c.test" },
 	{ RESOLVE_RECIPIENT_CANONICAL, "both@c.test", "anna@c.test" },
 };
+/* alias_maps */
+static const struct { const char *key, *value; } local_aliases[] = {
+	{ "root", "alice, \"bob\"@example.test" },
+	{ "team", "root, far@elsewhere.test, (a comment, with a comma) Team Lead <lead@elsewhere.test>" },
+	{ "owner-team", "root" },
+	{ "sub", "team, other@elsewhere.test" },
+	{ "owner-sub", "root@example.test" },
+	{ "inner", "deep@elsewhere.test" },
+	{ "outer", "inner, plain@elsewhere.test" },
+	{ "owner-outer", "alice" },
+	{ "alice", "\\alice, copy@elsewhere.test" },
+	{ "dora", "dora, copy@elsewhere.test" },
+	{ "prog", "\"|/usr/bin/vacation -a, b\", root" },
+	{ "onlyprog", "|/usr/bin/procmail" },
+	{ "file", "/var/mail/x" },
+	{ "news", ":include:/lists/news" },
+	{ "owner-news", "news-request" },
+	{ "nofile", ":include:/lists/none" },
+	{ "incloop", ":include:/lists/loop" },
+	{ "ping", "pong" },
+	{ "pong", "ping" },
+	{ "bad", "a@b, :what:x" },
+	{ "ext", "alice" },
+	{ "boom", "!" },
+	{ "two", "root, sub, \\root" },
+};
+static const struct { const char *path, *text; } files[] = {
+	{ "/lists/news", "# readers\none@elsewhere.test, two@elsewhere.test\n\n :include:/lists/more\n|cmd\n" },
+	{ "/lists/more", "three@elsewhere.test\r\nalice" },
+	{ "/lists/loop", ":include:/lists/loop" },
+};
 /* clang-format on */
 
 static unsigned chain_length;
@@ -139,6 +171,17 @@ fake_lookup(
 	unsigned n, count;
 
 	(void)arg;
+	for (size_t i = 0;
+	     t == RESOLVE_LOCAL_ALIASES && i < sizeof local_aliases / sizeof local_aliases[0];
+	     i++) {
+		if (!view_eq_str(key.text, local_aliases[i].key))
+			continue;
+		if (local_aliases[i].value[0] == '!')
+			return err_set(err, ERR_TEMP, "table does not answer");
+		return buf_append_str(value, local_aliases[i].value);
+	}
+	if (t == RESOLVE_LOCAL_ALIASES)
+		return 1;
 	if (t != RESOLVE_ALIASES)
 		return fake_route(t, key, value, err);
 	if (key.text.p[0] == '@' || memchr(key.text.p, '@', key.text.len) == NULL)
@@ -179,7 +222,18 @@ fake_user(void *arg, const char *address, struct user_record *out, struct err *e
 	return 1;
 }
 
-static const struct resolve_source source = { fake_lookup, fake_user, NULL };
+static int
+fake_include(void *arg, const char *path, struct buf *text, struct err *err)
+{
+	(void)arg;
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		if (strcmp(files[i].path, path) == 0)
+			return buf_append_str(text, files[i].text);
+	return err_set(err, ERR_TEMP, "no such file");
+}
+
+static const char *message_sender = "writer@elsewhere.test";
+static const struct resolve_source source = { fake_lookup, fake_include, fake_user, NULL };
 static struct resolve_conf conf;
 
 static int
@@ -216,7 +270,7 @@ resolve(const char *address)
 	struct err e;
 	size_t at = 0;
 
-	if (resolve_address(&conf, &source, address, &r, &e) < 0)
+	if (resolve_address(&conf, &source, address, message_sender, &r, &e) < 0)
 		return e.kind == ERR_TEMP ? "TEMP" : "SYNTAX";
 	text[0] = '\0';
 	if (!r.is_known)
@@ -232,6 +286,10 @@ resolve(const char *address)
 		else
 			at += (size_t)snprintf(
 			    text + at, sizeof text - at, "s:%s:%s ", one->address, one->nexthop);
+		if (one->sender != NULL)
+			at += (size_t)snprintf(text + at - 1, sizeof text - at + 1, "<%s%s ",
+				  one->sender, one->sender_kind == AUTHD_SENDER_SRS ? "!" : "") -
+			      1;
 	}
 	resolution_clear(&r);
 	return text;
@@ -317,6 +375,158 @@ cases(void **state)
 	}
 }
 
+/* aliases(5) */
+static void
+local_names(void **state)
+{
+	static const struct {
+		const char *address, *want;
+	} table[] = {
+		{ "root@mail.example.test",
+		    "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] v:bob@example.test:2001 " },
+		{ "ROOT",
+		    "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] v:bob@example.test:2001 " },
+		/* no name of another domain */
+		{ "root@example.test", "NO" },
+		{ "alice@example.test", "v:alice@example.test:500 " },
+		/* the user behind the name, in one way or the other */
+		{ "alice", "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] " },
+		{ "dora", "v:dora@mail.example.test:500 s:copy@elsewhere.test:[smart.test] " },
+		/* a list with an owner: all that it leads to, but for what a list in it has for itself */
+		{ "team", "v:alice@mail.example.test:500<owner-team@mail.example.test "
+			  "s:copy@elsewhere.test:[smart.test]<owner-team@mail.example.test "
+			  "v:bob@example.test:2001<owner-team@mail.example.test "
+			  "s:far@elsewhere.test:[smart.test]<owner-team@mail.example.test "
+			  "s:lead@elsewhere.test:[smart.test]<owner-team@mail.example.test " },
+		{ "outer", "s:deep@elsewhere.test:[smart.test]<owner-outer@mail.example.test "
+			   "s:plain@elsewhere.test:[smart.test]<owner-outer@mail.example.test " },
+		/* what is reached twice is reached once */
+		{ "two",
+		    "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] v:bob@example.test:2001 "
+		    "s:far@elsewhere.test:[smart.test]<owner-team@mail.example.test "
+		    "s:lead@elsewhere.test:[smart.test]<owner-team@mail.example.test "
+		    "s:other@elsewhere.test:[smart.test]<owner-sub@mail.example.test "
+		    "v:root@mail.example.test:500 " },
+		{ "prog",
+		    "s:|/usr/bin/vacation@mail.example.test:5.7.1 mail to command is restricted "
+		    "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] v:bob@example.test:2001 " },
+		{ "onlyprog",
+		    "s:|/usr/bin/procmail@mail.example.test:5.7.1 mail to command is restricted " },
+		{ "file", "s:/var/mail/x@mail.example.test:5.7.1 mail to file is restricted " },
+		{ "news",
+		    "s:one@elsewhere.test:[smart.test]<owner-news@mail.example.test "
+		    "s:two@elsewhere.test:[smart.test]<owner-news@mail.example.test "
+		    "s:three@elsewhere.test:[smart.test]<owner-news@mail.example.test "
+		    "v:alice@mail.example.test:500<owner-news@mail.example.test "
+		    "s:copy@elsewhere.test:[smart.test]<owner-news@mail.example.test "
+		    "s:|cmd@mail.example.test:5.7.1 mail to command is restricted<owner-news@mail.example.test " },
+		{ "nofile", "TEMP" },
+		{ "incloop", "TEMP" },
+		{ "ping", "TEMP" },
+		{ "bad", "TEMP" },
+		{ "boom", "TEMP" },
+		{ "ext+more", "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] " },
+		/* what stands for a command is no address of ours */
+		{ "|cmd@mail.example.test", "NO" },
+	};
+
+	(void)state;
+	conf.has_table[RESOLVE_LOCAL_ALIASES] = true;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		const char *got = resolve(table[i].address);
+
+		if (strcmp(got, table[i].want) != 0)
+			fail_msg(
+			    "%s: got \"%s\", wanted \"%s\"", table[i].address, got, table[i].want);
+	}
+	/* a bounce has no sender on its way on */
+	message_sender = "";
+	assert_string_equal(resolve("outer"),
+	    "s:deep@elsewhere.test:[smart.test] s:plain@elsewhere.test:[smart.test] ");
+	message_sender = "writer@elsewhere.test";
+	conf.keeps_alias_extension = true;
+	assert_string_equal(resolve("inner+x"), "s:deep+x@elsewhere.test:[smart.test] ");
+	conf.owner_is_special = false;
+	assert_string_equal(resolve("outer"),
+	    "s:deep@elsewhere.test:[smart.test] s:plain@elsewhere.test:[smart.test] ");
+	conf.owner_is_special = conf.expand_owner = conf.reset_owner = true;
+	assert_string_equal(resolve("outer"),
+	    "s:deep@elsewhere.test:[smart.test] "
+	    "s:plain@elsewhere.test:[smart.test]<alice@mail.example.test ");
+	/* the name is no user with the extension "outer", and no alias is */
+	assert_string_equal(resolve("owner-outer"),
+	    "v:alice@mail.example.test:500 s:copy@elsewhere.test:[smart.test] ");
+}
+
+/* What stands for a command stays refused when it is looked at again; in domains whose mailboxes may have such names it is
+ * an address. */
+static void
+commands_stay_refused(void **state)
+{
+	struct resolved to;
+	struct arena a;
+	struct err e;
+
+	(void)state;
+	arena_init(&a, 10000);
+	assert_int_equal(
+	    resolve_route(&conf, &source, "|cmd@mail.example.test", "", &a, &to, &e), 0);
+	assert_int_equal(to.transport, TRANSPORT_ERROR);
+	assert_string_equal(to.nexthop, "5.7.1 mail to command is restricted");
+	assert_int_equal(resolve_route(&conf, &source, "/x@mail.example.test", "", &a, &to, &e), 0);
+	assert_string_equal(to.nexthop, "5.7.1 mail to file is restricted");
+	assert_int_equal(resolve_route(&conf, &source, "/x@example.test", "", &a, &to, &e), 1);
+	assert_int_equal(resolve_route(&conf, &source, "/x@far.test", "", &a, &to, &e), 0);
+	assert_int_equal(to.transport, TRANSPORT_SMTP);
+	arena_clear(&a);
+}
+
+/* Only what an alias of ours sends on for others. */
+static void
+forwarded_senders(void **state)
+{
+	char secret[] = "first secret", address[ADDRESS_MAX + 1], text[500];
+
+	(void)state;
+	conf.has_table[RESOLVE_LOCAL_ALIASES] = true;
+	conf.srs = (struct srs){
+		.domain = "srs.test", .max_days = 21, .secrets = { secret }, .nsecrets = 1
+	};
+	map_put(&conf.local_domains, view_of("srs.test"), &conf);
+	assert_int_equal(
+	    srs_forward(&conf.srs, message_sender, clock_wall_ms() / 1000, address), 0);
+	snprintf(text, sizeof text,
+	    "v:alice@example.test:500 v:bob@example.test:2001 s:far@elsewhere.test:[smart.test]<%s! ",
+	    address);
+	assert_string_equal(resolve("list@example.test"), text);
+	snprintf(text, sizeof text,
+	    "v:dora@mail.example.test:500 s:copy@elsewhere.test:[smart.test]<%s! ", address);
+	assert_string_equal(resolve("dora"), text);
+	assert_string_equal(
+	    resolve("x@elsewhere.test"), "foreign s:x@elsewhere.test:[smart.test] ");
+	assert_string_equal(resolve("outer"),
+	    "s:deep@elsewhere.test:[smart.test]<owner-outer@mail.example.test "
+	    "s:plain@elsewhere.test:[smart.test]<owner-outer@mail.example.test ");
+	message_sender = "";
+	assert_string_equal(
+	    resolve("dora"), "v:dora@mail.example.test:500 s:copy@elsewhere.test:[smart.test] ");
+	assert_string_equal(resolve(address), "s:writer@elsewhere.test:[smart.test] ");
+	address[5] = address[5] == 'x' ? 'y' : 'x';
+	assert_string_equal(resolve(address), "NO");
+	assert_string_equal(resolve("srs0@srs.test"), "NO");
+	message_sender = "alice@example.test";
+	assert_string_equal(
+	    resolve("dora"), "v:dora@mail.example.test:500 s:copy@elsewhere.test:[smart.test] ");
+	message_sender = "writer@elsewhere.test";
+	/* the way back keeps the case of what is behind it */
+	assert_int_equal(
+	    srs_forward(&conf.srs, "Some.One@elsewhere.test", clock_wall_ms() / 1000, address), 0);
+	message_sender = "";
+	assert_string_equal(resolve(address), "s:Some.One@elsewhere.test:[smart.test] ");
+	message_sender = "writer@elsewhere.test";
+	conf.srs = (struct srs){ 0 };
+}
+
 /* RFC 5321 4.5.1: also where the origin is no domain of ours. */
 static void
 bare_names_are_ours(void **state)
@@ -329,7 +539,7 @@ bare_names_are_ours(void **state)
 	conf.origin = "elsewhere.test";
 	assert_string_equal(resolve("postmaster"), "v:bob@example.test:2001 ");
 	assert_string_equal(resolve("somebody"), "NO");
-	assert_int_equal(resolve_address(&conf, &source, "somebody", &r, &e), 0);
+	assert_int_equal(resolve_address(&conf, &source, "somebody", message_sender, &r, &e), 0);
 	assert_int_equal(r.class, CLASS_LOCAL);
 	resolution_clear(&r);
 	conf.origin = origin;
@@ -348,7 +558,8 @@ bounds(void **state)
 	    resolve("deep0@example.test"), "NO"); /* the end of the chain is nobody */
 	chain_length = 120;
 	assert_string_equal(resolve("deep0@example.test"), "TEMP");
-	assert_int_equal(resolve_address(&conf, &source, "wide900@example.test", &r, &e), 0);
+	assert_int_equal(
+	    resolve_address(&conf, &source, "wide900@example.test", message_sender, &r, &e), 0);
 	assert_int_equal(r.count, 900);
 	resolution_clear(&r);
 	assert_string_equal(resolve("wide1100@example.test"), "TEMP");
@@ -555,7 +766,7 @@ class_of(const char *address)
 	struct err e;
 	enum address_class class;
 
-	assert_int_equal(resolve_address(&conf, &source, address, &r, &e), 0);
+	assert_int_equal(resolve_address(&conf, &source, address, message_sender, &r, &e), 0);
 	class = r.class;
 	resolution_clear(&r);
 	return class;
@@ -728,6 +939,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(cases, setup, teardown),
+		cmocka_unit_test_setup_teardown(local_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(commands_stay_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(forwarded_senders, setup, teardown),
 		cmocka_unit_test_setup_teardown(bare_names_are_ours, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(mailboxes, setup, teardown),

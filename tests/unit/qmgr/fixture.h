@@ -18,6 +18,7 @@
 #include "qmgr/submit.h"
 #include "tests/unit/remove_all.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -189,6 +190,8 @@ fix_on_resolve(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		ipc_put_str(&o, address);
 		ipc_put_u32(&o, 5000);
 		ipc_put_u32(&o, 5000);
+		ipc_put_str(&o, strncmp(address, "list", 4) == 0 ? "owner@d.test" : "");
+		ipc_put_u32(&o, 0);
 	}
 	ipc_conn_reply(c, in->id, &o);
 }
@@ -255,7 +258,7 @@ static const struct ipc_handler fix_delivery_rows[] = {
 static const struct ipc_handler fix_relay_rows[] = {
 	{ RELAY_JOB, RELAY_JOB_SIG, IPC_STATE_ANY, fix_on_relay_job }, { 0, NULL, 0, NULL }
 };
-static const struct ipc_handler fix_authd_rows[] = { { AUTHD_RESOLVE, "su", IPC_STATE_ANY,
+static const struct ipc_handler fix_authd_rows[] = { { AUTHD_RESOLVE, "sus", IPC_STATE_ANY,
 							 fix_on_resolve },
 	{ AUTHD_ROUTE, "s(s)", IPC_STATE_ANY, fix_on_route },
 	{ AUTHD_LIMITS, "(us)", IPC_STATE_ANY, fix_on_limits },
@@ -573,7 +576,8 @@ fix_begin(struct fixture *f, struct fix_reply *r)
 
 struct fix_mail {
 	const char *sender, *headers, *body;
-	const char *rcpts[FIX_RCPTS]; /* "user@domain": virtual of uid 5000; "smtp:user@domain" */
+	const char *rcpts[FIX_RCPTS];   /* "user@domain": virtual of uid 5000; "smtp:user@domain" */
+	const char *senders[FIX_RCPTS]; /* their own */
 	uint32_t flags, notify;
 	bool has_file;
 	const char *nexthop; /* that authd named at RCPT; NULL = none */
@@ -599,6 +603,7 @@ fix_envelope(const struct fix_mail *m, struct buf *out)
 			.transport = smtp ? TRANSPORT_SMTP : TRANSPORT_VIRTUAL,
 			.nexthop = m->nexthop,
 			.notify = m->notify,
+			.sender = m->senders[e.nrcpts],
 			.uid = 5000,
 			.gid = 5000 };
 	}
@@ -726,6 +731,26 @@ fix_exists(const struct fixture *f, const char *path)
 	struct stat st;
 
 	return fstatat(f->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* How many there are in this directory; or were. */
+static inline int
+fix_files(const struct fixture *f, const char *dir, bool remove)
+{
+	int fd = openat(f->root_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
+	DIR *d = fdopendir(fd);
+	struct dirent *e;
+
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		n++;
+		if (remove)
+			assert_int_equal(unlinkat(fd, e->d_name, 0), 0);
+	}
+	closedir(d);
+	return n;
 }
 
 static inline void

@@ -531,6 +531,184 @@ test_back_pressure(void **state)
 	assert_int_equal(f->njobs, 1500);
 }
 
+/* --- recipients with senders of their own --------------------------------------------------------------------- */
+static const struct fix_mail lists = { .sender = "alice@example.test",
+	.headers = "Received: x\r\n",
+	.body = "Subject: hi\r\n\r\nhello\r\n",
+	.rcpts = { "bob@example.test", "smtp:a@far.test", "smtp:b@far.test", "smtp:c@far.test" },
+	.senders = { NULL, "owner-l@d.test", "owner-m@d.test", "owner-l@d.test" } };
+
+/* One job for each message, of the right sender and to the right recipients. */
+static void
+check_parts(struct fixture *f, const char *first_id, const char *text)
+{
+	unsigned seen = 0;
+
+	for (int i = 0; i < 3; i++) {
+		struct fix_job *j = fix_next_job(f);
+		bool is_first = strcmp(j->sender, "alice@example.test") == 0;
+		bool is_l = strcmp(j->sender, "owner-l@d.test") == 0;
+
+		assert_true(is_first || is_l || strcmp(j->sender, "owner-m@d.test") == 0);
+		assert_int_equal(is_first, strcmp(j->id, first_id) == 0);
+		seen |= is_first ? 1U : is_l ? 2U : 4U;
+		assert_int_equal(j->nrcpts, is_l ? 2 : 1);
+		assert_string_equal(j->rcpts[0].address, is_first ? "bob@example.test"
+							 : is_l   ? "a@far.test"
+								  : "b@far.test");
+		assert_string_equal(j->text, text);
+		fix_answer(j, 0, DELIVERY_SENT, "2.0.0", "ok");
+		if (is_l)
+			fix_answer(j, 1, DELIVERY_SENT, "2.0.0", "ok");
+	}
+	assert_int_equal(seen, 7);
+}
+
+static void
+test_senders(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT], text[200];
+
+	snprintf(text, sizeof text, "%s%s", lists.headers, lists.body);
+	for (int restarted = 0; restarted < 2; restarted++) {
+		fix_start(f);
+		fix_send(f, &lists, id);
+		assert_int_equal(queue_count(f->queue), 3);
+		if (restarted)
+			fix_restart(f);
+		check_parts(f, id, text);
+		fix_run(f, fix_is_empty);
+		fix_stop(f);
+	}
+	fix_start(f);
+	assert_int_equal(queue_count(f->queue), 0);
+}
+
+/* All recipients have the same: one message, with that sender. */
+static void
+test_one_sender(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = lists;
+	char id[QUEUE_ID_TEXT];
+
+	m.senders[0] = m.senders[2] = m.senders[1];
+	fix_start(f);
+	fix_send(f, &m, id);
+	assert_int_equal(queue_count(f->queue), 1);
+	fix_restart(f);
+	assert_string_equal(fix_next_job(f)->sender, "owner-l@d.test");
+	assert_string_equal(fix_next_job(f)->id, id);
+}
+
+/* A crash while the group is written: whatever of it is on disk, all of the messages are there, or none. */
+static void
+test_senders_torn(void **state)
+{
+	struct fixture *f = *state;
+	static char whole[1 << 16];
+	char id[QUEUE_ID_TEXT], name[64] = "journal/";
+	struct segment_header h;
+	ssize_t len;
+	int fd, counts[4] = { 0 };
+
+	fix_start(f);
+	h = journal_first(f->queue->journal)->header;
+	fix_send(f, &lists, id);
+	fix_stop(f);
+	journal_name(h.number, name + strlen(name));
+	fd = openat(f->root_fd, name, O_RDWR);
+	len = pread(fd, whole, sizeof whole, 0);
+	assert_true(len > 0);
+	while (len > 0 && whole[len - 1] == '\0')
+		len--;
+	close(fd);
+	for (ssize_t at = len - 1000; at <= len; at += at < len && len - at < 61 ? len - at : 61) {
+		fix_files(f, "journal", true);
+		fd = openat(f->root_fd, name, O_RDWR | O_CREAT, 0600);
+		assert_true(fd >= 0);
+		assert_int_equal(pwrite(fd, whole, (size_t)at, 0), at);
+		assert_int_equal(ftruncate(fd, (off_t)h.size), 0);
+		close(fd);
+		fix_start(f);
+		assert_true(queue_count(f->queue) == 0 || queue_count(f->queue) == 3);
+		counts[queue_count(f->queue)]++;
+		fix_stop(f);
+	}
+	assert_true(counts[0] > 0 && counts[3] > 0);
+}
+
+/* A large body has a name for each of the messages. */
+static void
+test_senders_large(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = large_mail();
+	struct message *each = NULL;
+	struct stat st;
+	struct parts p;
+	char *text;
+	int files = 0;
+
+	memcpy(m.rcpts, lists.rcpts, sizeof m.rcpts);
+	memcpy(m.senders, lists.senders, sizeof m.senders);
+	fix_start(f);
+	parts_make(f, &p);
+	assert_int_equal(large_commit(f, &p, &m), QMGR_OK);
+	fix_restart(f);
+	while ((each = queue_next(f->queue, each)) != NULL) {
+		char id[QUEUE_ID_TEXT], path[64];
+
+		queue_id_format(each->id, id);
+		snprintf(path, sizeof path, "bodies/%s", id);
+		assert_int_equal(fstatat(f->root_fd, path, &st, 0), 0);
+		assert_int_equal(st.st_nlink, 3);
+		files++;
+	}
+	assert_int_equal(files, 3);
+	text = x_asprintf("%s%s", m.headers, m.body);
+	check_parts(f, p.id, text);
+	free(text);
+	fix_run(f, fix_is_empty);
+	assert_int_equal(fix_files(f, "bodies", false), 0);
+	parts_clear(&p);
+	free((char *)m.body);
+}
+
+/* More than a group holds is nothing that smtpd sends. */
+static void
+test_too_many_senders(void **state)
+{
+	struct fixture *f = *state;
+	char each[ENVELOPE_MAX_SENDERS + 1][16];
+	struct recipient rcpts[ENVELOPE_MAX_SENDERS + 1];
+	struct parts p;
+	struct envelope e = {
+		.sender = "alice@example.test", .arrival_ms = clock_wall_ms(), .rcpts = rcpts
+	};
+
+	fix_start(f);
+	for (size_t n = ENVELOPE_MAX_SENDERS + 1; n >= ENVELOPE_MAX_SENDERS; n--) {
+		parts_make(f, &p);
+		e.size = p.headers_len + p.body_len;
+		for (size_t i = 0; i < n; i++) {
+			snprintf(each[i], sizeof each[i], "o%zu@d.test", i);
+			rcpts[i] = (struct recipient){
+				.address = each[i], .transport = TRANSPORT_SMTP, .sender = each[i]
+			};
+		}
+		e.nrcpts = n;
+		buf_reset(&p.envelope);
+		assert_int_equal(envelope_encode(&e, &p.envelope), 0);
+		assert_int_equal(
+		    parts_commit(f, &p), n > ENVELOPE_MAX_SENDERS ? QMGR_BAD : QMGR_OK);
+		parts_clear(&p);
+	}
+	fix_restart(f);
+	assert_int_equal(queue_count(f->queue), ENVELOPE_MAX_SENDERS);
+}
+
 int
 main(void)
 {
@@ -544,10 +722,17 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_body_of_wrong_size, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_orphans, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_ids_of_a_former_life, fix_setup, fix_teardown),
-		cmocka_unit_test_setup_teardown(test_ids_that_were_not_given, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_ids_that_were_not_given, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_large, fix_setup, fix_teardown),
-		cmocka_unit_test_setup_teardown(test_large_beside_its_file, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_large_beside_its_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_body_offset, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_senders, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_one_sender, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_senders_torn, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_senders_large, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_senders, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_malformed_ends_connection, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_back_pressure, fix_setup, fix_teardown),

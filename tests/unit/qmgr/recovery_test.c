@@ -322,6 +322,35 @@ test_commit_fails(void **state)
 	assert_int_equal(queue_count(f->queue), 2);
 }
 
+/* Of a message that is to become several, none is left behind, nor a body. */
+static void
+test_group_commit_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = plain;
+	char id[QUEUE_ID_TEXT];
+	char *body = x_calloc(1, 900001);
+	struct fix_reply r;
+
+	memset(body, 'x', 900000);
+	m.body = body;
+	m.rcpts[1] = "smtp:far@far.test";
+	m.rcpts[2] = NULL;
+	m.senders[1] = "owner@d.test";
+	f->io = &failing_io;
+	fix_start(f);
+	atomic_store(&fail_syncs, 1);
+	fix_commit(f, &m, id, &r);
+	fix_wait(f, &r);
+	assert_int_equal(r.status, QMGR_TEMP);
+	assert_int_equal(queue_count(f->queue), 0);
+	fix_run(f, fix_is_quiet);
+	assert_int_equal(fix_files(f, "bodies", false), 0);
+	fix_restart(f);
+	assert_int_equal(queue_count(f->queue), 0);
+	free(body);
+}
+
 /* No room for deferred/: the message waits in its segment, with all that is known, and is retried from there. */
 static void
 test_no_room_for_file(void **state)
@@ -570,6 +599,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_strange_files, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_outcome_fails, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_commit_fails, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_group_commit_fails, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_no_room_for_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_notice_before_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_relocated_in_flight, fix_setup, fix_teardown),

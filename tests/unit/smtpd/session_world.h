@@ -173,6 +173,9 @@ put_recipient(struct ipc_out *o, unsigned transport, const char *address)
 	ipc_put_str(o, address);
 	ipc_put_u32(o, transport == TRANSPORT_VIRTUAL ? 5000 : 0);
 	ipc_put_u32(o, transport == TRANSPORT_VIRTUAL ? 5000 : 0);
+	/* "owned7@..." is a list with an owner of its own */
+	ipc_put_str(o, strncmp(address, "owned", 5) == 0 ? address + 2 : "");
+	ipc_put_u32(o, strncmp(address, "owned", 5) == 0 ? AUTHD_SENDER_LIST : AUTHD_SENDER_SAME);
 }
 
 static void
@@ -300,7 +303,8 @@ on_sasl_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	sasl_aborts++;
 }
 
-static const struct ipc_handler authd_rows[] = { { AUTHD_RESOLVE, "su", IPC_STATE_ANY, on_resolve },
+static const struct ipc_handler authd_rows[] = { { AUTHD_RESOLVE, "sus", IPC_STATE_ANY,
+						     on_resolve },
 	{ AUTHD_SASL_START, "ussusssb", IPC_STATE_ANY, on_sasl_start },
 	{ AUTHD_SASL_STEP, "ub", IPC_STATE_ANY, on_sasl_step },
 	{ AUTHD_SASL_ABORT, "u", IPC_STATE_ANY, on_sasl_abort }, { 0, NULL, 0, NULL } };

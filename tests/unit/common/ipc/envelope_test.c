@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 static struct recipient rcpts[] = {
 	{ .address = "bob@example.test",
@@ -167,6 +168,49 @@ test_limits(void **state)
 	buf_clear(&b);
 }
 
+/* Only where a recipient has a sender of its own is there a place for it; the queue's form is what it was. */
+static void
+test_senders(void **state)
+{
+	char names[ENVELOPE_MAX_SENDERS + 1][8];
+	struct recipient many[ENVELOPE_MAX_SENDERS + 1];
+	struct envelope e = sample;
+	struct decoded d;
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i <= ENVELOPE_MAX_SENDERS; i++) {
+		snprintf(names[i], sizeof names[i], "%zu@x", i);
+		many[i] = rcpts[1];
+	}
+	e.rcpts = many;
+	e.nrcpts = ENVELOPE_MAX_SENDERS;
+	buf_init(&b, ENVELOPE_MAX_BYTES);
+	assert_int_equal(envelope_encode(&e, &b), 0);
+	assert_int_equal(b.p[0], 2);
+	assert_int_equal(envelope_count_senders(&e), 1);
+	many[3].sender = "owner@x";
+	buf_reset(&b);
+	assert_int_equal(envelope_encode(&e, &b), 0);
+	assert_int_equal(b.p[0], 3);
+	assert_int_equal(decode(buf_view(&b), &d), 0);
+	assert_int_equal(envelope_count_senders(&d.e), 2);
+	assert_string_equal(d.e.rcpts[3].sender, "owner@x");
+	assert_string_equal(envelope_sender_of(&d.e, &d.e.rcpts[3]), "owner@x");
+	assert_string_equal(envelope_sender_of(&d.e, &d.e.rcpts[2]), e.sender);
+	arena_clear(&d.arena);
+	for (size_t i = 0; i <= ENVELOPE_MAX_SENDERS; i++)
+		many[i].sender = names[i];
+	for (; e.nrcpts <= ENVELOPE_MAX_SENDERS + 1; e.nrcpts++) {
+		buf_reset(&b);
+		assert_int_equal(envelope_encode(&e, &b), 0);
+		assert_int_equal(
+		    decode(buf_view(&b), &d), e.nrcpts > ENVELOPE_MAX_SENDERS ? -1 : 0);
+		arena_clear(&d.arena);
+	}
+	buf_clear(&b);
+}
+
 int
 main(void)
 {
@@ -174,6 +218,7 @@ main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_senders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,7 +114,7 @@ build_ok(const char *type, const char *name, struct warnings *w)
 	char *spec = spec_of(type, name);
 	struct err e;
 
-	if (table_build(spec, on_warn, w, &e) < 0)
+	if (table_build(spec, TABLE_FORM_MAP, on_warn, w, &e) < 0)
 		fail_msg("%s", e.text);
 	free(spec);
 }
@@ -270,8 +270,8 @@ errors_have_their_kind(void **state)
 	    "map.db", "this is no Berkeley DB file, and long enough to be read as a page of one.");
 	assert_int_equal(table_open(spec, &t, &e), -1);
 	assert_int_equal(e.kind, ERR_TEMP);
-	assert_int_equal(table_build("static:x", NULL, NULL, &e), -1);
-	assert_int_equal(table_build("hash:/nonexistent/map", NULL, NULL, &e), -1);
+	assert_int_equal(table_build("static:x", TABLE_FORM_MAP, NULL, NULL, &e), -1);
+	assert_int_equal(table_build("hash:/nonexistent/map", TABLE_FORM_MAP, NULL, NULL, &e), -1);
 	free(spec);
 }
 
@@ -491,6 +491,76 @@ text_records(void **state)
 	buf_clear(&value);
 }
 
+static void
+test_aliases_text(void **state)
+{
+	static const char before[] = "# aliases\n"
+				     "root: alice,\n"
+				     "  # not the end\n"
+				     "\tbob\n"
+				     "Tight:x\n"
+				     "loose : y\n"
+				     "\"quoted\": z\n"
+				     "\"odd:name@x\" : \"|cmd a:b\"\n"
+				     "no colon\n"
+				     "  goes on: here\n"
+				     "with@domain: x\n"
+				     "\"white space\": x\n"
+				     ": nobody\n"
+				     "\"open: x\n"
+				     "last: :include:/x";
+	static const char *const records[][2] = { { "root", "alice,\tbob" }, { "Tight", "x" },
+		{ "loose", "y" }, { "quoted", "z" }, { "odd:name@x", "\"|cmd a:b\"" },
+		{ "last", ":include:/x" } };
+	char *text = x_strdup(before);
+	struct warnings w = { 0 };
+	struct view rest = view_of(text);
+	struct buf key, value;
+	struct err e;
+	int line = 0;
+
+	(void)state;
+	table_aliases_to_map(text, strlen(text), "/etc/aliases", on_warn, &w);
+	assert_int_equal(strlen(text), strlen(before));
+	assert_int_equal(w.count, 5);
+	assert_non_null(strstr(w.last, "/etc/aliases, line 14"));
+	buf_init(&key, 100);
+	buf_init(&value, 100);
+	for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
+		assert_int_equal(table_text_next(&rest, &line, &key, &value, &e), 0);
+		assert_string_equal(buf_cstr(&key), records[i][0]);
+		assert_string_equal(buf_cstr(&value), records[i][1]);
+	}
+	assert_int_equal(table_text_next(&rest, &line, &key, &value, &e), 1);
+	buf_clear(&key);
+	buf_clear(&value);
+	free(text);
+}
+
+static void
+test_aliases_are_built(void **state)
+{
+	char *spec = spec_of("hash", "aliases");
+	struct table *t;
+	struct buf value;
+	struct err e;
+
+	(void)state;
+	put_file("aliases", "Root: alice, bob\n");
+	assert_int_equal(table_build(spec, TABLE_FORM_ALIASES, NULL, NULL, &e), 0);
+	assert_int_equal(table_open(spec, &t, &e), 0);
+	buf_init(&value, 100);
+	assert_int_equal(table_lookup(t, VIEW_LIT("root"), &value, &e), 0);
+	assert_string_equal(buf_cstr(&value), "alice, bob");
+	buf_clear(&value);
+	table_close(t);
+	unlink(spec + strlen("hash:"));
+	free(spec);
+	spec = spec_of("hash", "aliases.db");
+	unlink(spec + strlen("hash:"));
+	free(spec);
+}
+
 /* The directory is held, not its path; the working directory stays what it is. */
 static void
 a_prepared_list_needs_no_path(void **state)
@@ -574,12 +644,13 @@ all_values_of_a_text_are_told(void **state)
 		else
 			snprintf(spec, sizeof spec, "%.*s%s%s", (int)(at - rows[i].spec),
 			    rows[i].spec, dir, at + 2);
-		if (table_each_value(spec, add_value, &all, &e) < 0)
+		if (table_each_value(spec, TABLE_FORM_MAP, add_value, &all, &e) < 0)
 			fail_msg("%s", e.text);
 		assert_string_equal(buf_cstr(&all), rows[i].values);
 	}
-	assert_int_equal(table_each_value("pcre:/nothing/there", add_value, &all, &e), -1);
-	assert_int_equal(table_each_value("nonsense:x", add_value, &all, &e), -1);
+	assert_int_equal(
+	    table_each_value("pcre:/nothing/there", TABLE_FORM_MAP, add_value, &all, &e), -1);
+	assert_int_equal(table_each_value("nonsense:x", TABLE_FORM_MAP, add_value, &all, &e), -1);
 	buf_clear(&all);
 }
 
@@ -587,6 +658,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_aliases_text),
+		cmocka_unit_test(test_aliases_are_built),
 		cmocka_unit_test_setup_teardown(
 		    all_values_of_a_text_are_told, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(built_and_text_tables_agree, make_dir, remove_dir),
