@@ -56,12 +56,12 @@ int
 message_bytes_from_journal(int root_fd, const struct segment_header *seg, uint32_t offset,
     struct queue_id id, struct message_bytes *out, struct err *err)
 {
-	char path[16 + JOURNAL_NAME] = "journal/";
+	char path[16 + SEGMENT_NAME] = "journal/";
 	struct record r = { 0 };
 	int fd, ret = -1;
 
 	*out = (struct message_bytes){ 0 };
-	journal_name(seg->number, path + strlen(path));
+	segment_name(seg->number, path + strlen(path));
 	fd = open_beneath(root_fd, path, O_RDONLY, 0);
 	if (fd < 0)
 		return err_sys(err, ERR_TEMP, "open %s", path);

@@ -20,29 +20,11 @@
 enum {
 	LAZY_MS = 100,   /* how long an outcome waits for company */
 	RETRY_MS = 2000, /* until a spare is tried again after there was no room */
+	LEDGER_TRIM_MS = 60000,
 	ZEROS = 1 << 20,
 	VOID_RESERVE =
 	    65536, /* room that is never counted: voids, what is lost at the end of a segment */
 };
-
-void
-journal_name(uint64_t number, char out[JOURNAL_NAME])
-{
-	snprintf(out, JOURNAL_NAME, "%016llx", (unsigned long long)number);
-}
-
-static bool
-number_parse(const char *name, uint64_t *number)
-{
-	uint64_t v = 0;
-
-	if (strlen(name) != 16 || strspn(name, "0123456789abcdef") != 16)
-		return false;
-	for (size_t i = 0; i < 16; i++)
-		v = v << 4 | (uint64_t)(name[i] <= '9' ? name[i] - '0' : name[i] - 'a' + 10);
-	*number = v;
-	return true;
-}
 
 /* --- segments --------------------------------------------------------------------------------------- */
 /* Keeps the list in order; new segments nearly always belong at its end. */
@@ -66,7 +48,7 @@ segment_add(struct journal *j, const struct segment_header *h)
 }
 
 static struct journal_segment *
-segment_find(struct journal *j, uint64_t number)
+journal_segment_find(struct journal *j, uint64_t number)
 {
 	struct journal_segment *s;
 
@@ -133,29 +115,6 @@ is_clean_spare(const struct journal *j, int fd, uint64_t size)
 	return clean;
 }
 
-static int
-read_headers(int fd, uint64_t number, struct segment_header *h, bool *is_blank, struct err *err)
-{
-	char copies[2][SEGMENT_HEADER];
-	struct err e;
-
-	memset(copies, 0, sizeof copies);
-	if (fd_pread_all(fd, copies[0], SEGMENT_HEADER, 0, &e) < 0 ||
-	    fd_pread_all(fd, copies[1], SEGMENT_HEADER, SEGMENT_COPY_AT, &e) < 0) {
-		if (e.kind != ERR_GONE) {
-			*err = e;
-			return -1;
-		}
-	}
-	*is_blank = all_zero(copies[0], sizeof copies);
-	for (int i = 0; i < 2; i++)
-		if (segment_header_decode(view_make(copies[i], SEGMENT_HEADER), h, &e) == 0 &&
-		    h->number == number)
-			return 0;
-	return err_set(
-	    err, ERR_SYNTAX, "journal: no header of segment %llu", (unsigned long long)number);
-}
-
 static void
 set_aside(struct journal *j, const char *name)
 {
@@ -183,7 +142,7 @@ open_segment(struct journal *j, const char *name, uint64_t number, struct err *e
 		err_sys(err, ERR_TEMP, "journal: fstat %s", name);
 		goto fail;
 	}
-	if (read_headers(fd, number, &h, &is_blank, &why) == 0) {
+	if (segment_header_read(fd, number, &h, &is_blank, &why) == 0) {
 		segment_add(j, &h);
 		if (h.last_us > j->last_us_found)
 			j->last_us_found = h.last_us;
@@ -210,43 +169,18 @@ fail:
 }
 
 static int
-compare_names(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-static int
 open_segments(struct journal *j, struct err *err)
 {
-	int fd = open_beneath(j->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0), r = 0;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t *numbers = NULL, number;
-	size_t count = 0;
-	struct dirent *de;
+	struct segment_numbers numbers;
+	int r = segment_list(j->dir_fd, &numbers, err);
 
-	if (d == NULL) {
-		err_sys(err, ERR_TEMP, "journal: open directory");
-		fd_close(&fd);
-		return -1;
-	}
-	while ((de = readdir(d)) != NULL) {
-		if (!number_parse(de->d_name, &number))
-			continue;
-		numbers = x_realloc(numbers, count + 1, sizeof *numbers);
-		numbers[count++] = number;
-	}
-	closedir(d);
-	if (count > 0)
-		qsort(numbers, count, sizeof *numbers, compare_names);
-	for (size_t i = 0; i < count && r == 0; i++) {
-		char name[JOURNAL_NAME];
+	for (size_t i = 0; i < numbers.count && r == 0; i++) {
+		char name[SEGMENT_NAME];
 
-		journal_name(numbers[i], name);
-		r = open_segment(j, name, numbers[i], err);
+		segment_name(numbers.list[i], name);
+		r = open_segment(j, name, numbers.list[i], err);
 	}
-	free(numbers);
+	free(numbers.list);
 	return r;
 }
 
@@ -279,7 +213,7 @@ journal_open(const struct journal_options *o, struct err *err)
 	j->next_number = 1;
 	j->event_fd = j->dir_fd = -1;
 	if (make_dir(o->root_fd, "journal", err) < 0 || make_dir(o->root_fd, "corrupt", err) < 0 ||
-	    dir_fsync(o->root_fd, ".", err) < 0)
+	    ledger_prepare(o->root_fd, err) < 0 || dir_fsync(o->root_fd, ".", err) < 0)
 		goto fail;
 	j->dir_fd = open_beneath(o->root_fd, "journal", O_RDONLY | O_DIRECTORY, 0);
 	if (j->dir_fd < 0) {
@@ -372,12 +306,12 @@ check_room(const struct journal *j, struct err *err)
 static int
 spare_make(struct journal *j, uint64_t number, struct err *err)
 {
-	char name[JOURNAL_NAME];
+	char name[SEGMENT_NAME];
 	int fd;
 
 	if (check_room(j, err) < 0)
 		return -1;
-	journal_name(number, name);
+	segment_name(number, name);
 	fd = open_beneath(j->dir_fd, name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return err_sys(err, ERR_TEMP, "journal: create %s", name);
@@ -460,15 +394,30 @@ struct remove_job {
 	struct journal *j;
 	struct journal_segment *segs[REMOVE_AT_ONCE];
 	unsigned count, done;
-	struct err err;
+	struct err err, ledger_err;
 };
+
+/* Mail does not stop for the ledger: what cannot be copied is lost to it, and said. */
+static void
+remove_run_ledger(struct remove_job *job)
+{
+	struct journal *j = job->j;
+
+	for (unsigned i = 0; i < job->count; i++)
+		ledger_copy(
+		    j->o.root_fd, job->segs[i]->header.number, j->io.fsync, &job->ledger_err);
+	if (clock_mono_ms() < j->ledger_trim_ms)
+		return;
+	j->ledger_trim_ms = clock_mono_ms() + LEDGER_TRIM_MS;
+	ledger_trim(j->o.root_fd, &j->o.ledger, clock_wall_ms());
+}
 
 static int
 remove_one(struct journal *j, const struct journal_segment *s, struct err *err)
 {
-	char name[JOURNAL_NAME], to[64];
+	char name[SEGMENT_NAME], to[64];
 
-	journal_name(s->header.number, name);
+	segment_name(s->header.number, name);
 	snprintf(to, sizeof to, "corrupt/journal-%s", name);
 	if (s->is_corrupt ? renameat(j->dir_fd, name, j->o.root_fd, to) < 0
 			  : unlinkat(j->dir_fd, name, 0) < 0)
@@ -483,6 +432,8 @@ remove_run(void *arg)
 {
 	struct remove_job *job = arg;
 
+	if (job->j->o.ledger.keep_ms > 0)
+		remove_run_ledger(job);
 	while (job->done < job->count && remove_one(job->j, job->segs[job->done], &job->err) == 0)
 		job->done++;
 }
@@ -504,6 +455,8 @@ remove_done(void *arg)
 		TAILQ_REMOVE(&j->segments, job->segs[i], link);
 		free(job->segs[i]);
 	}
+	if (job->ledger_err.kind != ERR_NONE)
+		log_error("ledger: a segment is not on record: %s", job->ledger_err.text);
 	if (failed)
 		log_error("%s", job->err.text);
 	free(job);
@@ -583,7 +536,7 @@ on_finished(void *arg, short what)
 	while ((e = STAILQ_FIRST(&list)) != NULL) {
 		STAILQ_REMOVE_HEAD(&list, link);
 		j->waiting_count--;
-		e->segment = e->status == QMGR_OK ? segment_find(j, e->number) : NULL;
+		e->segment = e->status == QMGR_OK ? journal_segment_find(j, e->number) : NULL;
 		if (e->segment != NULL && e->segment->is_spare) {
 			e->segment->is_spare = false;
 			e->segment->since_ms = clock_mono_ms();
@@ -742,13 +695,13 @@ static int
 reopen_last(struct journal *j, struct err *err)
 {
 	struct journal_segment *s = TAILQ_LAST(&j->segments, journal_segments);
-	char name[JOURNAL_NAME];
+	char name[SEGMENT_NAME];
 	int fd;
 
 	if (s == NULL || s->is_corrupt || j->nvoids != 1 ||
 	    j->voids[0].number != s->header.number || s->header.size != j->o.segment_size)
 		return -1;
-	journal_name(s->header.number, name);
+	segment_name(s->header.number, name);
 	fd = open_beneath(j->dir_fd, name, O_RDWR, 0);
 	if (fd < 0)
 		return err_sys(err, ERR_TEMP, "journal: open %s", name);

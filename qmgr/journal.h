@@ -18,7 +18,7 @@
 
 #include "common/event/loop.h"
 #include "common/ipc/msg/qmgr.h"
-#include "qmgr/queue_file.h"
+#include "qmgr/ledger.h"
 
 #include <sys/queue.h>
 #include <sys/types.h>
@@ -48,7 +48,8 @@ struct journal_options {
 	struct loop *loop;
 	int root_fd; /* borrowed: the directory in which journal/ and corrupt/ are */
 	uint64_t segment_size;
-	uint64_t minfree; /* room the file system keeps when a spare is made */
+	uint64_t minfree;            /* room the file system keeps when a spare is made */
+	struct ledger_limits ledger; /* what stays of segments that are removed */
 	const struct journal_io *io;
 };
 
@@ -59,7 +60,7 @@ struct journal_piece {
 	uint64_t off;
 	uint64_t len;
 };
-enum { JOURNAL_PIECES = 4, JOURNAL_RECORDS = 16 };
+enum { JOURNAL_PIECES = 4, JOURNAL_RECORDS = SEGMENT_GROUP };
 
 struct journal_record {
 	enum record_type type;
@@ -119,9 +120,5 @@ uint32_t journal_life(const struct journal *j);
 const struct journal_segment *journal_first(const struct journal *j);
 /* The oldest segment if it is not the one being written and has been in use for so long; else NULL. */
 const struct journal_segment *journal_overdue(const struct journal *j, int64_t age_ms);
-
-/* "journal/0000000000000001" */
-enum { JOURNAL_NAME = 32 };
-void journal_name(uint64_t number, char out[JOURNAL_NAME]);
 
 #endif

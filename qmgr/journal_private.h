@@ -39,6 +39,7 @@ struct journal {
 	struct journal_segments segments; /* by number */
 	struct work_pool *housekeeper;    /* one thread: makes spares, removes segments */
 	bool is_preparing, is_removing, prepare_failed, is_closing;
+	int64_t ledger_trim_ms; /* the housekeeper's own: when the ledger was trimmed */
 	uint64_t next_number;
 	uint64_t current_seen; /* every entry in an older segment has been handed back */
 	uint32_t life;

@@ -58,6 +58,7 @@ struct rcpt_state {
 	bool took_dsn;   /* and that system answers for it from now on (RFC 3461 5.2.1) */
 	bool is_delay_told; /* the sender knows of the delay */
 	bool maybe_done;    /* in flight when a process died */
+	bool is_repeated;   /* sent when it was maybe_done */
 	unsigned noticed;   /* bit mask of notice_kind: done, or not wanted, in this round */
 	int slot;           /* in the deferred file, -1 = none */
 	uint32_t attempts;

@@ -207,6 +207,8 @@ open_queue(struct qmgr *g)
 	int64_t run_delay_ms = conf_seconds(c, "queue_run_delay") * 1000;
 	struct queue_conf qc = { .segment_size = (uint64_t)conf_size(c, "queue_segment_size"),
 		.minfree = (uint64_t)conf_size(c, "queue_minfree"),
+		.ledger = { .keep_ms = conf_seconds(c, "ledger_keep") * 1000,
+		    .max_bytes = (uint64_t)conf_size(c, "ledger_size_limit") },
 		.active_limit = (unsigned)conf_int(c, "qmgr_message_active_limit"),
 		.content_limit = (unsigned)conf_int(c, "qmgr_memfd_limit"),
 		.min_backoff_ms = conf_seconds(c, "minimal_backoff_time") * 1000,

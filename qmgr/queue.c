@@ -747,6 +747,7 @@ queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struc
 		m->active->flying--;
 	m->active->open--;
 	r->phase = PHASE_ANSWERED;
+	r->is_repeated = r->maybe_done && a->status == DELIVERY_SENT;
 	r->maybe_done = false;
 	r->attempts++;
 	r->last_ms = clock_wall_ms();
@@ -889,6 +890,7 @@ queue_open(struct loop *l, int root_fd, const struct queue_conf *conf, const str
 		.root_fd = root_fd,
 		.segment_size = conf->segment_size,
 		.minfree = conf->minfree,
+		.ledger = conf->ledger,
 		.io = io };
 	struct queue *q = x_calloc(1, sizeof *q);
 

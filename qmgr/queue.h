@@ -14,6 +14,7 @@
 
 struct queue_conf {
 	uint64_t segment_size, minfree;
+	struct ledger_limits ledger;
 	unsigned active_limit, content_limit;
 	int64_t min_backoff_ms, max_backoff_ms;
 	int64_t lifetime_ms, bounce_lifetime_ms;

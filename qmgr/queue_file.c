@@ -228,6 +228,14 @@ dsn_pack(const char *dsn, char out[8])
 	put32(out + 4, b << 16 | c);
 }
 
+enum { FLAG_RELAYED = 1, FLAG_REPEATED = 2 };
+
+static char
+flags_of(bool is_relayed, bool is_repeated)
+{
+	return (char)((is_relayed ? FLAG_RELAYED : 0) | (is_repeated ? FLAG_REPEATED : 0));
+}
+
 int
 outcomes_put(struct buf *out, const struct outcome *o)
 {
@@ -237,9 +245,16 @@ outcomes_put(struct buf *out, const struct outcome *o)
 	put32(bytes, o->rcpt);
 	bytes[4] = (char)o->status;
 	bytes[5] = dsn[0];
-	bytes[6] = bytes[7] = 0;
+	bytes[6] = flags_of(o->is_relayed, o->is_repeated);
+	bytes[7] = 0;
 	memcpy(bytes + 8, dsn + 4, 4);
 	return buf_append(out, bytes, sizeof bytes);
+}
+
+void
+outcomes_end(struct buf *out)
+{
+	put32(out->p, (uint32_t)((out->len - 4) / OUTCOME_BYTES));
 }
 
 int
@@ -255,7 +270,10 @@ outcomes_next(struct view content, size_t *at, struct outcome *o)
 		return 0;
 	p = content.p + 4 + *at * OUTCOME_BYTES;
 	++*at;
-	*o = (struct outcome){ .rcpt = get32(p), .status = (enum rcpt_status)(unsigned char)p[4] };
+	*o = (struct outcome){ .rcpt = get32(p),
+		.status = (enum rcpt_status)(unsigned char)p[4],
+		.is_relayed = (p[6] & FLAG_RELAYED) != 0,
+		.is_repeated = (p[6] & FLAG_REPEATED) != 0 };
 	snprintf(o->dsn, sizeof o->dsn, "%u.%u.%u", (unsigned)(unsigned char)p[5] % 10,
 	    (get32(p + 8) >> 16) % 1000, (get32(p + 8) & 0xffff) % 1000);
 	return o->status >= RCPT_SENT && o->status <= RCPT_DELETED ? 1 : -1;
@@ -398,6 +416,7 @@ deferred_slot_encode(
 	put32(out + 16, s->rcpt);
 	out[20] = (char)s->status;
 	out[21] = s->is_delay_told ? 1 : 0;
+	out[22] = flags_of(s->is_relayed, s->is_repeated);
 	put32(out + 24, s->attempts);
 	put64(out + 32, (uint64_t)s->last_ms);
 	snprintf(out + 40, sizeof s->dsn, "%s", s->dsn);
@@ -414,6 +433,8 @@ slot_read(const char *p, struct queue_id id, uint32_t index, struct deferred_slo
 		.rcpt = get32(p + 16),
 		.status = (enum rcpt_status)(unsigned char)p[20],
 		.is_delay_told = p[21] != 0,
+		.is_relayed = (p[22] & FLAG_RELAYED) != 0,
+		.is_repeated = (p[22] & FLAG_REPEATED) != 0,
 		.attempts = get32(p + 24),
 		.last_ms = (int64_t)get64(p + 32) };
 	memcpy(s->dsn, p + 40, sizeof s->dsn - 1);

@@ -55,6 +55,8 @@ enum record_type {
 	RECORD_MOVED = 6,  /* deferred/XX/ID is the truth from here on; no such file: done */
 	RECORD_VOID = 7,   /* records of another segment never happened */
 	RECORD_EXPIRE = 8, /* the admin wants it returned after the next attempt */
+	RECORD_FINISHED =
+	    9, /* nothing of a deferred message is left to do; the states its file had: its file goes */
 };
 enum record_flags {
 	RECORD_MORE = 1, /* the next record belongs to the same atomic group */
@@ -107,7 +109,7 @@ void message_head_encode(const struct message_head *h, char out[MESSAGE_HEAD]);
 int message_record_decode(struct view content, struct message_head *head, struct view *envelope,
     struct view *headers, struct view *body, struct err *err);
 
-/* Content of RECORD_OUTCOME: u32 count, then OUTCOME_BYTES each. */
+/* Content of RECORD_OUTCOME and RECORD_FINISHED: u32 count, then OUTCOME_BYTES each. */
 enum rcpt_status {
 	RCPT_PENDING = 0,
 	RCPT_SENT = 1,
@@ -118,10 +120,14 @@ enum { OUTCOME_BYTES = 12 };
 struct outcome {
 	uint32_t rcpt; /* its place in the envelope */
 	enum rcpt_status status;
-	char dsn[12]; /* enhanced status code */
+	bool is_relayed;  /* sent to another system */
+	bool is_repeated; /* sent, and nobody knows whether an attempt before had been, too */
+	char dsn[12];     /* enhanced status code */
 };
 int outcomes_begin(struct buf *out, uint32_t count);
 int outcomes_put(struct buf *out, const struct outcome *o);
+/* Sets the count to what was put, for who did not know it at the beginning. */
+void outcomes_end(struct buf *out);
 /* Walks a content: start with at = 0.  1: *o filled; 0: end; -1: malformed. */
 int outcomes_next(struct view content, size_t *at, struct outcome *o);
 
@@ -179,7 +185,8 @@ uint64_t deferred_file_size(const struct deferred_head *h);
 struct deferred_slot {
 	uint32_t rcpt; /* its place in the envelope */
 	enum rcpt_status status;
-	bool is_delay_told; /* the sender knows of the delay */
+	bool is_delay_told;           /* the sender knows of the delay */
+	bool is_relayed, is_repeated; /* as in struct outcome */
 	uint32_t attempts;
 	int64_t last_ms; /* of the last attempt, wall clock; 0: none */
 	char dsn[12];

@@ -74,6 +74,8 @@ slot_to_rcpt(const struct deferred_slot *s, uint32_t index, struct rcpt_state *r
 	r->slot = (int)index;
 	r->status = s->status;
 	r->is_delay_told = s->is_delay_told;
+	r->is_relayed = s->is_relayed;
+	r->is_repeated = s->is_repeated;
 	r->attempts = s->attempts;
 	r->last_ms = s->last_ms;
 	memcpy(r->dsn, s->dsn, sizeof r->dsn);
@@ -425,7 +427,9 @@ recover_record(void *arg, const struct record *r, struct journal_segment *seg)
 		m->is_expired = m->is_expired || m->segment != NULL;
 		break;
 	case RECORD_DONE:
-		/* a file beside it was written, never became the truth, and would be one when `done` has gone */
+	case RECORD_FINISHED:
+		/* a file beside `done` was written, never became the truth, and would be one when `done` has gone;
+		 * one beside `finished` was about to be removed */
 		if (m->segment == NULL && deferred_remove(q->root_fd, m->id, &err) < 0)
 			log_error("%s", err.text);
 		else

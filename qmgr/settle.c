@@ -81,29 +81,84 @@ log_op_add(struct log_op *op, enum record_type type)
 }
 
 static void
+put_outcome(struct log_op *op, const struct outcome *o)
+{
+	if (outcomes_put(&op->outcomes, o) < 0)
+		bug("settle: outcomes do not fit");
+}
+
+static void
+put_rcpt(struct log_op *op, uint32_t rcpt)
+{
+	const struct rcpt_state *r = &op->m->active->rcpts[rcpt];
+	struct outcome o = { .rcpt = rcpt,
+		.status = r->status,
+		.is_relayed = r->is_relayed,
+		.is_repeated = r->is_repeated };
+
+	memcpy(o.dsn, r->dsn, sizeof o.dsn);
+	put_outcome(op, &o);
+	op->rcpts[op->nrcpts++] = rcpt;
+}
+
+static void
+log_op_end_outcomes(struct log_op *op, enum record_type type)
+{
+	struct journal_record *r = log_op_add(op, type);
+
+	r->pieces[0] = (struct journal_piece){ .p = op->outcomes.p, .len = op->outcomes.len };
+	r->npieces = 1;
+}
+
+static void
 log_op_add_outcomes(struct log_op *op, bool sent_only)
 {
 	const struct active *a = op->m->active;
 	size_t count = count_unsaved(a, sent_only);
-	struct journal_record *r;
 
 	if (count == 0)
 		return;
 	op->rcpts = x_calloc(count, sizeof *op->rcpts);
 	outcomes_begin(&op->outcomes, (uint32_t)count);
-	for (uint32_t i = 0; i < a->env.nrcpts; i++) {
-		struct outcome o = { .rcpt = i, .status = a->rcpts[i].status };
+	for (uint32_t i = 0; i < a->env.nrcpts; i++)
+		if (is_unsaved(&a->rcpts[i], sent_only, &a->env.rcpts[i]))
+			put_rcpt(op, i);
+	log_op_end_outcomes(op, RECORD_OUTCOME);
+}
 
-		if (!is_unsaved(&a->rcpts[i], sent_only, &a->env.rcpts[i]))
-			continue;
-		memcpy(o.dsn, a->rcpts[i].dsn, sizeof o.dsn);
-		if (outcomes_put(&op->outcomes, &o) < 0)
-			bug("settle: outcomes do not fit");
-		op->rcpts[op->nrcpts++] = i;
+/* What only the file of a message says of it. */
+static bool
+is_of_file(const struct rcpt_state *r)
+{
+	return r->is_dirty || r->slot >= 0;
+}
+
+static void
+put_deleted(struct log_op *op, uint32_t rcpt)
+{
+	put_outcome(op, &(struct outcome){ .rcpt = rcpt, .status = RCPT_DELETED });
+}
+
+/* The end of a message: whoever is still waiting is deleted by the admin.  What only its file says of the others goes with
+ * the file, so that `finished` says it, too; in the journal it stands before. */
+static void
+log_op_add_end(struct log_op *op, enum record_type type)
+{
+	const struct message *m = op->m;
+	const struct active *a = m->active;
+
+	op->rcpts = x_calloc(m->nrcpts + 1, sizeof *op->rcpts);
+	outcomes_begin(&op->outcomes, 0);
+	for (uint32_t i = 0; i < m->nrcpts; i++) {
+		const struct rcpt_state *r = a != NULL ? &a->rcpts[i] : NULL;
+
+		if (r == NULL ? !message_bit(m->finished, i) : r->status == RCPT_PENDING)
+			put_deleted(op, i);
+		else if (r != NULL && (type == RECORD_FINISHED ? is_of_file(r) : r->is_dirty))
+			put_rcpt(op, i);
 	}
-	r = log_op_add(op, RECORD_OUTCOME);
-	r->pieces[0] = (struct journal_piece){ .p = op->outcomes.p, .len = op->outcomes.len };
-	r->npieces = 1;
+	outcomes_end(&op->outcomes);
+	log_op_end_outcomes(op, type);
 }
 
 static void
@@ -121,6 +176,14 @@ log_op_add_notices(struct log_op *op)
 }
 
 static void
+log_op_free(struct log_op *op)
+{
+	buf_clear(&op->outcomes);
+	free(op->rcpts);
+	free(op);
+}
+
+static void
 log_op_done(void *arg, struct journal_entry *e)
 {
 	struct log_op *op = arg;
@@ -133,9 +196,7 @@ log_op_done(void *arg, struct journal_entry *e)
 		for (size_t i = 0; i < op->nrcpts; i++)
 			m->active->rcpts[op->rcpts[i]].is_dirty = false;
 	op->then(op->q, m, op);
-	buf_clear(&op->outcomes);
-	free(op->rcpts);
-	free(op);
+	log_op_free(op);
 }
 
 static void
@@ -166,7 +227,7 @@ adopt_notices(struct queue *q, struct log_op *op, struct message *adopted[NOTICE
 }
 
 /* --- operations on the deferred file ------------------------------------------------------------------------- */
-enum disk_kind { DISK_WRITE, DISK_UPDATE, DISK_REWRITE, DISK_REMOVE };
+enum disk_kind { DISK_WRITE, DISK_READ, DISK_UPDATE, DISK_REWRITE, DISK_REMOVE };
 
 struct disk_op {
 	struct queue *q;
@@ -175,9 +236,11 @@ struct disk_op {
 	struct segment_header seg; /* DISK_WRITE: where the message is now */
 	uint32_t offset;
 	struct deferred_summary summary;
-	struct deferred_change *changes; /* owned */
+	struct deferred_change *changes; /* owned; DISK_READ: what stands there */
 	size_t nchanges;
-	unsigned wants; /* that it meets */
+	struct journal_segment
+	    *finished_in; /* DISK_REMOVE: held, as long as the file is there; NULL = none */
+	unsigned wants;   /* that it meets */
 	struct err err;
 	int result;
 	void (*then)(struct queue *q, struct message *m, struct disk_op *op);
@@ -222,12 +285,30 @@ disk_rewrite(struct disk_op *op)
 	return r;
 }
 
+static int
+disk_read(struct disk_op *op)
+{
+	struct deferred_file f;
+
+	if (deferred_load_envelope(op->q->root_fd, op->summary.id, &f, &op->err) < 0)
+		return -1;
+	op->changes = x_calloc(f.head.nslots + 1, sizeof *op->changes);
+	for (uint32_t i = 0; i < f.head.nslots; i++)
+		if (f.slots[i].rcpt != UINT32_MAX)
+			op->changes[op->nchanges++].slot = f.slots[i];
+	deferred_file_clear(&f);
+	return 0;
+}
+
 static void
 disk_op_run(void *arg)
 {
 	struct disk_op *op = arg;
 
 	switch (op->kind) {
+	case DISK_READ:
+		op->result = disk_read(op);
+		break;
 	case DISK_WRITE:
 		op->result = disk_write_from_journal(op);
 		break;
@@ -251,6 +332,8 @@ disk_op_done(void *arg)
 
 	op->q->operations--;
 	op->m->is_busy = false;
+	if (op->finished_in != NULL)
+		journal_drop(op->q->journal, op->finished_in);
 	op->then(op->q, op->m, op);
 	free(op->changes);
 	free(op);
@@ -296,6 +379,8 @@ fill_slot(const struct rcpt_state *r, uint32_t rcpt, struct deferred_slot *s)
 	*s = (struct deferred_slot){ .rcpt = rcpt,
 		.status = r->status,
 		.is_delay_told = r->is_delay_told,
+		.is_relayed = r->is_relayed,
+		.is_repeated = r->is_repeated,
 		.attempts = r->attempts,
 		.last_ms = r->last_ms };
 	memcpy(s->dsn, r->dsn, sizeof s->dsn);
@@ -303,7 +388,8 @@ fill_slot(const struct rcpt_state *r, uint32_t rcpt, struct deferred_slot *s)
 		snprintf(s->reason, sizeof s->reason, "%s", r->reason);
 }
 
-/* A new file gets a slot for everyone who is not finished. */
+/* A new file gets a slot for everyone who is not finished, or of whom nothing else on disk says it.  Before the end of a
+ * round a failure counts as none yet: its notice is still to be made, and a crash would forget that. */
 static void
 disk_op_add_all(struct disk_op *op)
 {
@@ -311,11 +397,17 @@ disk_op_add_all(struct disk_op *op)
 
 	op->changes = x_calloc(a->env.nrcpts, sizeof *op->changes);
 	for (uint32_t i = 0; i < a->env.nrcpts; i++) {
-		a->rcpts[i].slot = -1;
-		if (a->rcpts[i].status != RCPT_PENDING)
+		struct rcpt_state *r = &a->rcpts[i];
+		bool is_needed = r->status == RCPT_PENDING || is_of_file(r);
+		struct deferred_slot *s = &op->changes[op->nchanges].slot;
+
+		r->slot = -1;
+		if (!is_needed)
 			continue;
-		a->rcpts[i].slot = (int)op->nchanges;
-		fill_slot(&a->rcpts[i], i, &op->changes[op->nchanges++].slot);
+		r->slot = (int)op->nchanges++;
+		fill_slot(r, i, s);
+		if (r->status == RCPT_FAILED && r->is_dirty && a->open > 0)
+			s->status = RCPT_PENDING;
 	}
 	a->nslots = (uint32_t)op->nchanges;
 }
@@ -484,8 +576,7 @@ static void
 file_written(struct queue *q, struct message *m, struct disk_op *op)
 {
 	if (op->result == 0) {
-		for (size_t i = 0; i < m->active->env.nrcpts; i++)
-			m->active->rcpts[i].is_dirty = false;
+		changes_are_saved(m, op);
 		m->is_written = true;
 		append_moved(q, m);
 		return;
@@ -520,6 +611,65 @@ settle_in_journal(struct queue *q, struct message *m)
 	}
 }
 
+static void want_saved(struct queue *q, struct message *m, struct disk_op *op);
+
+/* The segment that says `finished` stays until the file has gone: a crash between both must not try it again. */
+static void
+remove_file(struct queue *q, struct message *m, struct journal_segment *finished_in, unsigned wants,
+    void (*then)(struct queue *q, struct message *m, struct disk_op *op))
+{
+	struct disk_op *op = disk_op_new(q, m, DISK_REMOVE, 0, then);
+
+	op->wants = wants;
+	if (finished_in != NULL)
+		journal_hold(finished_in);
+	op->finished_in = finished_in;
+	disk_op_start(op);
+}
+
+static void
+file_removed(struct queue *q, struct message *m, struct disk_op *op)
+{
+	if (op->result < 0) {
+		log_error("%s", op->err.text);
+		settle_later(q, m, RETRY_MS);
+		return;
+	}
+	release_notices(q, m);
+	finished(q, m);
+}
+
+static void want_met(struct queue *q, struct message *m, unsigned wants, bool ok);
+
+static void
+file_finished(struct queue *q, struct message *m, struct log_op *op)
+{
+	if (op->entry.status == QMGR_TEMP && op->wants != 0) {
+		want_met(q, m, op->wants, false);
+	} else if (op->entry.status == QMGR_TEMP) {
+		settle_later(q, m, RETRY_MS);
+	} else {
+		if (op->entry.status == QMGR_FULL)
+			report_event(m->id, "no room in the journal: its end is not on record");
+		remove_file(q, m, op->entry.status == QMGR_OK ? op->entry.segment : NULL, op->wants,
+		    op->wants != 0 ? want_saved : file_removed);
+	}
+}
+
+/* `finished` has no room of its own in the journal's reserve: without any it is left out, for the sake of the mail
+ * that has. */
+static void
+log_finished(struct log_op *op)
+{
+	if (journal_admits(op->q->journal, journal_entry_bytes(&op->entry)) == QMGR_OK) {
+		log_op_start(op, true);
+		return;
+	}
+	op->entry.status = QMGR_FULL;
+	file_finished(op->q, op->m, op);
+	log_op_free(op);
+}
+
 /* The notices are durable, and in one group with them what they tell: a crash now carries it from the
  * journal into the file.  They are held until the file says it, too. */
 static void
@@ -538,21 +688,13 @@ file_noticed(struct queue *q, struct message *m, struct log_op *op)
 			    true; /* with m's file: neither a flush nor a deletion may touch it */
 			m->active->held[i] = adopted[i];
 		}
+	if (m->left == 0) {
+		remove_file(q, m, op->entry.segment, 0, file_removed);
+		return;
+	}
 	for (size_t i = 0; i < op->nrcpts; i++)
 		m->active->rcpts[op->rcpts[i]].is_dirty = true; /* the file is still to follow */
 	message_settle_soon(q, m);
-}
-
-static void
-file_removed(struct queue *q, struct message *m, struct disk_op *op)
-{
-	if (op->result < 0) {
-		log_error("%s", op->err.text);
-		settle_later(q, m, RETRY_MS);
-		return;
-	}
-	release_notices(q, m);
-	finished(q, m);
 }
 
 static void
@@ -580,11 +722,17 @@ settle_in_file(struct queue *q, struct message *m)
 	if (has_notice) {
 		struct log_op *op = log_op_new(q, m, file_noticed);
 
-		log_op_add_outcomes(op, false);
+		if (m->left == 0)
+			log_op_add_end(op, RECORD_FINISHED);
+		else
+			log_op_add_outcomes(op, false);
 		log_op_add_notices(op);
 		log_op_start(op, false);
 	} else if (m->left == 0) {
-		disk_op_start(disk_op_new(q, m, DISK_REMOVE, 0, file_removed));
+		struct log_op *op = log_op_new(q, m, file_finished);
+
+		log_op_add_end(op, RECORD_FINISHED);
+		log_finished(op);
 	} else {
 		struct disk_op *op = disk_op_new(
 		    q, m, a->needs_rewrite ? DISK_REWRITE : DISK_UPDATE, a->delay_ms, file_updated);
@@ -812,10 +960,6 @@ relocation_written(struct queue *q, struct message *m, struct disk_op *op)
 		relocation_ended(q, m);
 		return;
 	}
-	for (size_t i = 0; m->active != NULL && i < m->active->env.nrcpts; i++)
-		if (m->active->rcpts[i].slot < 0)
-			m->active->rcpts[i].is_dirty =
-			    false; /* finished before the file was made */
 	m->is_written = m->is_relocated = true;
 	next = log_op_new(q, m, relocation_logged);
 	log_op_add(next, RECORD_MOVED);
@@ -904,6 +1048,51 @@ want_saved(struct queue *q, struct message *m, struct disk_op *op)
 	want_met(q, m, op->wants, op->result == 0);
 }
 
+/* Nobody has loaded it: what its file says of its recipients. */
+static void
+deleted_read(struct queue *q, struct message *m, struct disk_op *op)
+{
+	struct log_op *next;
+
+	if (op->result < 0) {
+		log_error("%s: its end is not on record", op->err.text);
+		remove_file(q, m, NULL, op->wants, want_saved);
+		return;
+	}
+	next = log_op_new(q, m, file_finished);
+	next->wants = op->wants;
+	outcomes_begin(&next->outcomes, (uint32_t)op->nchanges);
+	for (size_t i = 0; i < op->nchanges; i++) {
+		const struct deferred_slot *s = &op->changes[i].slot;
+		struct outcome o = { .rcpt = s->rcpt,
+			.status = s->status != RCPT_PENDING ? s->status : RCPT_DELETED,
+			.is_relayed = s->is_relayed,
+			.is_repeated = s->is_repeated };
+
+		memcpy(o.dsn, s->dsn, sizeof o.dsn);
+		put_outcome(next, &o);
+	}
+	log_op_end_outcomes(next, RECORD_FINISHED);
+	log_finished(next);
+}
+
+static void
+delete_file(struct queue *q, struct message *m)
+{
+	if (m->active == NULL) {
+		struct disk_op *op = disk_op_new(q, m, DISK_READ, 0, deleted_read);
+
+		op->wants = m->wants;
+		disk_op_start(op);
+	} else {
+		struct log_op *op = log_op_new(q, m, file_finished);
+
+		op->wants = m->wants;
+		log_op_add_end(op, RECORD_FINISHED);
+		log_finished(op);
+	}
+}
+
 static void
 meet_wants(struct queue *q, struct message *m)
 {
@@ -918,6 +1107,8 @@ meet_wants(struct queue *q, struct message *m)
 	if (m->segment != NULL) {
 		struct log_op *op = log_op_new(q, m, want_logged);
 
+		if (to_delete)
+			log_op_add_end(op, RECORD_OUTCOME);
 		if (to_delete || (m->wants & moves) != 0)
 			log_op_add(op, to_delete    ? RECORD_DONE
 				       : m->is_held ? RECORD_HOLD
@@ -926,9 +1117,10 @@ meet_wants(struct queue *q, struct message *m)
 			log_op_add(op, RECORD_EXPIRE);
 		op->wants = m->wants;
 		log_op_start(op, false);
+	} else if (to_delete) {
+		delete_file(q, m);
 	} else {
-		struct disk_op *op =
-		    disk_op_new(q, m, to_delete ? DISK_REMOVE : DISK_UPDATE, 0, want_saved);
+		struct disk_op *op = disk_op_new(q, m, DISK_UPDATE, 0, want_saved);
 
 		op->wants = m->wants;
 		disk_op_start(op);

@@ -21,6 +21,8 @@ static const struct tool_verb verbs[] = {
 	{ "check",  "", "look for faults in the configuration", tool_cmd_check },
 	{ "config", "[-n | -d | -m | NAME... | -e NAME=VALUE...]", "show (all, set, defaults, reference, some) or edit parameters", tool_cmd_config },
 	{ "queue",  "list [-j] | histogram [--sender] | show ID | hold|release|requeue|expire|delete ID... | flush [DOMAIN]", "", tool_cmd_queue },
+	{ "audit",  "[--since TIME] [-j] [-v]", "each recipient acknowledged against its one outcome", tool_cmd_audit },
+	{ "trace",  "[-j] QUEUE-ID|MESSAGE-ID|ADDRESS", "all that the log says of a message", tool_cmd_trace },
 	{ "map",    "build TYPE:FILE | query KEY TYPE:FILE", "", tool_cmd_map },
 	{ "user",   "add [-u UID] [-g GID] [-d HOME] ADDR | passwd ADDR | del ADDR | list | show ADDR", "", tool_cmd_user },
 };

@@ -32,6 +32,8 @@ int tool_cmd_status(struct tool *t, int argc, char **argv);
 int tool_cmd_check(struct tool *t, int argc, char **argv);
 int tool_cmd_config(struct tool *t, int argc, char **argv);
 int tool_cmd_queue(struct tool *t, int argc, char **argv);
+int tool_cmd_audit(struct tool *t, int argc, char **argv);
+int tool_cmd_trace(struct tool *t, int argc, char **argv);
 int tool_cmd_map(struct tool *t, int argc, char **argv);
 int tool_cmd_user(struct tool *t, int argc, char **argv);
 

@@ -308,6 +308,8 @@ static const struct conf_param params[] = {
 	/* --- queue ------------------------------------------------------------------------------------- */
 	SIZE("queue_segment_size", "16m", 1 << 20, "qmgr", "Size of a journal segment."),
 	SIZE("queue_minfree", "64m", 0, "qmgr", "Room that must stay free for outcomes before new mail is taken."),
+	TIME("ledger_keep", "14d", 0, "qmgr", "How long the record of acceptances and outcomes is kept, for estafeta audit; 0: there is none."),
+	SIZE("ledger_size_limit", "1g", 1 << 20, "qmgr", "Largest size of that record; from there on the oldest goes."),
 	INT("qmgr_message_active_limit", "20000", 1, COUNT_MAX, "qmgr", "Messages being delivered at a time."),
 	INT("qmgr_memfd_limit", "2000", 16, 15000, "qmgr", "Messages whose content is held open."),
 	TIME("queue_run_delay", "300s", 1, "qmgr", "Time between scans for deferred mail."),

@@ -247,7 +247,7 @@ class Looker:
         return top
 
     def look(self, files, directories):
-        """queue id -> (sender, pending recipients, content), or a text: qmgr would not start."""
+        """(queue id -> (sender, pending recipients, content), what audit finds), or a text: qmgr would not start."""
         key = hash((tuple(sorted(files.items())), frozenset(directories)))
         if key not in self.known:
             self.process.stdin.write(self.write(files, directories).encode() + b"\n")
@@ -256,11 +256,14 @@ class Looker:
         return self.known[key]
 
     def answer(self):
-        found = {}
+        found, audited = {}, []
         for line in self.process.stdout:
             words = line.decode().split()
             if words[0] == "end":
-                return found
+                return found, audited
+            if words[0] == "audit":
+                audited.append(line.decode().strip())
+                continue
             if words[0] == "failed":
                 return line.decode()
             queue_id, length, sender, *recipients = words
@@ -298,7 +301,8 @@ class Check:
         if isinstance(queue, str):
             faults = ["qmgr: " + queue]
         else:
-            faults = account(self.promised, self.boxes(applied, torn), queue, self.taken)
+            queue, audited = queue
+            faults = audited + account(self.promised, self.boxes(applied, torn), queue, self.taken)
         self.faults += ["after line %d, of %s only %s, torn %s: %s" % (
             moment, sorted(self.disk.pending()), sorted(applied), torn, f) for f in faults]
 

@@ -130,6 +130,7 @@ def one_life(points, reach):
         except AssertionError as e:
             return reached, names, ["%s: stuck: %s\n%s" % (points, e, work.mail.log_text()[-6000:])]
         found = account(work.promises, work.boxes(), {}, work.taken(), 1 + reached)
+        found += work.audit(any(p[3][0] == "fault" for p in points))
     return reached, names, ["%s: %s" % (points, f) for f in found]
 
 

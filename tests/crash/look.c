@@ -2,11 +2,14 @@
  *
  * Reads names of directories from standard input and writes for each of them a line for every message:
  *   ID LENGTH <SENDER> RECIPIENT...      those that are not finished; length -1: the content cannot be read
- * with LENGTH bytes of content behind it, and then "end", or "failed REASON" where qmgr would not start.  Each directory has a process of its own and is
+ * with LENGTH bytes of content behind it; before these, and again at the end, what audit finds:
+ *   audit KIND ID RECIPIENT
+ * and then "end", or "failed REASON" where qmgr would not start.  Each directory has a process of its own and is
  * changed by it as a start of qmgr changes it.
  */
 #include "common/event/loop.h"
 #include "common/log/log.h"
+#include "qmgr/audit.h"
 #include "qmgr/queue.h"
 
 #include <fcntl.h>
@@ -89,6 +92,27 @@ on_notify(void *arg, struct message *m, enum notice_kind kind)
 }
 
 static void
+on_finding(void *arg, const struct audit_finding *f)
+{
+	static const char *const kinds[] = { "missing", "double", "possible", "hole" };
+
+	(void)arg;
+	if (f->kind != AUDIT_POSSIBLE)
+		printf("audit %s %s %s %s\n", kinds[f->kind], f->id, f->recipient, f->text);
+}
+
+static void
+audit(int fd)
+{
+	const struct audit_options o = { .root_fd = fd, .on_finding = on_finding };
+	struct audit_totals t;
+	struct err err;
+
+	if (audit_run(&o, &t, &err) < 0)
+		printf("audit failed %s\n", err.text);
+}
+
+static void
 on_timeout(void *arg)
 {
 	(void)arg;
@@ -101,6 +125,7 @@ static void
 look(const char *dir)
 {
 	const struct queue_conf conf = { .segment_size = 1 << 20,
+		.ledger = { .keep_ms = INT64_C(1) << 40, .max_bytes = UINT64_MAX },
 		.active_limit = 100000,
 		.content_limit = 10000,
 		.min_backoff_ms = 300000,
@@ -114,6 +139,8 @@ look(const char *dir)
 	struct err err;
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	if (fd >= 0)
+		audit(fd);
 	l.loop = loop_new();
 	if (fd < 0 || (l.queue = queue_open(l.loop, fd, &conf, NULL, &err)) == NULL) {
 		printf("failed %s\n", fd < 0 ? "no such directory" : err.text);
@@ -127,6 +154,7 @@ look(const char *dir)
 	loop_timer_start(&timeout, TIMEOUT_MS);
 	if (l.left > 0)
 		loop_run(l.loop);
+	audit(fd);
 	printf("end\n");
 }
 

@@ -399,8 +399,6 @@ record_return(struct thread *t, int64_t value)
 		break;
 	case SYS_write:
 	case SYS_writev:
-		record_write(t, fd, position(t, fd) - (uint64_t)value, (uint64_t)value);
-		break;
 	case SYS_sendfile:
 		record_write(t, fd, position(t, fd) - (uint64_t)value, (uint64_t)value);
 		break;

@@ -1,5 +1,7 @@
 """The instance of the crash tests, its mail, and what was promised for it."""
+import collections
 import contextlib
+import json
 import os
 import pathlib
 import smtplib
@@ -93,6 +95,28 @@ class Work:
         """False, too, while there is no qmgr to say so."""
         r = self.mail.estafeta("queue", "list", "-j", check=False)
         return r.returncode == 0 and not r.stdout
+
+    def audit(self, has_faults):
+        """Where qmgr's own record disagrees, the queue being empty.  With calls that failed it may lack what could not be
+        written, and must have said so."""
+        rows = [json.loads(line) for line in self.mail.estafeta("audit", "-j", check=False).stdout.splitlines()]
+        totals, said = rows[-1], self.mail.log_text().count("not on record")
+        faults = ["audit: %s" % r for r in rows[:-1] if r["finding"] == "double" or not has_faults]
+        if totals["missing"] + totals["holes"] > said and totals["holes"] == 0:
+            faults.append("audit: missing without a word: %s" % rows)
+        if totals["queued"]:
+            faults.append("audit: still queued: %s" % totals)
+        if totals["holes"] == 0 and totals["recipients"] < sum(len(p.recipients) for p in self.promises):
+            faults.append("audit: recipients nobody knows: %s" % totals)
+        copies = sum(n - 1 for n in self.copies().values())
+        if totals["holes"] == 0 and copies > totals["possible_duplicates"]:
+            faults.append("audit: %d copies it does not know of: %s" % (copies, totals))
+        return faults
+
+    def copies(self):
+        """(address, id) -> how many of it"""
+        return collections.Counter((a, ledger.read_message(c)[0]) for a, contents in self.boxes().items() for c in contents
+                                   if b"multipart/report" not in c)
 
     def taken(self):
         return set(self.taken_file.read_text().split())

@@ -19,6 +19,8 @@ recipients(void **state)
 	assert_string_equal(ipc_get_str(&a->in), "alice@example.test");
 	assert_int_equal(ipc_get_u32(&a->in), 5000);
 	assert_int_equal(ipc_get_u32(&a->in), 5001);
+	assert_string_equal(ipc_get_str(&a->in), "");
+	assert_int_equal(ipc_get_u32(&a->in), AUTHD_SENDER_SAME);
 	assert_int_equal(ipc_get_u32(&a->in), TRANSPORT_SMTP);
 	assert_string_equal(ipc_get_str(&a->in), "");
 	assert_string_equal(ipc_get_str(&a->in), "far@elsewhere.test");

@@ -49,7 +49,7 @@ reverse(const char *address, int64_t now)
 	return r == 0 ? out : r == 1 ? "-" : "forged";
 }
 
-/* The hashes are those of libsrs2 and postsrsd with this secret. */
+/* The hashes were computed apart from srs.c, by what postsrsd says it signs. */
 static void
 test_format(void **state)
 {

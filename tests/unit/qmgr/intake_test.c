@@ -617,7 +617,7 @@ test_senders_torn(void **state)
 	h = journal_first(f->queue->journal)->header;
 	fix_send(f, &lists, id);
 	fix_stop(f);
-	journal_name(h.number, name + strlen(name));
+	segment_name(h.number, name + strlen(name));
 	fd = openat(f->root_fd, name, O_RDWR);
 	len = pread(fd, whole, sizeof whole, 0);
 	assert_true(len > 0);

@@ -135,21 +135,26 @@ test_message(void **state)
 static void
 test_outcomes(void **state)
 {
-	const struct outcome in[] = { { 0, RCPT_SENT, "2.0.0" }, { 7, RCPT_FAILED, "5.1.1" },
-		{ 99999, RCPT_DELETED, "4.123.999" }, { 3, RCPT_FAILED, "nonsense" } };
+	const struct outcome in[] = { { .status = RCPT_SENT, .dsn = "2.0.0", .is_relayed = true },
+		{ .rcpt = 7, .status = RCPT_FAILED, .dsn = "5.1.1", .is_repeated = true },
+		{ .rcpt = 99999, .status = RCPT_DELETED, .dsn = "4.123.999" },
+		{ .rcpt = 3, .status = RCPT_FAILED, .dsn = "nonsense" } };
 	struct outcome o;
 	struct buf b;
 	size_t at = 0;
 
 	(void)state;
 	buf_init(&b, 1000);
-	outcomes_begin(&b, 4);
+	outcomes_begin(&b, 0);
 	for (size_t i = 0; i < 4; i++)
 		assert_int_equal(outcomes_put(&b, &in[i]), 0);
+	outcomes_end(&b);
 	for (size_t i = 0; i < 4; i++) {
 		assert_int_equal(outcomes_next(buf_view(&b), &at, &o), 1);
 		assert_int_equal(o.rcpt, in[i].rcpt);
 		assert_int_equal(o.status, in[i].status);
+		assert_int_equal(o.is_relayed, in[i].is_relayed);
+		assert_int_equal(o.is_repeated, in[i].is_repeated);
 		assert_string_equal(o.dsn, i == 3 ? "0.0.0" : in[i].dsn);
 	}
 	assert_int_equal(outcomes_next(buf_view(&b), &at, &o), 0);

@@ -454,6 +454,40 @@ test_relocated_in_flight(void **state)
 	assert_false(fix_exists(f, path));
 }
 
+/* A failure that was not told yet when the file was made is told at the end, and what ends the message says of both. */
+static void
+test_relocated_after_a_failure(void **state)
+{
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT];
+	struct message *m;
+	struct fix_job *j;
+
+	fix_start(f);
+	fix_send(f, &plain, id);
+	j = fix_next_job(f);
+	m = message_of(f, id);
+	fix_answer(j, 0, DELIVERY_BOUNCED, "5.1.1", "no");
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS;
+	     m->active->rcpts[0].status != RCPT_FAILED &&
+	     m->active->rcpts[1].status != RCPT_FAILED;) {
+		assert_true(clock_mono_ms() < end);
+		fix_turn(f, 1);
+	}
+	assert_true(message_relocate(f->queue, m));
+	for (int64_t end = clock_mono_ms() + FIX_TIMEOUT_MS; m->segment != NULL;) {
+		assert_true(clock_mono_ms() < end);
+		fix_turn(f, 1);
+	}
+	fix_answer(j, 1, DELIVERY_SENT, "2.0.0", "ok");
+	j = fix_next_job(f);
+	assert_string_equal(j->sender, "");
+	assert_string_equal(j->rcpts[0].address, "alice@example.test");
+	assert_non_null(strstr(j->text, "Status: 5.1.1"));
+	fix_answer(j, 0, DELIVERY_SENT, "2.0.0", "ok");
+	fix_run(f, fix_is_empty);
+}
+
 /* One that waits for its turn is moved without being read into memory. */
 static void
 test_relocated_while_waiting(void **state)
@@ -603,6 +637,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_no_room_for_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_notice_before_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_relocated_in_flight, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_relocated_after_a_failure, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_relocated_while_waiting, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, fix_setup, fix_teardown),
