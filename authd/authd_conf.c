@@ -1,6 +1,7 @@
 #include "authd/authd_conf.h"
 
 #include "common/base/mem.h"
+#include "common/config/own_sender.h"
 #include "common/ipc/rewriting.h"
 #include "common/proto/idn.h"
 #include "common/table/table_config.h"
@@ -116,6 +117,7 @@ read_rewriting(const struct conf *from, struct authd_conf *out, struct err *err)
 		out->keeps_alias_extension |= view_eq_str(word, "alias");
 		out->keeps_include_extension |= view_eq_str(word, "include");
 		w->keeps_extension |= view_eq_str(word, "canonical");
+		w->keeps_generic_extension |= view_eq_str(word, "generic");
 	}
 	w->canonical = rewriting_mask(from, "canonical_classes");
 	w->sender_canonical = rewriting_mask(from, "sender_canonical_classes");
@@ -168,6 +170,9 @@ authd_conf_read(const struct conf *from, struct authd_conf *out, struct err *err
 		.mailbox_domains = conf_str(from, "virtual_mailbox_domains"),
 		.destination = conf_str(from, "mydestination"),
 		.origin = conf_str(from, "myorigin"),
+		/* for the life of the process */
+		.sinks = { own_sender(from, "double_bounce_sender"),
+		    own_sender(from, "address_verify_sender") },
 		.relayhost = conf_str(from, "relayhost"),
 		.delimiter = conf_str(from, "recipient_delimiter"),
 		.directory = conf_str(from, "config_directory"),

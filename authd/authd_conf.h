@@ -28,6 +28,7 @@ struct authd_conf {
 	struct way virtual_way, relay_way, default_way;
 	const char *null_relayhost_key, *null_transport_key;
 	const char *origin; /* myorigin */
+	const char *sinks[2]; /* double_bounce_sender, address_verify_sender */
 	const char *relayhost;
 	const char *delimiter;         /* recipient_delimiter */
 	const char *mail_base;         /* virtual_mailbox_base */

@@ -1,4 +1,4 @@
-/* control.c - `estafeta user` over the control edge.  Root may do all; a system user whose uid a
+/* control.c - `estafeta user`, and `estafeta explain`, over the control edge.  Root may do all; a system user whose uid a
  * single account's record names may change that account's password. */
 #include "authd/authd.h"
 #include "authd/worker_msg.h"
@@ -276,11 +276,37 @@ on_show(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	    authd_request_new(sizeof(struct request), p, in->id), &o, "usuuss", on_shown);
 }
 
+/* --- explain ---------------------------------------------------------------------------------- */
+
+static void
+on_traced(void *arg, struct ipc_in *in)
+{
+	authd_request_relay(arg, in, AUTHD_TRACE_SIG);
+}
+
+static void
+on_trace(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct peer *p = arg;
+	struct ipc_out o;
+
+	if (!is_root(p)) {
+		reply_status(c, in->id, AUTHD_NO, "only root may ask");
+		return;
+	}
+	ipc_out_init(&o, DB_TRACE);
+	if (buf_append(&o.body, in->p, in->len) < 0)
+		o.failed = true;
+	authd_request_ask_db(
+	    authd_request_new(sizeof(struct request), p, in->id), &o, AUTHD_TRACE_SIG, on_traced);
+}
+
 const struct ipc_handler authd_from_tool[] = {
 	{ AUTHD_USER_ADD, "ssuus", IPC_STATE_ANY, on_add },
 	{ AUTHD_USER_PASSWD, "ss", IPC_STATE_ANY, on_passwd },
 	{ AUTHD_USER_DEL, "s", IPC_STATE_ANY, on_del },
 	{ AUTHD_USER_LIST, "s", IPC_STATE_ANY, on_list },
 	{ AUTHD_USER_SHOW, "s", IPC_STATE_ANY, on_show },
+	{ AUTHD_TRACE, "uss", IPC_STATE_ANY, on_trace },
 	{ 0 },
 };

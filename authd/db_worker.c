@@ -2,6 +2,7 @@
 #include "authd/aliases.h"
 #include "authd/lookup.h"
 #include "authd/resolve.h"
+#include "authd/trace.h"
 #include "authd/worker_msg.h"
 
 #include "common/base/clock.h"
@@ -329,6 +330,65 @@ on_rewrite(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	request_end(w);
 }
 
+/* --- explain ---------------------------------------------------------------------------------- */
+
+static int
+trace_one(struct db_worker *w, struct trace *t, enum authd_trace what, const char *address,
+    const char *sender, char to[ADDRESS_MAX + 1], struct err *err)
+{
+	struct resolution r;
+	struct resolved way;
+	struct arena arena;
+	int result;
+
+	switch (what) {
+	case AUTHD_TRACE_RESOLVE:
+		result = resolve_address(&w->resolve, &t->source, address, sender, &r, err);
+		if (result == 0)
+			resolution_clear(&r);
+		return result;
+	case AUTHD_TRACE_ROUTE:
+		arena_init(&arena, ROUTE_ARENA);
+		result = resolve_route(&w->resolve, &t->source, address, sender, &arena, &way, err);
+		arena_clear(&arena);
+		return result;
+	case AUTHD_TRACE_SENDER:
+		result = rewrite_address(
+		    &w->resolve, &t->source, REWRITE_ENVELOPE_SENDER, address, to, err);
+		if (result != 0)
+			to[0] = '\0';
+		return result;
+	}
+	return err_set(err, ERR_PERM, "unknown question");
+}
+
+static void
+on_trace(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct db_worker *w = arg;
+	struct resolve_source source = source_of(w);
+	uint32_t what = ipc_get_u32(in);
+	const char *address = ipc_get_str(in);
+	char to[ADDRESS_MAX + 1] = "";
+	struct trace t;
+	struct ipc_out o;
+	struct err e;
+	int r;
+
+	request_begin();
+	tables_refresh(w);
+	trace_init(&t, &source);
+	r = trace_one(w, &t, what, address, ipc_get_str(in), to, &e);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, r >= 0 ? AUTHD_OK : AUTHD_TEMP);
+	ipc_put_str(&o, r >= 0 ? to : e.text);
+	if (t.steps.failed || buf_append_view(&o.body, buf_view(&t.steps.body)) < 0)
+		o.failed = true;
+	trace_clear(&t);
+	ipc_conn_reply(c, in->id, &o);
+	request_end(w);
+}
+
 /* --- lookup tables ---------------------------------------------------------------------------- */
 
 static void
@@ -650,6 +710,7 @@ static const struct ipc_handler from_loop[] = {
 	{ DB_LOOKUP_OWN, "u(us)", IPC_STATE_ANY, on_lookup },
 	{ DB_ROUTE, "s(s)", IPC_STATE_ANY, on_route },
 	{ DB_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
+	{ DB_TRACE, "uss", IPC_STATE_ANY, on_trace },
 	{ DB_ACCOUNT, "s", IPC_STATE_ANY, on_account },
 	{ DB_MAILBOX, "s", IPC_STATE_ANY, on_mailbox },
 	{ DB_SHOW, "s", IPC_STATE_ANY, on_show },
@@ -748,6 +809,7 @@ resolve_prepare(struct resolve_conf *r, const struct authd_conf *conf)
 	r->null_relayhost_key = conf->null_relayhost_key;
 	r->null_transport_key = conf->null_transport_key;
 	r->origin = conf->origin;
+	memcpy(r->sinks, conf->sinks, sizeof r->sinks);
 	r->relayhost = conf->relayhost;
 	r->delimiter = conf->delimiter;
 	r->owner_uid = conf->owner_uid;

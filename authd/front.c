@@ -493,6 +493,13 @@ on_tenant_limits(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	look_up_own(arg, LOOKUP_TENANT_LIMITS, in);
 }
 
+static void
+on_bind_address(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	(void)c;
+	look_up_own(arg, LOOKUP_BIND_ADDRESSES, in);
+}
+
 /* --- routes ----------------------------------------------------------------------------------- */
 
 static void
@@ -565,6 +572,8 @@ const struct ipc_handler authd_from_qmgr[] = {
 const struct ipc_handler authd_from_relay[] = {
 	{ AUTHD_PASSWORD, "(us)", IPC_STATE_ANY, on_password },
 	{ AUTHD_TLS_POLICY, "(us)", IPC_STATE_ANY, on_tls_policy },
+	{ AUTHD_REWRITE, "(us)", IPC_STATE_ANY, on_rewrite },
+	{ AUTHD_BIND_ADDRESS, "(us)", IPC_STATE_ANY, on_bind_address },
 	{ 0 },
 };
 /* clang-format on */

@@ -31,6 +31,7 @@ static struct own_tables {
 const char *const lookup_own_params[LOOKUP_OWN] = {
 	[LOOKUP_PASSWORDS] = "smtp_sasl_password_maps",
 	[LOOKUP_TLS_POLICIES] = "smtp_tls_policy_maps",
+	[LOOKUP_BIND_ADDRESSES] = "smtp_bind_address_maps",
 	[LOOKUP_DESTINATION_LIMITS] = "destination_limit_maps",
 	[LOOKUP_TENANT_LIMITS] = "tenant_limit_maps",
 };

@@ -1,5 +1,6 @@
 /* lookup.h - the tables that smtpd asks for, in the database worker: those of smtpd_lookup_tables and no others; and the
- * own ones of relay (smtp_sasl_password_maps, smtp_tls_policy_maps) and of qmgr (limits), for these and nobody else.
+ * own ones of relay (smtp_sasl_password_maps, smtp_tls_policy_maps, smtp_bind_address_maps) and of qmgr (limits), for these
+ * and nobody else.
  *
  * A table that cannot be opened fails its own lookups (AUTHD_TEMP); authd starts and answers the rest.  Files are looked
  * at again once a second at most, when something is looked up. */
@@ -12,6 +13,7 @@
 enum lookup_own {
 	LOOKUP_PASSWORDS,
 	LOOKUP_TLS_POLICIES,
+	LOOKUP_BIND_ADDRESSES,
 	LOOKUP_DESTINATION_LIMITS,
 	LOOKUP_TENANT_LIMITS,
 	LOOKUP_OWN

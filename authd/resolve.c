@@ -30,6 +30,8 @@ const char *const resolve_table_params[RESOLVE_TABLES] = {
 	[RESOLVE_CANONICAL] = "canonical_maps",
 	[RESOLVE_SENDER_CANONICAL] = "sender_canonical_maps",
 	[RESOLVE_RECIPIENT_CANONICAL] = "recipient_canonical_maps",
+	[RESOLVE_GENERIC] = "smtp_generic_maps",
+	[RESOLVE_LMTP_GENERIC] = "lmtp_generic_maps",
 	[RESOLVE_LOCAL_ALIASES] = "alias_maps",
 };
 
@@ -251,6 +253,30 @@ find_owner(const struct resolve_conf *c, const struct resolve_source *s, struct 
 	return r;
 }
 
+/* Nobody reads what is sent to double_bounce_sender and address_verify_sender; but other servers must be able to see that
+ * these exist. */
+static bool
+is_sink(const struct resolve_conf *c, const char *address)
+{
+	for (size_t i = 0; i < sizeof c->sinks / sizeof c->sinks[0]; i++)
+		if (c->sinks[i] != NULL && strcasecmp(c->sinks[i], address) == 0)
+			return true;
+	return false;
+}
+
+static int
+route_to_owner(const struct resolve_conf *c, const struct resolve_source *s, struct resolved *out,
+    struct err *err)
+{
+	int r = find_owner(c, s, out, err);
+
+	if (r != 1 || !is_sink(c, out->address))
+		return r;
+	out->transport = TRANSPORT_DISCARD;
+	out->nexthop = "";
+	return 0;
+}
+
 int
 resolve_route(const struct resolve_conf *c, const struct resolve_source *s, const char *address,
     const char *sender, struct arena *a, struct resolved *out, struct err *err)
@@ -272,7 +298,7 @@ resolve_route(const struct resolve_conf *c, const struct resolve_source *s, cons
 		return -1;
 	out->transport = way.transport;
 	out->nexthop = way.nexthop;
-	return way.transport == TRANSPORT_VIRTUAL ? find_owner(c, s, out, err) : 0;
+	return way.transport == TRANSPORT_VIRTUAL ? route_to_owner(c, s, out, err) : 0;
 }
 
 /* 0 yes, 1 no, -1.  Without a table all are known (postconf(5)). */
@@ -297,7 +323,7 @@ check_recipient(struct walk *w, enum address_class class, struct resolved *r, st
 	int found = 0;
 
 	if (!is_elsewhere || r->transport == TRANSPORT_VIRTUAL)
-		found = find_owner(w->conf, w->source, r, err);
+		found = route_to_owner(w->conf, w->source, r, err);
 	return found == 0 && class == CLASS_RELAY ? is_relay_recipient(w, r->address, err) : found;
 }
 

@@ -27,6 +27,8 @@ enum resolve_table {
 	RESOLVE_CANONICAL,
 	RESOLVE_SENDER_CANONICAL,
 	RESOLVE_RECIPIENT_CANONICAL,
+	RESOLVE_GENERIC,
+	RESOLVE_LMTP_GENERIC,
 	RESOLVE_LOCAL_ALIASES, /* aliases(5): names of mydestination */
 	RESOLVE_TABLES
 };
@@ -46,6 +48,7 @@ struct resolve_conf {
 	bool expand_owner, owner_is_special, reset_owner; /* *_owner_alias, owner_request_special */
 	struct srs srs;
 	const char *origin; /* myorigin */
+	const char *sinks[2]; /* addresses of our own programs; what comes to them, if they are nobody's, is thrown away */
 	const char *relayhost;
 	const char *null_relayhost_key, *null_transport_key; /* empty_address_..._maps_lookup_key */
 	const char *delimiter;                               /* characters of recipient_delimiter */

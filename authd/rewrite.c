@@ -13,6 +13,7 @@ struct rewriting {
 	struct arena arena; /* of one lookup */
 	struct buf value;
 	char *address; /* char[ADDRESS_MAX + 1] */
+	bool keeps_extension;
 	struct err *err;
 };
 
@@ -68,7 +69,7 @@ map_once(struct rewriting *w, enum resolve_table t)
 		return err_prefix(w->err, "%s: %.100s", resolve_table_params[t], w->address);
 	if (r == 1)
 		return 1;
-	if (!w->conf->rewrite.keeps_extension)
+	if (!w->keeps_extension)
 		extension.len = 0;
 	else if (extension.len > 0 && address_local_length(key) == address_local_length(w->address))
 		extension.p = w->address + (extension.p - key); /* as it is written there */
@@ -95,6 +96,15 @@ map_address(struct rewriting *w, enum resolve_table t)
 	log_warn("unreasonable %s map nesting for %s -- message not accepted, try again later",
 	    resolve_table_params[t], lqs(w->address));
 	return err_set(w->err, ERR_TEMP, "unreasonable %s map nesting", resolve_table_params[t]);
+}
+
+/* generic(5): what the table gives is not looked up again. */
+static int
+generic(struct rewriting *w, enum rewrite_class class)
+{
+	enum resolve_table t = class == REWRITE_GENERIC ? RESOLVE_GENERIC : RESOLVE_LMTP_GENERIC;
+
+	return w->conf->has_table[t] && map_once(w, t) < 0 ? -1 : 0;
 }
 
 /* --- masquerading ------------------------------------------------------------------------------- */
@@ -141,30 +151,42 @@ masquerade(const struct rewrite_conf *c, char *address)
 	}
 }
 
+static int
+canonical(struct rewriting *w, enum rewrite_class class)
+{
+	const struct rewrite_conf *conf = &w->conf->rewrite;
+	const unsigned bit = class < REWRITE_CLASSES ? 1U << class : 0;
+	const bool is_sender = class == REWRITE_ENVELOPE_SENDER || class == REWRITE_HEADER_SENDER;
+	int r = 0;
+
+	if (is_sender && (conf->sender_canonical & bit))
+		r = map_address(w, RESOLVE_SENDER_CANONICAL);
+	if (!is_sender && (conf->recipient_canonical & bit))
+		r = map_address(w, RESOLVE_RECIPIENT_CANONICAL);
+	if (r == 0 && (conf->canonical & bit))
+		r = map_address(w, RESOLVE_CANONICAL);
+	if (r == 0 && (conf->masquerade & bit))
+		masquerade(conf, w->address);
+	return r;
+}
+
 int
 rewrite_address(const struct resolve_conf *c, const struct resolve_source *s,
     enum rewrite_class class, const char *address, char to[ADDRESS_MAX + 1], struct err *err)
 {
+	const bool is_generic = class == REWRITE_GENERIC || class == REWRITE_LMTP_GENERIC;
 	struct rewriting w = { .conf = c, .source = s, .address = to, .err = err };
-	const struct rewrite_conf *conf = &c->rewrite;
-	const unsigned bit = class < REWRITE_CLASSES ? 1U << class : 0;
-	const bool is_sender = class == REWRITE_ENVELOPE_SENDER || class == REWRITE_HEADER_SENDER;
-	int r = 0;
+	int r;
 
 	/* the null sender is nobody's address */
 	if (address[0] == '\0' || strlen(address) > ADDRESS_MAX)
 		return 1;
 	memcpy(to, address, strlen(address) + 1);
+	w.keeps_extension =
+	    is_generic ? c->rewrite.keeps_generic_extension : c->rewrite.keeps_extension;
 	arena_init(&w.arena, ARENA_MAX);
 	buf_init(&w.value, VALUE_MAX);
-	if (is_sender && (conf->sender_canonical & bit))
-		r = map_address(&w, RESOLVE_SENDER_CANONICAL);
-	if (!is_sender && (conf->recipient_canonical & bit))
-		r = map_address(&w, RESOLVE_RECIPIENT_CANONICAL);
-	if (r == 0 && (conf->canonical & bit))
-		r = map_address(&w, RESOLVE_CANONICAL);
-	if (r == 0 && (conf->masquerade & bit))
-		masquerade(conf, to);
+	r = is_generic ? generic(&w, class) : canonical(&w, class);
 	buf_clear(&w.value);
 	arena_clear(&w.arena);
 	return r < 0 ? -1 : strcmp(to, address) == 0;

@@ -1,5 +1,5 @@
 /* rewrite.h - what an address becomes in a message that passes: canonical(5), then masquerade_domains, as Postfix's cleanup(8)
- * does it.  Pure but for the questions asked through struct resolve_source. */
+ * does it; and in one that leaves: generic(5).  Pure but for the questions asked through struct resolve_source. */
 #ifndef AUTHD_REWRITE_H
 #define AUTHD_REWRITE_H
 
@@ -16,7 +16,8 @@ struct rewrite_conf {
 	/* *_classes: bits 1 << enum rewrite_class */
 	unsigned canonical, sender_canonical, recipient_canonical, masquerade;
 	const char *masquerade_domains, *exceptions; /* NULL: none */
-	bool keeps_extension; /* propagate_unmatched_extensions names canonical */
+	/* propagate_unmatched_extensions names canonical, generic */
+	bool keeps_extension, keeps_generic_extension;
 };
 
 /* 0: it becomes *to, as it is written in envelopes and headers.  1: it stays.  -1 (ERR_TEMP): a table does not answer, gives what is no

@@ -23,11 +23,12 @@ enum {
 	DB_LIST = 14,    /* sig "s"; answer "u(s)": as AUTHD_USER_LIST */
 	/* sig "suusss": address, uid, gid, home, crypt, scram; answer "us" */
 	DB_ADD = 15,
-	DB_PASSWD = 16, /* sig "sss": address, crypt, scram; answer "us" */
-	DB_DEL = 17,    /* sig "s"; answer "us" */
-	DB_LOOKUP = 18, /* sig "s(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_LOOKUP */
-	DB_ROUTE = 19,  /* sig "s(s)"; answer AUTHD_ROUTE_SIG: as AUTHD_ROUTE */
-	DB_REWRITE = 23, /* sig "(us)"; answer AUTHD_REWRITE_SIG: as AUTHD_REWRITE */
+	DB_PASSWD = 16,     /* sig "sss": address, crypt, scram; answer "us" */
+	DB_DEL = 17,        /* sig "s"; answer "us" */
+	DB_LOOKUP = 18,     /* sig "s(us)"; answer AUTHD_LOOKUP_SIG: as AUTHD_LOOKUP */
+	DB_ROUTE = 19,      /* sig "s(s)"; answer AUTHD_ROUTE_SIG: as AUTHD_ROUTE */
+	DB_REWRITE = 23,    /* sig "(us)"; answer AUTHD_REWRITE_SIG: as AUTHD_REWRITE */
+	DB_TRACE = 24,      /* sig "uss"; answer AUTHD_TRACE_SIG: as AUTHD_TRACE */
 	DB_LOOKUP_OWN = 22, /* sig "u(us)": enum lookup_own, keys; answer AUTHD_LOOKUP_SIG */
 };
 #define DB_ACCOUNT_SIG "usuus"

@@ -7,7 +7,7 @@ build="gcc make libc6-dev libevent-dev libssl-dev libdb5.3-dev libsasl2-dev libs
 	python3 passwd"
 test="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-dnspython python3-cryptography nsd ldnsutils swaks libnet-ssleay-perl curl msmtp
 	isync fetchmail postgrey strace e2fsprogs xfsprogs iproute2 procps gdb clang libclang-rt-14-dev valgrind rspamd opendkim opendkim-tools
-	clamav-daemon clamav-milter libicu72 libnsl2 libgnutls-dane0 libidn12 libpam0g zlib1g"
+	clamav-daemon clamav-milter libicu72 libnsl2 libgnutls-dane0 libidn12 libpam0g zlib1g pflogsumm"
 # mail servers that mail is exchanged with; no two can be installed at once, so they are unpacked only
 peers="postfix exim4-daemon-light opensmtpd"
 unpacked="$(dirname "$0")/../build/peers"

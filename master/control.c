@@ -2,9 +2,11 @@
 #include "master/master.h"
 #include "common/base/clock.h"
 #include "common/base/fd.h"
+#include "common/daemon/counters.h"
 #include "common/ipc/msg/master.h"
 #include "common/log/log.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -64,6 +66,22 @@ put_service(struct buf *out, const struct service_state *s)
 }
 
 static void
+put_counters(struct buf *out, const struct master *m)
+{
+	buf_append_byte(out, '{');
+	for (size_t c = 0; c < COUNTERS; c++) {
+		uint64_t sum = 0;
+
+		for (size_t role = 0; role < ROLE_COUNT; role++)
+			if (m->counters[role].page != NULL)
+				sum += m->counters[role].page->values[c];
+		buf_printf(out, "%s\"%s\":%llu", c > 0 ? "," : "", counter_names[c],
+		    (unsigned long long)sum);
+	}
+	buf_append_str(out, "}\n");
+}
+
+static void
 on_status(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
 	struct master *m = arg;
@@ -75,6 +93,17 @@ on_status(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	{
 		put_service(&text, s);
 	}
+	answer(c, in->id, text.failed ? EX_SOFTWARE : EX_OK, buf_view(&text));
+	buf_clear(&text);
+}
+
+static void
+on_counters(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct buf text;
+
+	buf_init(&text, STATUS_BYTES);
+	put_counters(&text, arg);
 	answer(c, in->id, text.failed ? EX_SOFTWARE : EX_OK, buf_view(&text));
 	buf_clear(&text);
 }
@@ -159,6 +188,66 @@ on_rotate(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	answer(c, in->id, EX_OK, view_make("", 0));
 }
 
+/* By its name, or by the port alone where that is HOST:PORT; "": any. */
+static bool
+is_service(const char *name, const char *wanted)
+{
+	const char *port = strrchr(name, ':');
+
+	return wanted[0] == '\0' || strcmp(name, wanted) == 0 ||
+	       (port != NULL && strcmp(port + 1, wanted) == 0);
+}
+
+/* One that takes clients, on the present configuration if there is one. */
+static struct process *
+find_smtpd(struct master *m, const char *service)
+{
+	struct service_state *s;
+	struct process *p, *found = NULL;
+
+	LIST_FOREACH (s, &m->services, link) {
+		if (s->role != ROLE_SMTPD || !is_service(s->name, service))
+			continue;
+		LIST_FOREACH (p, &s->processes, link) {
+			if (p->conn != NULL && p->is_ready && !p->is_draining &&
+			    (found == NULL || (found->generation != m->generation &&
+						  p->generation == m->generation)))
+				found = p;
+		}
+	}
+	return found;
+}
+
+/* estafeta explain talks to a smtpd process itself. */
+static void
+on_explain(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	const char *service = ipc_get_str(in);
+	struct process *p = find_smtpd(arg, service);
+	int pair[2] = { -1, -1 };
+	struct ipc_out o;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		log_error("socketpair: %s", strerrordesc_np(errno));
+		ipc_conn_close(c);
+		return;
+	}
+	ipc_out_init(&o, MASTER_EDGE);
+	ipc_put_u32(&o, ROLE_TOOL);
+	ipc_put_fd(&o, pair[1]);
+	if (p == NULL || ipc_conn_send(p->conn, &o) < 0)
+		p = NULL;
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, p != NULL ? EX_OK : EX_UNAVAILABLE);
+	ipc_put_str(
+	    &o, p != NULL ? p->service->name : "no process of such a smtpd service takes clients");
+	ipc_put_fd(&o, pair[0]);
+	if (ipc_conn_reply(c, in->id, &o) < 0)
+		log_warn("the answer to estafeta was not taken");
+	fd_close(&pair[0]);
+	fd_close(&pair[1]);
+}
+
 static void
 on_asker_gone(void *arg, struct ipc_conn *c, const struct err *why)
 {
@@ -178,6 +267,8 @@ static const struct ipc_handler handlers[] = {
 	{ MASTER_CTL_RELOAD, "", IPC_STATE_ANY, on_reload },
 	{ MASTER_CTL_STOP, "", IPC_STATE_ANY, on_stop },
 	{ MASTER_CTL_ROTATE, "", IPC_STATE_ANY, on_rotate },
+	{ MASTER_CTL_COUNTERS, "", IPC_STATE_ANY, on_counters },
+	{ MASTER_CTL_EXPLAIN, "s", IPC_STATE_ANY, on_explain },
 	{ 0 },
 };
 

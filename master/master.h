@@ -86,6 +86,10 @@ struct master {
 	struct ipc_conn *reload_asker; /* borrowed: who waits until the new workers serve */
 	uint32_t reload_request;
 	struct loop_timer reload_deadline;
+	struct {
+		struct counters *page;
+		int fd; /* owned */
+	} counters[ROLE_COUNT];       /* page NULL: of none of its processes yet */
 	uid_t mail_uid;               /* mailbox_owner */
 	gid_t mail_gid;
 	struct loop_watch control_watch;

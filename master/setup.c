@@ -69,7 +69,8 @@ make_queue_lock(struct master *m, const char *queue, uid_t uid, gid_t gid, struc
 static int
 make_queue(struct master *m, struct err *err)
 {
-	static const char *const subs[] = { "journal", "deferred", "bodies", "corrupt", "ledger" };
+	static const char *const subs[] = { "journal", "deferred", "bodies", "corrupt", "ledger",
+		"contain", "verify" };
 	const char *queue = conf_str(&m->conf, "queue_directory");
 	uid_t uid = 0;
 	gid_t gid = 0;

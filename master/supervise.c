@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/daemon/counters.h"
 #include "common/ipc/msg/master.h"
 #include "common/log/log.h"
 
@@ -116,10 +117,30 @@ attach_keys(struct process *p, struct err *err)
 	return 0;
 }
 
+/* Those that have something to count.  Mail does not wait for it. */
+static void
+attach_counters(struct process *p)
+{
+	struct master *m = p->service->master;
+	enum role role = p->service->role;
+	struct err err;
+
+	if (role != ROLE_SMTPD && role != ROLE_QMGR)
+		return;
+	if (m->counters[role].page == NULL)
+		m->counters[role].page = counters_new(&m->counters[role].fd, &err);
+	if (m->counters[role].page == NULL)
+		log_warn("%s: nothing is counted: %s", p->service->name, err.text);
+	else if (attach(p, "counters", m->counters[role].fd) < 0)
+		log_warn("%s: nothing is counted", p->service->name);
+}
+
 static int
 attach_all(struct process *p, int root_fd, struct err *err)
 {
 	struct master *m = p->service->master;
+
+	attach_counters(p);
 
 	if (p->service->role == ROLE_KEYD && attach_keys(p, err) < 0)
 		return -1;

@@ -20,6 +20,7 @@ enum {
 	LISTING_MS = 600000,       /* between two pages: somebody reads them */
 	FLUSH_PAUSE_MS = 10000,    /* between two of users who are not root */
 	WARN_PAUSE_MS = 60000,
+	LOCKS_BYTES = 1 << 20,
 };
 
 TAILQ_HEAD(ctl_conns, ctl_conn);
@@ -31,6 +32,8 @@ struct control {
 	struct queue *q;
 	struct schedule *s;
 	struct submit *submit;
+	struct contain *contain;
+	struct explainer *explainer;
 };
 
 /* One tool.  It has at most one request under way: a request while another is answered ends it. */
@@ -749,6 +752,110 @@ on_submit(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	    content_fd, rcpts_fd, on_submitted, cc);
 }
 
+/* --- EXPLAIN -------------------------------------------------------------------------------------------------------- */
+static void
+on_explained(void *arg, struct ipc_out *answer)
+{
+	struct ctl_conn *cc = arg;
+
+	cc->ctl->q->operations--;
+	if (cc->c != NULL)
+		ipc_conn_reply(cc->c, cc->request, answer);
+	else
+		ipc_out_clear(answer);
+	conn_unref(cc);
+}
+
+static void
+on_explain(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct ctl_conn *cc = arg;
+	struct ipc_out o;
+
+	(void)c;
+	if (!begin(cc, in))
+		return;
+	cc->ctl->q->operations++;
+	if (is_allowed(cc) && cc->ctl->explainer != NULL) {
+		explain_start(cc->ctl->explainer, in, on_explained, cc);
+		return;
+	}
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, QMGR_DENIED);
+	ipc_put_str(&o, "only root may do this");
+	on_explained(cc, &o);
+}
+
+void
+control_set_explainer(struct control *ctl, struct explainer *e)
+{
+	ctl->explainer = e;
+}
+
+/* --- logins on hold --------------------------------------------------------------------------------------------------- */
+static void
+on_contain_list(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct ctl_conn *cc = arg;
+	bool is_root = cc->uid == 0;
+	struct ipc_out o;
+	struct buf text;
+	int fd;
+
+	if (!begin(cc, in))
+		return;
+	buf_init(&text, LOCKS_BYTES);
+	if (is_root)
+		contain_list(cc->ctl->contain, &text);
+	fd = memfd_sealed("list", text.p, text.len, NULL);
+	buf_clear(&text);
+	ipc_reply_init(&o);
+	ipc_put_u32(&o, is_root ? QMGR_OK : QMGR_DENIED);
+	ipc_put_fd(&o, fd);
+	ipc_conn_reply(c, cc->request, &o);
+	fd_close(&fd);
+	conn_unref(cc);
+}
+
+static void
+on_contained(void *arg, bool ok)
+{
+	reply_uus(arg, ok ? QMGR_OK : QMGR_TEMP, ok, ok ? "" : "it could not be written to disk");
+}
+
+static void
+on_contain_hold(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct ctl_conn *cc = arg;
+	const char *login = ipc_get_str(in), *reason = ipc_get_str(in);
+	struct err err;
+
+	(void)c;
+	if (!begin(cc, in))
+		return;
+	if (!is_allowed(cc))
+		reply_uus(cc, QMGR_DENIED, 0, "only root may do this");
+	else if (contain_hold(cc->ctl->contain, login, reason, on_contained, cc, &err) < 0)
+		reply_uus(cc, QMGR_BAD, 0, err.text);
+}
+
+static void
+on_contain_release(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct ctl_conn *cc = arg;
+	const char *login = ipc_get_str(in);
+	bool keeps = ipc_get_u32(in) != 0;
+	struct err err;
+
+	(void)c;
+	if (!begin(cc, in))
+		return;
+	if (!is_allowed(cc))
+		reply_uus(cc, QMGR_DENIED, 0, "only root may do this");
+	else if (contain_release(cc->ctl->contain, login, keeps, on_contained, cc, &err) < 0)
+		reply_uus(cc, QMGR_BAD, 0, err.text);
+}
+
 /* --- connections -------------------------------------------------------------------------------------------------------- */
 /* clang-format off */
 static const struct ipc_handler rows[] = {
@@ -761,6 +868,10 @@ static const struct ipc_handler rows[] = {
 	{ QMGR_CTL_EXPIRE,  QMGR_SELECT_SIG, IPC_STATE_ANY, on_expire },
 	{ QMGR_CTL_FLUSH,   "s",             IPC_STATE_ANY, on_flush },
 	{ QMGR_CTL_SUBMIT,  QMGR_SUBMIT_SIG, IPC_STATE_ANY, on_submit },
+	{ QMGR_CTL_EXPLAIN, "sssu(ssu)", IPC_STATE_ANY, on_explain },
+	{ QMGR_CTL_CONTAIN_LIST,    "",   IPC_STATE_ANY, on_contain_list },
+	{ QMGR_CTL_CONTAIN_HOLD,    "ss", IPC_STATE_ANY, on_contain_hold },
+	{ QMGR_CTL_CONTAIN_RELEASE, "su", IPC_STATE_ANY, on_contain_release },
 	{ 0, NULL, 0, NULL },
 };
 /* clang-format on */
@@ -810,8 +921,8 @@ control_open(struct control *ctl, struct ipc_conn *c)
 }
 
 struct control *
-control_new(
-    struct queue *q, struct schedule *s, struct submit *submit, const struct control_conf *conf)
+control_new(struct queue *q, struct schedule *s, struct submit *submit, struct contain *contain,
+    const struct control_conf *conf)
 {
 	struct control *ctl = x_calloc(1, sizeof *ctl);
 
@@ -819,6 +930,7 @@ control_new(
 	ctl->q = q;
 	ctl->s = s;
 	ctl->submit = submit;
+	ctl->contain = contain;
 	TAILQ_INIT(&ctl->conns);
 	return ctl;
 }

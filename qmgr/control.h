@@ -5,6 +5,8 @@
 #define QMGR_CONTROL_H
 
 #include "common/ipc/conn.h"
+#include "qmgr/contain.h"
+#include "qmgr/explain.h"
 #include "qmgr/queue.h"
 #include "qmgr/schedule.h"
 #include "qmgr/submit.h"
@@ -24,8 +26,11 @@ struct control_conf {
 struct control;
 /* All borrowed. */
 struct control *control_new(
-    struct queue *q, struct schedule *s, struct submit *submit, const struct control_conf *conf);
+    struct queue *q, struct schedule *s, struct submit *submit, struct contain *contain,
+    const struct control_conf *conf);
 void control_free(struct control *ctl); /* when the queue is quiet: no request is under way */
+/* Borrowed; without it EXPLAIN is refused. */
+void control_set_explainer(struct control *ctl, struct explainer *e);
 extern const struct ipc_conn_ops control_ops;
 void control_open(struct control *ctl, struct ipc_conn *c);
 

@@ -1,10 +1,6 @@
 /* What a destination and a site have in common: a window, a rate, pauses, and the admin's limits. */
 #include "common/base/clock.h"
-#include "common/base/mem.h"
-#include "common/ipc/msg/authd.h"
 #include "qmgr/schedule_private.h"
-
-#include <stdlib.h>
 
 enum { ASK_AGAIN_MS = 10000 };
 
@@ -113,36 +109,14 @@ on_limits(void *arg, const struct limits *l)
 	gate_wake(g);
 }
 
-/* Each name, and its parents: ".example.com". */
-static size_t
-put_keys(char *names, const char **keys, size_t max)
-{
-	char *rest = names, *name;
-	size_t n = 0;
-
-	while ((name = strsep(&rest, ",")) != NULL) {
-		const char *key = name;
-
-		while (key != NULL && n < max) {
-			keys[n++] = key;
-			/* [host] and host:port have no parents */
-			key = strpbrk(name, "[:") == NULL ? strchr(key + 1, '.') : NULL;
-		}
-	}
-	return n;
-}
-
 static void
 on_ask(void *arg)
 {
 	struct gate *g = arg;
-	const char *keys[AUTHD_LOOKUP_KEYS];
-	char *names = x_strdup(g->is_site ? HEAP_ENTRY(g, struct site, gate)->name
-					  : HEAP_ENTRY(g, struct dest, gate)->nexthop);
-	size_t n = put_keys(names, keys, AUTHD_LOOKUP_KEYS);
+	const char *names = g->is_site ? HEAP_ENTRY(g, struct site, gate)->name
+				       : HEAP_ENTRY(g, struct dest, gate)->nexthop;
 
-	g->query = limits_ask(g->s->authd, AUTHD_LIMITS, keys, n, on_limits, g);
-	free(names);
+	g->query = limits_ask_destination(g->s->authd, names, on_limits, g);
 }
 
 void

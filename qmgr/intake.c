@@ -1,6 +1,7 @@
 #include "qmgr/intake.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/daemon/counters.h"
 #include "common/log/log.h"
 
 #include <errno.h>
@@ -123,12 +124,17 @@ on_commit_logged(void *arg, struct journal_entry *e)
 		commit_refuse(op, e->status);
 		return;
 	}
+	counter_add(COUNTER_ACCEPTED, 1);
+	counter_add(COUNTER_ACCEPTED_BYTES, op->parts[0]->env.size);
 	log_parts(op);
 	for (size_t i = 0; i < op->nparts; i++)
 		made[i] = queue_adopt(q, op->parts[i], e->segment, e->records[i].offset);
 	op->fn(op->arg, e->status); /* the answer first: the client is waiting */
-	for (size_t i = 0; i < op->nparts; i++)
+	for (size_t i = 0; i < op->nparts; i++) {
+		if (q->ops.accepted != NULL)
+			q->ops.accepted(q->ops_arg, made[i]);
 		queue_begin(q, made[i]);
+	}
 	free(op);
 }
 
@@ -312,6 +318,8 @@ status_text(
 		return queue_full_text(q, size, out);
 	case QMGR_TEMP:
 		return "queue file write error";
+	case QMGR_LOCKED:
+		return "the login is on hold";
 	case QMGR_BAD:
 	case QMGR_DENIED:
 		break;
@@ -365,6 +373,12 @@ commit_bad(struct commit *x, const struct err *err)
 	commit_end(x, err->kind == ERR_TEMP ? QMGR_TEMP : QMGR_BAD, err->text);
 }
 
+static bool
+is_locked(const struct intake *in, const char *login)
+{
+	return in->conf.contain != NULL && contain_is_locked(in->conf.contain, login);
+}
+
 /* Everything is checked and at hand. */
 static void
 commit_append(struct commit *x)
@@ -377,6 +391,10 @@ commit_append(struct commit *x)
 	if (f->env.size != size || (f->env.flags & ENVELOPE_BOUNCE) != 0) {
 		err_set(&err, ERR_PERM, "the envelope does not belong to this content");
 		commit_bad(x, &err);
+		return;
+	}
+	if (is_locked(x->in, f->env.sasl_username)) {
+		commit_end(x, QMGR_LOCKED, status_text(x->in->q, QMGR_LOCKED, 0, text));
 		return;
 	}
 	if (queue_admit(x->in->q, f) != QMGR_OK) {
@@ -600,12 +618,15 @@ on_begin(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct intake_conn *ic = arg;
 	struct intake *t = ic->in;
 	uint64_t announced = ipc_get_u64(in);
+	const char *login = ipc_get_str(in);
 	char text[QUEUE_ID_TEXT] = "", why[QUEUE_FULL_TEXT];
 	enum qmgr_status status = QMGR_OK;
 	struct ipc_out o;
 
 	if (ic->begun.count >= BEGUN_MAX)
 		status = QMGR_BAD;
+	else if (is_locked(t, login))
+		status = QMGR_LOCKED;
 	else
 		status = queue_has_room(t->q, announced);
 	if (status == QMGR_OK)
@@ -667,6 +688,25 @@ on_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	free(b);
 }
 
+static void
+on_refused(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	const struct intake *t = ((struct intake_conn *)arg)->in;
+	const char *login = ipc_get_str(in);
+
+	(void)c;
+	if (t->conf.contain != NULL)
+		contain_refused(t->conf.contain, login, ipc_get_u32(in));
+}
+
+static void
+on_verify(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct intake_conn *ic = arg;
+
+	verify_ask(ic->in->conf.verify, c, in);
+}
+
 /* --- connections ---------------------------------------------------------------------------------------------------- */
 static void
 conn_end(struct intake_conn *ic)
@@ -695,18 +735,22 @@ conn_end(struct intake_conn *ic)
 static void
 on_close(void *arg, struct ipc_conn *c, const struct err *why)
 {
-	(void)c;
+	struct intake_conn *ic = arg;
+
 	if (why->kind != ERR_GONE)
 		log_warn("connection of smtpd ended: %s", why->text);
-	conn_end(arg);
+	verify_leave(ic->in->conf.verify, c);
+	conn_end(ic);
 }
 
 /* clang-format off */
 static const struct ipc_handler rows[] = {
-	{ QMGR_BEGIN,  "q",             IPC_STATE_ANY, on_begin },
+	{ QMGR_BEGIN,  "qs",            IPC_STATE_ANY, on_begin },
+	{ QMGR_REFUSED, "su",           IPC_STATE_ANY, on_refused },
 	{ QMGR_BODY,   "sq",            IPC_STATE_ANY, on_body },
 	{ QMGR_COMMIT, QMGR_COMMIT_SIG, IPC_STATE_ANY, on_commit },
 	{ QMGR_ABORT,  "s",             IPC_STATE_ANY, on_abort },
+	{ QMGR_VERIFY, QMGR_VERIFY_SIG, IPC_STATE_ANY, on_verify },
 	{ 0, NULL, 0, NULL },
 };
 /* clang-format on */

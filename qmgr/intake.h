@@ -7,10 +7,14 @@
 #define QMGR_INTAKE_H
 
 #include "common/ipc/conn.h"
+#include "qmgr/contain.h"
 #include "qmgr/queue.h"
+#include "qmgr/verify.h"
 
 struct intake_conf {
 	uint64_t message_size_limit; /* 0 = none */
+	struct contain *contain;     /* borrowed; NULL: nobody's mail is held */
+	struct verify *verify;       /* borrowed; NULL: QMGR_VERIFY is answered by "not now" */
 };
 
 struct intake;

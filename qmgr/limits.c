@@ -4,6 +4,7 @@
 #include "common/log/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { TIMEOUT_MS = 30000 };
 
@@ -40,8 +41,8 @@ on_answer(void *arg, struct ipc_in *in)
 	q.cb(q.arg, &l);
 }
 
-struct limits_query *
-limits_ask(struct ipc_edge *authd, uint16_t question, const char *const *keys, size_t nkeys,
+static struct limits_query *
+ask(struct ipc_edge *authd, uint16_t question, const char *const *keys, size_t nkeys,
     void (*cb)(void *arg, const struct limits *l), void *arg)
 {
 	struct limits_query *q = x_calloc(1, sizeof *q);
@@ -57,6 +58,48 @@ limits_ask(struct ipc_edge *authd, uint16_t question, const char *const *keys, s
 	}
 	q->call = ipc_edge_ask(authd, &o, AUTHD_LOOKUP_SIG, TIMEOUT_MS, on_answer, q);
 	return q;
+}
+
+/* Each name, and its parents: ".example.com". */
+static size_t
+put_keys(char *names, const char **keys, size_t max)
+{
+	char *rest = names, *name;
+	size_t n = 0;
+
+	while ((name = strsep(&rest, ",")) != NULL) {
+		const char *key = name;
+
+		while (key != NULL && n < max) {
+			keys[n++] = key;
+			/* [host] and host:port have no parents */
+			key = strpbrk(name, "[:") == NULL ? strchr(key + 1, '.') : NULL;
+		}
+	}
+	return n;
+}
+
+struct limits_query *
+limits_ask_destination(struct ipc_edge *authd, const char *names,
+    void (*cb)(void *arg, const struct limits *l), void *arg)
+{
+	const char *keys[AUTHD_LOOKUP_KEYS];
+	char *copy = x_strdup(names);
+	size_t n = put_keys(copy, keys, AUTHD_LOOKUP_KEYS);
+	struct limits_query *q = ask(authd, AUTHD_LIMITS, keys, n, cb, arg);
+
+	free(copy);
+	return q;
+}
+
+struct limits_query *
+limits_ask_tenant(struct ipc_edge *authd, const char *name,
+    void (*cb)(void *arg, const struct limits *l), void *arg)
+{
+	const char *keys[2] = { name, strchr(name, '@') };
+	size_t n = keys[1] != NULL && keys[1] != keys[0] ? 2 : 1;
+
+	return ask(authd, AUTHD_TENANT_LIMITS, keys, n, cb, arg);
 }
 
 void

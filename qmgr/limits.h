@@ -7,10 +7,13 @@
 #include "qmgr/throttle.h"
 
 struct limits_query;
-/* question: AUTHD_LIMITS or AUTHD_TENANT_LIMITS; keys best first, AUTHD_LOOKUP_KEYS at most.  cb comes once, from the loop, unless the query
- * is cancelled; limits NULL: there is no answer for now. */
-struct limits_query *limits_ask(struct ipc_edge *authd, uint16_t question, const char *const *keys,
-    size_t nkeys, void (*cb)(void *arg, const struct limits *l), void *arg);
+/* Of a next hop, or of mail exchangers with commas between, and of their parents.  cb comes once, from the loop, unless the
+ * query is cancelled; limits NULL: there is no answer for now. */
+struct limits_query *limits_ask_destination(struct ipc_edge *authd, const char *names,
+    void (*cb)(void *arg, const struct limits *l), void *arg);
+/* Of a login, of which the domain is a key, too, or of "@domain". */
+struct limits_query *limits_ask_tenant(struct ipc_edge *authd, const char *name,
+    void (*cb)(void *arg, const struct limits *l), void *arg);
 void limits_cancel(struct limits_query *q); /* NULL is allowed */
 
 #endif

@@ -92,6 +92,7 @@ struct active {
 	unsigned content_users; /* jobs in flight */
 	bool is_opening;        /* content is being read from disk */
 	bool is_unreadable;     /* and that failed */
+	bool was_deferred;      /* a recipient, now or before */
 	size_t open;            /* recipients QUEUED or FLYING */
 	size_t flying;
 	int64_t begun_ms;   /* monotonic: when it became active */
@@ -101,6 +102,7 @@ struct active {
 	struct fresh *notices[NOTICE_KINDS]; /* owned: made, not committed */
 	struct message *held[NOTICE_KINDS];  /* committed, waiting for our file to say so too */
 	struct job_list jobs;                /* of the schedule */
+	struct probe *probe; /* no mail but a question (verify.h): nothing of it is stored; NULL: mail */
 };
 
 struct waiter {

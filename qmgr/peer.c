@@ -285,6 +285,17 @@ fill_delivery_job(struct ipc_out *o, const struct job *j, const char *id)
 	}
 }
 
+/* For XFORWARD. */
+static void
+put_client(struct ipc_out *o, const struct envelope *e, bool is_wanted)
+{
+	const char *const fields[] = { e->client_name, e->client_address, e->client_port, e->helo,
+		e->protocol };
+
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+		ipc_put_str(o, is_wanted ? fields[i] : "");
+}
+
 static void
 fill_relay_job(struct ipc_out *o, const struct job *j, const char *id)
 {
@@ -302,6 +313,8 @@ fill_relay_job(struct ipc_out *o, const struct job *j, const char *id)
 	ipc_put_u64(o, (uint64_t)j->m->arrival_ms);
 	ipc_put_fd(o, a->content.headers_fd);
 	ipc_put_fd(o, a->content.body_fd);
+	ipc_put_str(o, a->env.sasl_username);
+	put_client(o, &a->env, j->d->conf->wants_client);
 	for (size_t i = 0; i < j->nrcpts; i++) {
 		const struct recipient *r = &a->env.rcpts[j->rcpts[i]];
 
@@ -310,6 +323,20 @@ fill_relay_job(struct ipc_out *o, const struct job *j, const char *id)
 		ipc_put_u32(o, r->notify);
 		ipc_put_str(o, r->orcpt);
 	}
+}
+
+static void
+fill_probe(struct ipc_out *o, const struct job *j, const char *id)
+{
+	const struct active *a = j->m->active;
+
+	ipc_out_init(o, RELAY_PROBE);
+	ipc_put_u32(o, j->number);
+	ipc_put_u32(o, j->d->key[0] == 'l' ? RELAY_LMTP : RELAY_SMTP);
+	ipc_put_str(o, id);
+	ipc_put_str(o, j->d->nexthop);
+	ipc_put_str(o, a->env.sender);
+	ipc_put_str(o, a->env.rcpts[0].address);
 }
 
 static uint32_t
@@ -330,7 +357,9 @@ peer_send(struct peer *p, struct job *j)
 
 	j->number = next_number(s);
 	queue_id_format(j->m->id, id);
-	if (j->d->is_local)
+	if (j->m->active->probe != NULL)
+		fill_probe(&o, j, id);
+	else if (j->d->is_local)
 		fill_delivery_job(&o, j, id);
 	else
 		fill_relay_job(&o, j, id);

@@ -12,6 +12,7 @@
 #include "qmgr/schedule.h"
 #include "qmgr/handin.h"
 #include "qmgr/submit.h"
+#include "qmgr/verify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +38,9 @@ struct qmgr {
 	struct notices_conf notices_conf;
 	struct intake *intake;
 	struct submit *submit;
+	struct contain *contain;
+	struct contain_conf contain_conf;
+	struct verify *verify;
 	struct control *control;
 	struct control_conf control_conf;
 	struct ipc_edge *authd;
@@ -56,7 +60,12 @@ on_route(void *arg, struct message *m)
 static void
 on_start(void *arg, struct message *m)
 {
-	schedule_start(((struct qmgr *)arg)->schedule, m);
+	struct qmgr *g = arg;
+
+	if (m->active->probe != NULL)
+		verify_routed(g->verify, m);
+	else
+		schedule_start(g->schedule, m);
 }
 
 static void
@@ -75,6 +84,24 @@ static void
 on_notify(void *arg, struct message *m, enum notice_kind kind)
 {
 	notices_notify(((struct qmgr *)arg)->notices, m, kind);
+}
+
+static void
+on_probed(void *arg, struct message *m)
+{
+	verify_probed(((struct qmgr *)arg)->verify, m);
+}
+
+static void
+on_accepted(void *arg, struct message *m)
+{
+	contain_accepted(((struct qmgr *)arg)->contain, m);
+}
+
+static void
+on_failed(void *arg, const struct message *m)
+{
+	contain_failed(((struct qmgr *)arg)->contain, m);
 }
 
 /* --- delivery processes, from master -------------------------------------------------------------------------- */
@@ -115,12 +142,13 @@ on_drain_poll(void *arg)
 {
 	struct qmgr *g = arg;
 	bool idle = queue_is_quiet(g->queue) && schedule_flying(g->schedule) == 0 &&
-		    intake_pending(g->intake) == 0;
+		    intake_pending(g->intake) == 0 && verify_is_quiet(g->verify);
 
 	/* at any moment kill -9 would do no harm either: what is waited for are second copies */
-	if (idle || clock_mono_ms() >= g->drain_until_ms)
+	if (idle || clock_mono_ms() >= g->drain_until_ms) {
+		contain_save(g->contain);
 		daemon_exit(g->d, 0);
-	else
+	} else
 		loop_timer_start(&g->drain_timer, DRAIN_POLL_MS);
 }
 
@@ -130,6 +158,7 @@ on_drain(void *arg)
 	struct qmgr *g = arg;
 
 	queue_drain(g->queue);
+	verify_drain(g->verify);
 	schedule_drain(g->schedule);
 	g->drain_until_ms = clock_mono_ms() + DRAIN_MS;
 	on_drain_poll(g);
@@ -257,25 +286,35 @@ begin(void *arg)
 		    .domain = view_of(
 			conf_bool(c, "append_dot_mydomain") ? conf_str(c, "mydomain") : "") },
 		.rewrites = rewriting_classes(c) };
-	const struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
-	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
+	struct intake_conf ic = { .message_size_limit = uc.message_size_limit };
+	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify,
+		on_probed, on_accepted, on_failed };
+	struct verify_conf vc;
 	struct route_conf rc;
 
 	route_conf_read(c, &rc);
 	g->queue = open_queue(g);
 	tenants_limit(&g->queue->tenants, g->authd);
 	g->routes = routes_new(g->queue, g->authd, &rc);
-	g->schedule =
-	    schedule_new(daemon_loop(g->d), g->queue, &g->schedule_conf, g->authd, want_delivery, g);
+	g->schedule = schedule_new(
+	    daemon_loop(g->d), g->queue, &g->schedule_conf, g->authd, want_delivery, g);
 	for (unsigned i = 0; i < g->nrelays; i++) {
 		struct peer *p = schedule_relay_new(g->schedule);
 
 		schedule_relay_attach(p, daemon_edge(g->d, ROLE_RELAY, &schedule_relay_ops, p));
 	}
 	g->notices = notices_new(g->queue, g->authd, &g->notices_conf);
-	g->intake = intake_new(g->queue, &ic);
+	verify_conf_read(c, &vc);
+	g->verify = verify_new(g->queue, g->schedule, g->authd, &vc);
+	ic.verify = g->verify;
 	g->submit = submit_new(g->queue, g->authd, &uc);
-	g->control = control_new(g->queue, g->schedule, g->submit, &g->control_conf);
+	g->contain = contain_new(g->queue, g->submit, &g->contain_conf);
+	ic.contain = g->contain;
+	g->intake = intake_new(g->queue, &ic);
+	g->control = control_new(g->queue, g->schedule, g->submit, g->contain, &g->control_conf);
+	control_set_explainer(
+	    g->control, explainer_new(daemon_loop(g->d), g->routes, g->schedule, g->authd,
+			    conf_str(c, "tenant_limit_maps")[0] != '\0'));
 	queue_set_ops(g->queue, &ops, g);
 }
 
@@ -324,6 +363,28 @@ read_notices_conf(struct qmgr *g)
 		.texts = notice_texts_new(c) };
 }
 
+static void
+read_contain_conf(struct qmgr *g)
+{
+	const struct conf *c = daemon_conf(g->d);
+	const char *action = conf_str(c, "contain_action");
+
+	g->contain_conf =
+	    (struct contain_conf){ .action = strcmp(action, "hold") == 0   ? CONTAIN_HOLD
+					     : strcmp(action, "warn") == 0 ? CONTAIN_WARN
+									   : CONTAIN_NONE,
+		    .limits = { .span_ms = conf_seconds(c, "contain_span") * 1000,
+			.failure_minimum = (unsigned)conf_int(c, "contain_failure_minimum"),
+			.failure_percent = (unsigned)conf_int(c, "contain_failure_percent"),
+			.rate_minimum = (unsigned)conf_int(c, "contain_rate_minimum"),
+			.rate_factor = (unsigned)conf_int(c, "contain_rate_factor"),
+			.domain_minimum = (unsigned)conf_int(c, "contain_domain_minimum"),
+			.domain_factor = (unsigned)conf_int(c, "contain_domain_factor") },
+		    .exceptions = conf_str(c, "contain_exceptions"),
+		    .notice_sender = g->notices_conf.double_bounce,
+		    .recipient = whole_address(c, "contain_notice_recipient") };
+}
+
 int
 main(int argc, char **argv)
 {
@@ -337,6 +398,7 @@ main(int argc, char **argv)
 
 	read_control_conf(&g);
 	read_notices_conf(&g);
+	read_contain_conf(&g);
 	if (schedule_conf_read(daemon_conf(g.d), &g.schedule_conf, &err) < 0)
 		log_fatal("%s", err.text);
 	daemon_configured(g.d);

@@ -251,6 +251,8 @@ message_wait(struct queue *q, struct message *m, int64_t delay_ms)
 		heap_insert(&q->due, &m->due, clock_mono_ms() + delay_ms);
 		due_timer_set(q);
 	}
+	if (m->wants != 0) /* it came while the message was busy */
+		message_settle_soon(q, m);
 	queue_pump_soon(q);
 }
 
@@ -765,6 +767,8 @@ queue_rcpt_answered(struct queue *q, struct message *m, size_t rcpt, const struc
 		return;
 	}
 	report_attempt(m, rcpt, a, clock_mono_ms());
+	if (a->status == DELIVERY_BOUNCED && q->ops.failed != NULL)
+		q->ops.failed(q->ops_arg, m);
 	if (a->status != DELIVERY_DEFERRED) {
 		r->status = a->status == DELIVERY_SENT ? RCPT_SENT : RCPT_FAILED;
 		r->is_dirty = true;
@@ -971,7 +975,8 @@ queue_close(struct queue *q)
 	if (q == NULL)
 		return;
 	queue_drain(q);
-	q->ops = (struct queue_ops){ op_nothing, op_nothing, op_nothing, op_nothing, op_no_notice };
+	q->ops = (struct queue_ops){ op_nothing, op_nothing, op_nothing, op_nothing, op_no_notice,
+		op_nothing, NULL, NULL };
 	while (!queue_is_quiet(q))
 		loop_run_once(q->loop, true);
 	work_pool_free(q->pool);

@@ -38,6 +38,11 @@ struct queue_ops {
 	void (*content)(void *arg, struct message *m);
 	/* Make a notice about the recipients that want one; ends with queue_noticed. */
 	void (*notify)(void *arg, struct message *m, enum notice_kind kind);
+	/* A probe's recipient is answered, or is not to be tried. */
+	void (*probed)(void *arg, struct message *m);
+	/* m, loaded, was taken and is not begun; one of its recipients failed for good.  Both may be NULL. */
+	void (*accepted)(void *arg, struct message *m);
+	void (*failed)(void *arg, const struct message *m);
 };
 
 struct queue {

@@ -107,6 +107,7 @@ rcpts_from_slots(struct load_op *op, const struct deferred_file *f)
 		a->rcpts[i].noticed = ~0u;
 	}
 	a->nslots = f->head.nslots;
+	a->was_deferred = f->summary.attempts > 0;
 	a->needs_rewrite = f->lost_slots > 0;
 	op->summary = f->summary;
 	return 0;

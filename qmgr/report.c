@@ -1,4 +1,5 @@
 #include "qmgr/report.h"
+#include "common/daemon/counters.h"
 #include "common/log/log.h"
 
 #include <stdio.h>
@@ -37,10 +38,30 @@ report_delay(int64_t ms, char out[REPORT_DELAY])
 	return out;
 }
 
+static void
+count(const struct message *m, enum delivery_status status)
+{
+	switch (status) {
+	case DELIVERY_SENT:
+		counter_add(COUNTER_DELIVERED, 1);
+		counter_add(COUNTER_DELIVERED_BYTES, m->active->env.size);
+		break;
+	case DELIVERY_DEFERRED:
+		counter_add(COUNTER_DEFERRALS, 1);
+		counter_add(COUNTER_DEFERRED, !m->active->was_deferred);
+		m->active->was_deferred = true;
+		break;
+	case DELIVERY_BOUNCED:
+		counter_add(COUNTER_BOUNCED, 1);
+		break;
+	}
+}
+
 void
 report_attempt(const struct message *m, size_t rcpt, const struct attempt *a, int64_t now_ms)
 {
-	static const char *const words[] = { "sent", "deferred", "bounced" };
+	static const char *const words[2][3] = { { "sent", "deferred", "bounced" },
+		{ "deliverable", "undeliverable", "undeliverable" } };
 	const struct active *act = m->active;
 	const struct recipient *to = &act->env.rcpts[rcpt];
 	const struct rcpt_state *r = &act->rcpts[rcpt];
@@ -55,13 +76,16 @@ report_attempt(const struct message *m, size_t rcpt, const struct attempt *a, in
 		snprintf(orig, sizeof orig, ", orig_to=<%s>", lqs(to->orig));
 	if (a->uses > 1)
 		snprintf(uses, sizeof uses, ", conn_use=%u", a->uses);
+	if (act->probe == NULL)
+		count(m, a->status);
 	queue_id_format(m->id, id);
 	log_as(transport_name(to->transport), LOG_LEVEL_INFO,
 	    "%s: to=<%s>%s, relay=%s%s, delay=%s, delays=%s/%s/%s/%s, dsn=%s, status=%s (%s)", id,
 	    lqs(to->address), orig, lqs(a->relay), uses, report_delay(now_ms - m->born_ms, d[0]),
 	    report_delay(act->begun_ms - m->born_ms, d[1]),
 	    report_delay(handed_ms - act->begun_ms, d[2]), report_delay(a->setup_ms, d[3]),
-	    report_delay(transfer_ms, d[4]), r->dsn, words[a->status], r->reason);
+	    report_delay(transfer_ms, d[4]), r->dsn, words[act->probe != NULL][a->status],
+	    r->reason);
 }
 
 void

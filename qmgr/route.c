@@ -118,17 +118,33 @@ is_ours(const struct routes *r, const struct recipient *to)
 	       map_get(&r->domains, view_of(domain)) != NULL;
 }
 
+/* Not what out->unknown has room for: there may be many recipients. */
 static void
-route_away(const struct routes *r, struct recipient *to)
+route_set(struct route *out, uint32_t transport, const char *nexthop, uint32_t uid, uint32_t gid)
 {
-	to->transport = TRANSPORT_SMTP;
-	to->nexthop = r->relayhost;
+	out->transport = transport;
+	out->nexthop = nexthop;
+	out->uid = uid;
+	out->gid = gid;
+	out->is_answered = false;
 }
 
 static void
-refuse(struct finding *f, enum delivery_status status, const char *dsn, const char *text)
+route_unknown(struct route *out)
 {
-	struct attempt a = { .status = status, .dsn = dsn, .relay = "none", .text = text };
+	route_set(out, 0, "", 0, 0);
+	out->is_answered = true;
+	out->status = DELIVERY_DEFERRED;
+	snprintf(out->dsn, sizeof out->dsn, "4.3.0");
+	out->text = "mail system: address lookup failed";
+}
+
+static void
+refuse(struct finding *f, const struct route *route)
+{
+	struct attempt a = {
+		.status = route->status, .dsn = route->dsn, .relay = "none", .text = route->text
+	};
 
 	queue_rcpt_queued(f->m, f->at);
 	queue_rcpt_answered(f->r->q, f->m, f->at, &a);
@@ -137,92 +153,130 @@ refuse(struct finding *f, enum delivery_status status, const char *dsn, const ch
 static void
 route_failed(struct finding *f)
 {
+	struct route route;
+
 	f->is_authd_down = true;
-	refuse(f, DELIVERY_DEFERRED, "4.3.0", "mail system: address lookup failed");
+	route_unknown(&route);
+	refuse(f, &route);
 }
 
 /* "5.1.1 User unknown": error(8), discard(8). */
 static void
-answer_itself(struct finding *f, enum delivery_status status, const char *def, const char *text)
+answer_itself(struct route *out, enum delivery_status status, const char *def, const char *text)
 {
 	size_t len = enhanced_code_length(view_of(text));
-	char dsn[12];
 
-	snprintf(dsn, sizeof dsn, "%.*s", (int)len, text);
-	text += len;
-	refuse(f, status, len > 0 ? dsn : def, text + strspn(text, " "));
-}
-
-static void
-route_by_nexthop(struct finding *f, const char *nexthop)
-{
-	struct active *a = f->m->active;
-
-	if (f->nexthop == NULL || strcmp(f->nexthop, nexthop) != 0)
-		f->nexthop = arena_strdup(&a->arena, nexthop);
-	if (f->nexthop == NULL)
-		route_failed(f);
+	out->is_answered = true;
+	out->status = status;
+	if (len > 0 && len < sizeof out->dsn)
+		snprintf(out->dsn, sizeof out->dsn, "%.*s", (int)len, text);
 	else
-		a->env.rcpts[f->at].nexthop = f->nexthop;
+		snprintf(out->dsn, sizeof out->dsn, "%s", def);
+	text += len;
+	out->text = text + strspn(text, " ");
 }
 
-/* What authd has said of the recipient at f->at. */
-static void
-take_route(struct finding *f, struct ipc_in *in)
+void
+route_take(struct ipc_in *in, const char *address, struct route *out)
 {
-	struct recipient *to = &f->m->active->env.rcpts[f->at];
 	enum authd_status status = (enum authd_status)ipc_get_u32(in);
 	uint32_t transport = ipc_get_u32(in);
 	const char *nexthop = ipc_get_str(in);
-	uint32_t uid = ipc_get_u32(in), gid = ipc_get_u32(in);
-	char text[ENVELOPE_MAX_STRING + 32];
 
+	route_set(out, transport, nexthop, 0, 0);
+	out->uid = ipc_get_u32(in);
+	out->gid = ipc_get_u32(in);
 	if (status == AUTHD_TEMP || transport == 0 || transport >= TRANSPORT_COUNT) {
-		refuse(f, DELIVERY_DEFERRED, "4.3.0", "mail system: address lookup failed");
+		route_unknown(out);
 		return;
 	}
-	to->transport = transport;
 	switch (transport) {
 	case TRANSPORT_VIRTUAL:
-		to->uid = uid;
-		to->gid = gid;
-		snprintf(text, sizeof text, "unknown user: \"%s\"", to->address);
-		if (status == AUTHD_NO)
-			refuse(f, DELIVERY_BOUNCED, "5.1.1", text);
+		if (status != AUTHD_NO)
+			break;
+		answer_itself(out, DELIVERY_BOUNCED, "5.1.1", "");
+		snprintf(out->unknown, sizeof out->unknown, "unknown user: \"%s\"", address);
+		out->text = out->unknown;
 		break;
 	case TRANSPORT_ERROR:
-		answer_itself(f, DELIVERY_BOUNCED, "5.0.0", nexthop);
+		answer_itself(out, DELIVERY_BOUNCED, "5.0.0", nexthop);
 		break;
 	case TRANSPORT_RETRY:
-		answer_itself(f, DELIVERY_DEFERRED, "4.0.0", nexthop);
+		answer_itself(out, DELIVERY_DEFERRED, "4.0.0", nexthop);
 		break;
 	case TRANSPORT_DISCARD:
-		answer_itself(f, DELIVERY_SENT, "2.0.0",
-		    nexthop[0] != '\0' ? nexthop : address_domain(to->address));
+		answer_itself(out, DELIVERY_SENT, "2.0.0",
+		    nexthop[0] != '\0' ? nexthop : address_domain(address));
 		break;
 	default:
-		route_by_nexthop(f, nexthop);
+		break;
 	}
 }
 
 /* "smtp:[127.0.0.1]:10025": the message is for a filter, whoever the recipient is.  The transports' names are the
  * admin's (master.cf); those that begin with lmtp speak it. */
 static void
-route_to_filter(struct finding *f, const char *filter)
+route_to_filter(const char *filter, struct route *out)
 {
-	struct recipient *to = &f->m->active->env.rcpts[f->at];
 	struct view transport, nexthop;
 	bool is_lmtp, has_nexthop = view_cut(view_of(filter), ':', &transport, &nexthop);
 
 	is_lmtp = view_case_starts(transport, "lmtp");
 	if (!has_nexthop || view_case_starts(transport, "pipe") ||
 	    (is_lmtp && view_starts(nexthop, "unix:"))) {
-		refuse(f, DELIVERY_DEFERRED, "4.3.0", "mail transport unavailable");
+		answer_itself(out, DELIVERY_DEFERRED, "4.3.0", "mail transport unavailable");
 		return;
 	}
-	to->transport = is_lmtp ? TRANSPORT_LMTP : TRANSPORT_SMTP;
-	to->nexthop =
+	out->transport = is_lmtp ? TRANSPORT_LMTP : TRANSPORT_SMTP;
+	out->nexthop =
 	    is_lmtp && view_starts(nexthop, "inet:") ? nexthop.p + strlen("inet:") : nexthop.p;
+}
+
+bool
+route_now(const struct routes *r, const char *filter, const struct recipient *to, struct route *out)
+{
+	route_set(out, to->transport, to->nexthop, to->uid, to->gid);
+	if (filter != NULL && filter[0] != '\0') {
+		route_to_filter(filter, out);
+		return true;
+	}
+	if (!r->has_rules && !is_ours(r, to)) {
+		out->transport = TRANSPORT_SMTP;
+		out->nexthop = r->relayhost;
+		return true;
+	}
+	return !r->has_rules && to->transport == TRANSPORT_VIRTUAL;
+}
+
+/* --- the recipients of a message ------------------------------------------------------------------- */
+
+/* The recipient at f->at; is_kept: the next hop lives as long as the message does. */
+static void
+set_route(struct finding *f, const struct route *route, bool is_kept)
+{
+	struct active *a = f->m->active;
+	struct recipient *to = &a->env.rcpts[f->at];
+	const char *nexthop = route->nexthop;
+
+	if (!is_kept && !route->is_answered && route->transport != TRANSPORT_VIRTUAL) {
+		if (f->nexthop == NULL || strcmp(f->nexthop, nexthop) != 0)
+			f->nexthop = arena_strdup(&a->arena, nexthop);
+		if ((nexthop = f->nexthop) == NULL) {
+			route_failed(f);
+			return;
+		}
+	}
+	if (route->is_answered && route->transport == 0) {
+		refuse(f, route);
+		return;
+	}
+	to->transport = route->transport;
+	to->uid = route->uid;
+	to->gid = route->gid;
+	if (route->is_answered)
+		refuse(f, route);
+	else if (route->transport != TRANSPORT_VIRTUAL)
+		to->nexthop = nexthop;
 }
 
 static void find_rest(struct finding *f);
@@ -231,17 +285,21 @@ static void
 on_routes(void *arg, struct ipc_in *in)
 {
 	struct finding *f = arg;
+	struct active *a = f->m->active;
 	uint32_t next = f->at;
+	struct route route;
 
 	f->call = NULL;
 	if (in != NULL && ipc_get_u32(in) != AUTHD_OK)
 		in = NULL;
 	for (size_t i = 0; i < f->nasked; i++) {
 		f->at = f->asked[i];
-		if (in == NULL || !ipc_in_more(in))
+		if (in == NULL || !ipc_in_more(in)) {
 			route_failed(f);
-		else
-			take_route(f, in);
+			continue;
+		}
+		route_take(in, a->env.rcpts[f->at].address, &route);
+		set_route(f, &route, false);
 	}
 	f->at = next;
 	f->nasked = 0;
@@ -253,18 +311,12 @@ static bool
 needs_authd(struct finding *f)
 {
 	struct active *a = f->m->active;
-	struct recipient *to = &a->env.rcpts[f->at];
+	struct route route;
 
-	if (a->env.filter != NULL && a->env.filter[0] != '\0') {
-		route_to_filter(f, a->env.filter);
+	if (route_now(f->r, a->env.filter, &a->env.rcpts[f->at], &route)) {
+		set_route(f, &route, true);
 		return false;
 	}
-	if (!f->r->has_rules && !is_ours(f->r, to)) {
-		route_away(f->r, to);
-		return false;
-	}
-	if (!f->r->has_rules && to->transport == TRANSPORT_VIRTUAL)
-		return false;
 	if (f->is_authd_down)
 		route_failed(f);
 	return !f->is_authd_down;

@@ -21,7 +21,25 @@ struct route_conf {
 };
 void route_conf_read(const struct conf *from, struct route_conf *out);
 
+/* Where one recipient's mail goes now. */
+struct route {
+	uint32_t transport;  /* enum transport; 0: nobody knows */
+	const char *nexthop; /* "" = by the domain */
+	uint32_t uid, gid;
+	bool
+	    is_answered; /* by us: error, retry, discard, unknown users, and what cannot be found out now */
+	enum delivery_status status;
+	char dsn[12];
+	const char *text;
+	char unknown[ENVELOPE_MAX_STRING + 32]; /* of text, maybe */
+};
+
 struct routes;
+/* What can be said without authd: true.  filter: of the message, "" or NULL = none. */
+bool route_now(
+    const struct routes *r, const char *filter, const struct recipient *to, struct route *out);
+/* The next group of AUTHD_ROUTE_SIG, about this address; strings are in the packet. */
+void route_take(struct ipc_in *in, const char *address, struct route *out);
 struct routes *routes_new(struct queue *q, struct ipc_edge *authd, const struct route_conf *conf);
 void routes_free(struct routes *r);
 /* Sets transport and nexthop of the recipients of m that are to be tried; ends with queue_routed. */

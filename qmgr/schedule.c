@@ -116,6 +116,37 @@ dest_key(const struct schedule *s, const struct recipient *r, char *out, size_t 
 	ascii_lower_str(out);
 }
 
+void
+schedule_look(const struct schedule *s, const struct recipient *r, struct schedule_view *out)
+{
+	char key[sizeof out->nexthop + 2];
+	const struct dest *d;
+
+	dest_key(s, r, key, sizeof key);
+	d = map_get(&s->dests, view_of(key));
+	*out = (struct schedule_view){ .conf = conf_of(s, r),
+		.is_known = d != NULL,
+		.window = d != NULL ? d->gate.window.size : 0,
+		.has_limits = s->conf.has_limits };
+	if (d != NULL && d->dead_until_ms > clock_mono_ms())
+		out->why = d->why;
+	snprintf(out->nexthop, sizeof out->nexthop, "%.*s",
+	    (int)strcspn(key + 2, is_by_recipient(out->conf) ? " " : ""), key + 2);
+}
+
+struct ipc_edge *
+schedule_any_relay(const struct schedule *s)
+{
+	const struct peer *p;
+
+	TAILQ_FOREACH (p, &s->relays, link) {
+		if (p->edge != NULL && p->state == PEER_OPEN)
+			return p->edge;
+	}
+	p = TAILQ_FIRST(&s->relays);
+	return p != NULL ? p->edge : NULL;
+}
+
 static enum dest_class
 class_of(const struct dest *d, int64_t now)
 {
@@ -196,7 +227,10 @@ share_get(struct dest *d, uint64_t tenant)
 	sh = x_calloc(1, sizeof *sh);
 	sh->tenant = tenant;
 	TAILQ_INIT(&sh->flows);
-	TAILQ_INSERT_TAIL(&d->shares, sh, link);
+	if (tenant == TENANT_PROBES) /* a client waits for it, for seconds */
+		TAILQ_INSERT_HEAD(&d->shares, sh, link);
+	else
+		TAILQ_INSERT_TAIL(&d->shares, sh, link);
 	map_put(&d->shares_by_tenant, key, sh);
 	return sh;
 }
@@ -530,7 +564,7 @@ dest_serve(struct schedule *s, struct dest *d)
 		return false;
 	j = dest_next_job(d);
 	job_split(j, d->gate.recipients);
-	if (content_is_open(&j->m->active->content)) {
+	if (j->m->active->probe != NULL || content_is_open(&j->m->active->content)) {
 		job_dequeue(j);
 		j->state = JOB_LOOSE;
 		if (peer_send(p, j) < 0) {
@@ -626,6 +660,26 @@ schedule_stop(struct schedule *s, struct message *m)
 			continue;
 		job_take_back(s, j);
 	}
+}
+
+static void
+jobs_free(struct job_list *jobs)
+{
+	struct job *j;
+
+	while ((j = TAILQ_FIRST(jobs)) != NULL) {
+		if (j->state == JOB_QUEUED)
+			job_dequeue(j);
+		TAILQ_REMOVE(jobs, j, of_message);
+		free(j->rcpts);
+		free(j);
+	}
+}
+
+void
+schedule_forget(struct message *m)
+{
+	jobs_free(&m->active->jobs);
 }
 
 void
@@ -742,20 +796,6 @@ schedule_new(struct loop *l, struct queue *q, const struct schedule_conf *conf,
 	loop_timer_init(&s->watch_timer, l, on_watch, s);
 	loop_timer_start(&s->watch_timer, WATCH_MS);
 	return s;
-}
-
-static void
-jobs_free(struct job_list *jobs)
-{
-	struct job *j;
-
-	while ((j = TAILQ_FIRST(jobs)) != NULL) {
-		if (j->state == JOB_QUEUED)
-			job_dequeue(j);
-		TAILQ_REMOVE(jobs, j, of_message);
-		free(j->rcpts);
-		free(j);
-	}
 }
 
 void

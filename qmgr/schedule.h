@@ -22,6 +22,7 @@ struct dest_conf {
 	unsigned failed_cohort_limit; /* 0 = never dead */
 	struct feedback positive, negative;
 	int64_t rate_delay_ms; /* between two deliveries, which then go one by one */
+	bool wants_client;     /* is told who gave us the message (XFORWARD) */
 };
 struct schedule_conf {
 	struct dest_conf local, smtp, lmtp;
@@ -43,6 +44,19 @@ void schedule_free(struct schedule *s);
 /* fd: SEQPACKET to the delivery process of uid, owned from here on; -1: it cannot be had. */
 void schedule_delivery(struct schedule *s, uint32_t uid, int fd);
 
+/* What is known of the destination of a recipient, whose route is set. */
+struct schedule_view {
+	const struct dest_conf *conf;
+	bool is_known;      /* something is, or was lately, on its way there */
+	unsigned window;    /* of concurrent jobs, now; 0: not known */
+	const char *why;    /* it is left alone, since; NULL: it is not */
+	bool has_limits;    /* destination_limit_maps are asked for it */
+	char nexthop[1100]; /* as it is known to them */
+};
+void schedule_look(const struct schedule *s, const struct recipient *r, struct schedule_view *out);
+/* NULL: there is none. */
+struct ipc_edge *schedule_any_relay(const struct schedule *s);
+
 /* One relay connection: make the edge with these ops and this argument, then attach it. */
 struct peer;
 extern const struct ipc_conn_ops schedule_relay_ops;
@@ -54,6 +68,8 @@ void schedule_relay_attach(
 void schedule_start(struct schedule *s, struct message *m);
 void schedule_stop(struct schedule *s, struct message *m);
 void schedule_content(struct schedule *s, struct message *m);
+/* Its jobs go, those that are out, too: only before schedule_free. */
+void schedule_forget(struct message *m);
 /* Nothing more is handed out. */
 void schedule_drain(struct schedule *s);
 size_t schedule_flying(const struct schedule *s); /* jobs handed out and not answered */

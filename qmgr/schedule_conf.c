@@ -34,7 +34,10 @@ static int
 read_remote(const struct conf *c, const char *transport, struct dest_conf *out, struct err *err)
 {
 	char name[80];
+	bool wants_client;
 
+	snprintf(name, sizeof name, "%s_send_xforward_command", transport);
+	wants_client = conf_bool(c, name);
 	snprintf(name, sizeof name, "%s_destination_rate_delay", transport);
 	*out = (struct dest_conf){ .concurrency_limit =
 				       read_count(c, "_destination_concurrency_limit", transport),
@@ -42,7 +45,8 @@ read_remote(const struct conf *c, const char *transport, struct dest_conf *out, 
 		.recipient_limit = read_count(c, "_destination_recipient_limit", transport),
 		.failed_cohort_limit =
 		    read_count(c, "_destination_concurrency_failed_cohort_limit", transport),
-		.rate_delay_ms = conf_seconds(c, name) * 1000 };
+		.rate_delay_ms = conf_seconds(c, name) * 1000,
+		.wants_client = wants_client };
 	return read_feedback(c, transport, "positive", &out->positive, err) < 0 ||
 		       read_feedback(c, transport, "negative", &out->negative, err) < 0
 		   ? -1

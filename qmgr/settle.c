@@ -1134,6 +1134,11 @@ message_settle(struct queue *q, struct message *m)
 
 	if (m->is_busy || m->state == MESSAGE_READY || m->state == MESSAGE_LOADING)
 		return;
+	if (a != NULL && a->probe != NULL) {
+		if (a->open == 0)
+			q->ops.probed(q->ops_arg, m);
+		return;
+	}
 	if (m->wants != 0 && !m->is_deleted && !m->is_written) {
 		meet_wants(q, m);
 		return;

@@ -2,6 +2,7 @@
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/daemon/counters.h"
 #include "common/ipc/rewriting.h"
 #include "common/log/log.h"
 #include "common/mime/message.h"
@@ -20,7 +21,6 @@ enum {
 	ASKED_AT_ONCE = 16,
 	HEADERS_SCAN =
 	    1 << 20, /* of the header block looked through for missing fields, and for addresses */
-	COMPLETED_MAX = 1 << 20, /* bytes added to these */
 	DATE = 64,
 };
 
@@ -206,58 +206,6 @@ blank_stray_crs(struct buf *raw)
 			*p = ' ';
 }
 
-/* The value with CRLF, its addresses rewritten, as smtpd does for local clients. */
-static void
-put_rewritten(const struct submission *x, struct view value, enum address_field kind,
-    enum rewriting_pass pass, size_t *growth, struct buf *out)
-{
-	struct buf plain, completed;
-	struct rewriting_field f;
-	const struct address_completion how =
-	    rewriting_of_field(&x->s->conf.completion, &f, x->rewriting, kind, pass);
-
-	buf_init(&plain, 2 * value.len + 1);
-	crlf_append(value, &plain);
-	buf_init(&completed, plain.len + *growth);
-	if (address_complete(buf_view(&plain), &how, &completed) == 1) {
-		*growth -= completed.len - plain.len;
-		buf_append_view(out, buf_view(&completed));
-	} else {
-		buf_append_view(out, buf_view(&plain));
-	}
-	buf_clear(&plain);
-	buf_clear(&completed);
-}
-
-/* The fields at the start of the message, as far as their addresses are to be rewritten.  Returns how many bytes of the message that
- * was: a line that is no field ends the header, and what looks like fields behind it is text. */
-static size_t
-put_fields(const struct submission *x, struct view message, bool is_all, enum rewriting_pass pass,
-    struct buf *out)
-{
-	const char *at = message.p, *end = message.p + message.len;
-	size_t growth = COMPLETED_MAX;
-	struct header_field f;
-	struct view rest = message;
-
-	while (header_next(&rest, &f)) {
-		const char *next = f.raw.p + f.raw.len, *behind = f.value.p + f.value.len;
-		enum address_field kind = address_field_kind(f.name);
-
-		if (f.raw.p != at || (next == end && !is_all))
-			break;
-		if (kind != ADDRESS_FIELD_NONE) {
-			crlf_append(view_make(at, (size_t)(f.value.p - at)), out);
-			put_rewritten(x, f.value, kind, pass, &growth, out);
-			crlf_append(view_make(behind, (size_t)(next - behind)), out);
-		} else {
-			crlf_append(f.raw, out);
-		}
-		at = next;
-	}
-	return (size_t)(at - message.p);
-}
-
 static struct view
 header_part(const struct submission *x)
 {
@@ -287,8 +235,9 @@ collect_addresses(struct submission *x)
 	rewriting_add(x->rewriting, REWRITE_ENVELOPE_SENDER, view_of(x->sender));
 	if (x->s->conf.rewrites == 0)
 		return;
-	buf_init(&unused, 3 * HEADERS_SCAN + COMPLETED_MAX);
-	put_fields(x, header_part(x), x->raw.len <= HEADERS_SCAN, REWRITING_COLLECT, &unused);
+	buf_init(&unused, 3 * HEADERS_SCAN + REWRITING_GROWTH);
+	rewriting_fields(x->rewriting, &x->s->conf.completion, header_part(x),
+	    x->raw.len <= HEADERS_SCAN, REWRITING_COLLECT, &unused);
 	buf_clear(&unused);
 }
 
@@ -301,12 +250,13 @@ make_content(struct submission *x, struct err *err)
 	size_t fields;
 	int r = -1;
 
-	buf_init(&headers, 3 * HEADERS_SCAN + COMPLETED_MAX);
+	buf_init(&headers, 3 * HEADERS_SCAN + REWRITING_GROWTH);
 	buf_init(&body, 2 * x->content_len + 2);
 	add_missing_fields(x, scan, &headers);
 	if (!begins_with_field(scan))
 		buf_append_str(&headers, "\r\n");
-	fields = put_fields(x, scan, scan.len == x->raw.len, REWRITING_APPLY, &headers);
+	fields = rewriting_fields(x->rewriting, &x->s->conf.completion, scan,
+	    scan.len == x->raw.len, REWRITING_APPLY, &headers);
 	if (headers.failed ||
 	    crlf_append(view_make(x->raw.p + fields, x->raw.len - fields), &body) < 0) {
 		err_set(err, ERR_TEMP, "no memory for the message");
@@ -475,6 +425,7 @@ commit(struct submission *x)
 	d = x_calloc(1, sizeof *d);
 	d->x = x;
 	queue_id_format(f->id, d->id);
+	counter_add(COUNTER_RECEIVED, 1);
 	log_as("pickup", LOG_LEVEL_INFO, "%s: uid=%u from=<%s>", d->id, (unsigned)x->uid,
 	    lqs(x->sender));
 	log_as("cleanup", LOG_LEVEL_INFO, "%s: message-id=%s", d->id, x->message_id);
@@ -625,9 +576,8 @@ submit_start(struct submit *s, uid_t uid, const char *sender, uint32_t flags, co
 	x->uid = uid;
 	x->sender = x_strdup(sender);
 	x->full_name = x_strndup(full_name, 200);
-	x->flags =
-	    flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL | ENVELOPE_RET_HDRS |
-			ENVELOPE_TLS_OPTIONAL);
+	x->flags = flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8 | ENVELOPE_RET_FULL |
+			       ENVELOPE_RET_HDRS | ENVELOPE_TLS_OPTIONAL);
 	x->content_fd = content_fd;
 	x->rcpts_fd = rcpts_fd;
 	x->now_ms = clock_wall_ms();

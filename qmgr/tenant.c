@@ -43,7 +43,7 @@ tenant_key(const struct envelope *e)
 	    has_login(e) ? e->sasl_username : sender_domain(e));
 	ascii_lower_str(name);
 	key = siphash24(public, name, strlen(name));
-	return key > TENANT_NOTICES ? key : TENANT_NOTICES + 1;
+	return key > TENANT_PROBES ? key : TENANT_PROBES + 1;
 }
 
 void
@@ -116,14 +116,10 @@ on_limits(void *arg, const struct limits *l)
 	look_again_at(t);
 }
 
-/* Of a login, too, the domain is a key. */
 static void
 ask_limits(struct tenant *t)
 {
-	const char *keys[2] = { t->name, strchr(t->name, '@') };
-	size_t n = keys[1] != NULL && keys[1] != keys[0] ? 2 : 1;
-
-	t->query = limits_ask(t->all->authd, AUTHD_TENANT_LIMITS, keys, n, on_limits, t);
+	t->query = limits_ask_tenant(t->all->authd, t->name, on_limits, t);
 }
 
 static void
@@ -154,13 +150,22 @@ tenants_limit(struct tenants *ts, struct ipc_edge *authd)
 			ask_limits(e->value);
 }
 
+char *
+tenant_name(const struct envelope *e)
+{
+	char *name =
+	    has_login(e) ? x_strdup(e->sasl_username) : x_asprintf("@%s", sender_domain(e));
+
+	ascii_lower_str(name);
+	return name;
+}
+
 void
 tenant_meet(struct tenant *t, const struct envelope *e)
 {
 	if (!t->all->has_limits || t->name != NULL || t->key == TENANT_NOTICES)
 		return;
-	t->name = has_login(e) ? x_strdup(e->sasl_username) : x_asprintf("@%s", sender_domain(e));
-	ascii_lower_str(t->name);
+	t->name = tenant_name(e);
 	if (t->all->authd != NULL)
 		ask_limits(t);
 }

@@ -20,7 +20,7 @@
 #include "qmgr/limits.h"
 #include "qmgr/message.h"
 
-enum { TENANT_UNKNOWN = 0, TENANT_NOTICES = 1, TENANT_SHARE = 7 };
+enum { TENANT_UNKNOWN = 0, TENANT_NOTICES = 1, TENANT_PROBES = 2, TENANT_SHARE = 7 };
 enum tenant_line { LINE_NEW, LINE_OLD, LINES };
 
 TAILQ_HEAD(message_list, message);
@@ -56,6 +56,8 @@ struct tenants {
 };
 
 uint64_t tenant_key(const struct envelope *e);
+/* His login, or @domain; for the caller to free.  Of notices it means nothing. */
+char *tenant_name(const struct envelope *e);
 
 /* has_limits: tenant_limit_maps is to be asked, once there is authd; new mail waits until then. */
 void tenants_init(

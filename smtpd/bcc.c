@@ -1,6 +1,7 @@
 #include "smtpd/bcc.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "smtpd/explain.h"
 #include "smtpd/lookup.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -12,6 +13,8 @@ struct smtpd_bcc {
 	gate_then *then;
 	size_t at; /* 0: the sender; then the recipients */
 	struct smtpd_lookup *lookup; /* owned */
+	struct smtpd_tables *tables; /* that are asked, and for whom; borrowed */
+	const char *address;
 };
 
 int
@@ -73,6 +76,17 @@ add(struct smtpd_session *s, const char *address)
 		log_warn("%s: a blind copy to \"%s\" is no address, or one too many", s->tx->queue_id, lqs(address));
 }
 
+static void
+tell(struct smtpd_session *s, enum lookup_result r, size_t which, const char *value)
+{
+	const struct smtpd_bcc *b = s->tx->bcc;
+	char stripped[ADDRESS_MAX + 1];
+	struct lookup_key keys[3];
+
+	make_keys(&s->server->conf->bcc, b->address, stripped, keys);
+	smtpd_explain_lookup(s, b->tables, r, keys, which, value);
+}
+
 static enum cmd_result next(struct smtpd_session *s);
 
 static void
@@ -80,8 +94,9 @@ on_found(void *arg, enum lookup_result r, size_t which, const char *value)
 {
 	struct smtpd_session *s = arg;
 
-	(void)which;
 	s->tx->bcc->lookup = NULL;
+	if (s->explain != NULL)
+		tell(s, r, which, value);
 	if (r == LOOKUP_FOUND)
 		add(s, value);
 	smtpd_gate_settled(s, r == LOOKUP_TEMP ? end(s, false) : next(s));
@@ -108,14 +123,13 @@ next(struct smtpd_session *s)
 {
 	char stripped[ADDRESS_MAX + 1];
 	struct lookup_key keys[3];
-	struct smtpd_tables *tables;
-	const char *address;
+	struct smtpd_bcc *b = s->tx->bcc;
 
-	while ((address = next_address(s, &tables)) != NULL) {
-		if (tables == NULL || address[0] == '\0')
+	while ((b->address = next_address(s, &b->tables)) != NULL) {
+		if (b->tables == NULL || b->address[0] == '\0')
 			continue;
-		s->tx->bcc->lookup = smtpd_lookup_start(s->server, tables, keys,
-		    make_keys(&s->server->conf->bcc, address, stripped, keys), on_found, s);
+		b->lookup = smtpd_lookup_start(s->server, b->tables, keys,
+		    make_keys(&s->server->conf->bcc, b->address, stripped, keys), on_found, s);
 		return CMD_WAIT;
 	}
 	return end(s, true);

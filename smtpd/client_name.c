@@ -39,6 +39,8 @@ client_fix(struct smtpd_session *s, const char *name, const char *reverse,
 	c->name_fact = name_fact;
 	c->reverse_fact = reverse_fact;
 	loop_timer_stop(&c->patience);
+	if (s->explain != NULL)
+		return;
 	log_info("connect from %s", c->label);
 	if (smtpd_session_has_tls(s))
 		log_tls(s);
@@ -163,11 +165,30 @@ smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer)
 	client_find_name(s);
 }
 
+/* fact: of a client without a name. */
+static void
+client_set_name(struct smtpd_session *s, const char *name, enum restrict_fact fact)
+{
+	if (name[0] == '\0')
+		client_fix(s, NULL, NULL, fact, fact);
+	else
+		client_fix(s, name, name, FACT_YES, FACT_YES);
+}
+
+void
+smtpd_client_claim(struct smtpd_session *s, const struct sockaddr_storage *peer, const char *name)
+{
+	client_set_address(s, peer);
+	if (name[0] == '\0')
+		client_find_name(s);
+	else
+		client_set_name(s, strcmp(name, "unknown") == 0 ? "" : name, FACT_NO);
+}
+
 void
 smtpd_client_replace(struct smtpd_session *s, const struct sockaddr_storage *peer, const char *name,
     bool is_temporary)
 {
-	enum restrict_fact fact = is_temporary ? FACT_TEMP : FACT_NO;
 	struct sockaddr_storage address = *peer;
 
 	if (s->counted_as == NULL)
@@ -177,10 +198,8 @@ smtpd_client_replace(struct smtpd_session *s, const struct sockaddr_storage *pee
 	client_set_address(s, &address);
 	if (name == NULL && address.ss_family != AF_UNSPEC)
 		client_find_name(s);
-	else if (name == NULL || name[0] == '\0')
-		client_fix(s, NULL, NULL, fact, fact);
 	else
-		client_fix(s, name, name, FACT_YES, FACT_YES);
+		client_set_name(s, name != NULL ? name : "", is_temporary ? FACT_TEMP : FACT_NO);
 }
 
 void

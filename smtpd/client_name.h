@@ -12,6 +12,9 @@
 #include "smtpd/session.h"
 
 void smtpd_client_init(struct smtpd_session *s, const struct sockaddr_storage *peer);
+/* One that is only claimed (struct smtpd_claim). */
+void smtpd_client_claim(
+    struct smtpd_session *s, const struct sockaddr_storage *peer, const char *name);
 /* Another client takes its place (XCLIENT).  name: NULL is to be looked up, "" has none (for now, is_temporary). */
 void smtpd_client_replace(struct smtpd_session *s, const struct sockaddr_storage *peer,
     const char *name, bool is_temporary);

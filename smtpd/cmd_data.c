@@ -52,6 +52,16 @@ normalizes(const struct smtpd_session *s)
 	       net_list_has(&ext->bare_lf_exclusions, &s->client.address);
 }
 
+struct content_verdict
+smtpd_content_locked(struct smtpd_session *s)
+{
+	const struct content_verdict v = { 550, "5.7.1",
+		"Mail of this login is on hold, ask the postmaster" };
+
+	smtpd_log_reject(s, "reject", smtpd_session_where(s), v.code, v.dsn, v.text);
+	return v;
+}
+
 bool
 smtpd_content_open(struct smtpd_session *s, unsigned modes, struct content_verdict *v)
 {
@@ -60,6 +70,8 @@ smtpd_content_open(struct smtpd_session *s, unsigned modes, struct content_verdi
 
 	if (tx->queue_id == NULL && tx->begin_status == QMGR_FULL)
 		*v = (struct content_verdict){ 452, "4.3.1", "Insufficient system storage" };
+	else if (tx->queue_id == NULL && tx->begin_status == QMGR_LOCKED)
+		*v = smtpd_content_locked(s);
 	else if (tx->queue_id == NULL)
 		*v = (struct content_verdict){ 451, "4.3.0", "Error: queue file write error" };
 	else {
@@ -200,7 +212,8 @@ smtpd_content_take(struct smtpd_session *s, uint64_t max, size_t *used)
 	r = smtpd_content_feed(c, in, used);
 	smtpd_session_progress(s, *used);
 	stream_consume(s->stream, *used);
-	if (r == 1 && !smtpd_content_is_spoilt(c) && body_wants_file(&c->body))
+	if (r == 1 && !smtpd_content_is_spoilt(c) && body_wants_file(&c->body) &&
+	    s->explain == NULL)
 		ask_for_file(s);
 	return r;
 }

@@ -22,6 +22,8 @@ enum cmd_result smtpd_chunk_begun(struct smtpd_session *s);
 
 /* What DATA and BDAT share.  tx->content is made; false: there is no queue id, *v says what to answer. */
 bool smtpd_content_open(struct smtpd_session *s, unsigned modes, struct content_verdict *v);
+/* qmgr's QMGR_LOCKED: the login is on hold.  Logs the refusal. */
+struct content_verdict smtpd_content_locked(struct smtpd_session *s);
 /* At most max octets of the input go to the content; it may ask qmgr for a file, and the input waits then.  As
  * smtpd_content_feed. */
 int smtpd_content_take(struct smtpd_session *s, uint64_t max, size_t *used);

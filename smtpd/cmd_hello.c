@@ -1,4 +1,5 @@
 #include "common/base/mem.h"
+#include "smtpd/explain.h"
 #include "smtpd/extensions.h"
 #include "smtpd/session.h"
 
@@ -72,6 +73,7 @@ ehlo_permitted(struct smtpd_session *s, bool permitted)
 	buf_init(&out, 8192);
 	smtpd_extensions_put(s, &out);
 	s->reply_code = 250;
+	smtpd_explain_reply(s, 250, s->server->conf->myhostname);
 	stream_write(s->stream, out.p, out.len);
 	buf_clear(&out);
 	return CMD_DONE;

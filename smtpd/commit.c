@@ -5,7 +5,9 @@
 #include "common/log/log.h"
 #include "common/net/tls.h"
 #include "smtpd/client_cert.h"
+#include "smtpd/cmd_data.h"
 #include "smtpd/content.h"
+#include "smtpd/explain.h"
 #include "smtpd/received.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -65,7 +67,7 @@ put_received(struct smtpd_session *s, int64_t now, struct buf *out)
 		r.client_literal = "127.0.0.1";
 	}
 	buf_init(&cert, TLS_CLIENT_MAX);
-	if (smtpd_session_has_tls(s) && conf->tls_received_header) {
+	if (stream_has_tls(s->stream) && conf->tls_received_header) {
 		tls_describe(stream_ssl(s->stream), tls, sizeof tls);
 		r.tls = tls;
 		client_cert_comment(
@@ -311,6 +313,13 @@ commit_accepted(struct smtpd_session *s)
 static void
 commit_failed(struct smtpd_session *s, uint32_t status, const char *why)
 {
+	struct content_verdict v;
+
+	if (status == QMGR_LOCKED) {
+		v = smtpd_content_locked(s);
+		smtpd_reply(s, v.code, v.dsn, "%s", v.text);
+		return;
+	}
 	log_warn("%s: queue file write error: %s", s->tx->queue_id, why);
 	if (status == QMGR_FULL)
 		smtpd_reply(s, 452, "4.3.1", "Insufficient system storage");
@@ -376,6 +385,19 @@ discard(struct smtpd_session *s)
 	return CMD_DONE;
 }
 
+/* What a real client's message would be now. */
+static enum cmd_result
+tell(struct smtpd_session *s)
+{
+	struct envelope e;
+
+	fill_envelope(s, body_size(&s->tx->content->body), &e);
+	smtpd_explain_envelope(s, &e);
+	smtpd_reply(s, 250, "2.0.0", "Ok: would be queued");
+	smtpd_session_reset(s);
+	return CMD_DONE;
+}
+
 enum cmd_result
 smtpd_commit(struct smtpd_session *s)
 {
@@ -384,6 +406,8 @@ smtpd_commit(struct smtpd_session *s)
 	struct err err;
 	enum cmd_result r = CMD_WAIT;
 
+	if (s->explain != NULL)
+		return tell(s);
 	if (s->tx->verdicts.discard)
 		return discard(s);
 	if (pack(s, now, &p, &err) == 0) {

@@ -1,9 +1,12 @@
 #include "smtpd/config.h"
 #include "common/base/mem.h"
+#include "common/config/own_sender.h"
 #include "common/log/log.h"
 #include "smtpd/restrict_table.h"
 
 #include <stdlib.h>
+
+enum { VERIFY_WAIT_MAX_MS = 60 * 1000 };
 
 /* clang-format off */
 static const char *const list_names[RESTRICT_LISTS] = {
@@ -16,6 +19,14 @@ static const char *const list_names[RESTRICT_LISTS] = {
 	[RESTRICT_END_OF_DATA] = "smtpd_end_of_data_restrictions",
 };
 /* clang-format on */
+
+const char *
+smtpd_restriction_param(enum restrict_list_id id)
+{
+	return list_names[id] != NULL           ? list_names[id]
+	       : id == RESTRICT_UNLISTED_SENDER ? "smtpd_reject_unlisted_sender"
+						: "smtpd_reject_unlisted_recipient";
+}
 
 int
 smtpd_config_networks(
@@ -162,6 +173,10 @@ read_patience(struct smtpd_patience *p, const struct conf *conf)
 	p->timeout_ms = conf_seconds(conf, "smtpd_timeout") * 1000;
 	p->greet_wait_ms = conf_seconds(conf, "postscreen_greet_wait") * 1000;
 	p->has_deadline = conf_bool(conf, "smtpd_per_request_deadline");
+	p->verify_wait_ms = (conf_int(conf, "address_verify_poll_count") - 1) *
+			    conf_seconds(conf, "address_verify_poll_delay") * 1000;
+	if (p->verify_wait_ms > VERIFY_WAIT_MAX_MS)
+		p->verify_wait_ms = VERIFY_WAIT_MAX_MS;
 }
 
 /* The same values once more, with $stress = yes. */
@@ -198,6 +213,7 @@ smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *e
 	c->is_strict = conf_bool(conf, "strict_rfc821_envelopes");
 	c->is_soft = conf_bool(conf, "soft_bounce");
 	c->forbidden_commands = conf_str(conf, "smtpd_forbidden_commands");
+	c->probe_sender = own_sender(conf, "address_verify_sender");
 	read_limits(c, conf);
 	if (c->content_filter[0] != '\0' && strchr(c->content_filter, ':') == NULL)
 		return err_set(err, ERR_SYNTAX, "content_filter: \"%s\" is not TRANSPORT:NEXTHOP, as smtp:[127.0.0.1]:10024",
@@ -230,6 +246,7 @@ void
 smtpd_config_clear(struct smtpd_config *c)
 {
 	smtpd_screen_config_clear(&c->screen);
+	x_free(&c->probe_sender);
 	x_free(&c->mynetworks.items);
 	x_free(&c->limit_exceptions.items);
 	bcc_config_clear(&c->bcc);

@@ -19,12 +19,13 @@ enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
 /* What depends on $stress. */
 struct smtpd_patience {
 	unsigned hard_errors, junk_limit;
-	int64_t timeout_ms, greet_wait_ms;
+	int64_t timeout_ms, greet_wait_ms, verify_wait_ms;
 	bool has_deadline; /* smtpd_per_request_deadline */
 };
 
 struct smtpd_config {
 	const struct conf *conf; /* borrowed for the process's life, as are the strings */
+	char *probe_sender; /* owned; "" = <> */
 	const char *myhostname, *myorigin, *mail_name, *banner, *content_filter;
 	bool is_submission, is_wrapper, is_soft; /* is_soft: soft_bounce */
 	enum smtpd_tls_level tls_level;
@@ -57,6 +58,8 @@ struct smtpd_config {
 
 /* -1: ERR_SYNTAX, naming the parameter. */
 int smtpd_config_read(struct smtpd_config *c, const struct conf *conf, struct err *err);
+/* The parameter that a list of restrictions comes from. */
+const char *smtpd_restriction_param(enum restrict_list_id id);
 void smtpd_config_clear(struct smtpd_config *c);
 
 #endif

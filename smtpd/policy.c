@@ -1,10 +1,12 @@
 #include "smtpd/policy.h"
 #include "common/base/mem.h"
+#include "common/ipc/msg/qmgr.h"
 #include "common/log/log.h"
 #include "smtpd/anvil_client.h"
 #include "smtpd/client_cert.h"
 #include "smtpd/client_name.h"
 #include "smtpd/dnsbl.h"
+#include "smtpd/explain.h"
 #include "smtpd/host_lookup.h"
 #include "smtpd/policy_request.h"
 #include "smtpd/policy_service.h"
@@ -20,6 +22,7 @@ struct smtpd_policy {
 	struct restrict_ctx ctx;
 	gate_then *then;
 	bool is_waiting;
+	bool has_fetched; /* a fact that the run asked for */
 	/* the one question under way, by kind; owned */
 	struct domain_lookup *domain;
 	struct smtpd_lookup *lookup;
@@ -27,10 +30,15 @@ struct smtpd_policy {
 	struct host_lookup *hosts;
 	struct policy_call *service;
 	struct anvil_call *anvil;
+	struct ipc_call *verify;
 	struct loop_timer sleep;
 };
 
-enum { POLICY_REQUEST_MAX = 32768, TABLE_ANSWER_MAX = 8192 };
+enum {
+	POLICY_REQUEST_MAX = 32768,
+	TABLE_ANSWER_MAX = 8192,
+	VERIFY_SLACK_MS = 10000, /* qmgr keeps the time itself */
+};
 
 #define BIT(list) (1u << (list))
 
@@ -78,6 +86,14 @@ on_warn(void *arg, const struct restrict_reply *r)
 	smtpd_log_reject(s, "reject_warning", smtpd_session_where(s), r->code, r->dsn, r->text);
 }
 
+static void
+on_verdict(void *arg, const char *verdict)
+{
+	struct smtpd_session *s = arg;
+
+	smtpd_explain_verdict(s, &s->policy->ctx, verdict);
+}
+
 /* --- what access(5) actions do to the message ------------------------------------------------------- */
 
 static void
@@ -90,6 +106,7 @@ on_action(void *arg, enum action_kind kind, const char *argument, const char *te
 		log_warn("a table answered \"%s\": %s", lqs(argument), text);
 		return;
 	}
+	smtpd_explain_step(s, "action", "action", action_word(kind), "value", argument);
 	smtpd_log_action(s, action_log_word(kind, word), text);
 	if (kind == ACTION_INFO || kind == ACTION_WARN)
 		return;
@@ -127,6 +144,7 @@ fill_ctx(struct smtpd_session *s, enum smtpd_stage stage, struct restrict_ctx *c
 	}
 	c->has_pipelined = s->has_pipelined;
 	c->nrcpts = tx != NULL ? tx->naccepted : 0;
+	c->on_verdict = s->explain != NULL ? on_verdict : NULL;
 	c->on_warn = on_warn;
 	c->on_action = on_action;
 	c->arg = s;
@@ -165,6 +183,7 @@ smtpd_policy_free(struct smtpd_session *s)
 	host_lookup_cancel(p->hosts);
 	policy_call_cancel(p->service);
 	anvil_call_cancel(p->anvil);
+	ipc_call_cancel(p->verify);
 	loop_timer_stop(&p->sleep);
 	restrict_clear(&p->ctx);
 	x_free(&s->policy);
@@ -200,6 +219,7 @@ fetch_fact(struct smtpd_session *s)
 {
 	struct restrict_ctx *c = &s->policy->ctx;
 
+	s->policy->has_fetched = true;
 	switch (c->question.fact) {
 	case FACT_CLIENT_NAME:
 	case FACT_CLIENT_REVERSE:
@@ -224,11 +244,19 @@ fetch_fact(struct smtpd_session *s)
 
 /* --- questions -------------------------------------------------------------------------------------------- */
 
+/* which: of a table's keys */
+static void
+answer_for(struct smtpd_session *s, const struct restrict_answer *a, size_t which)
+{
+	restrict_answer(&s->policy->ctx, a);
+	smtpd_explain_answer(s, &s->policy->ctx, which);
+	smtpd_policy_continue(s);
+}
+
 static void
 answer(struct smtpd_session *s, const struct restrict_answer *a)
 {
-	restrict_answer(&s->policy->ctx, a);
-	smtpd_policy_continue(s);
+	answer_for(s, a, 0);
 }
 
 static void
@@ -236,9 +264,8 @@ on_lookup(void *arg, enum lookup_result r, size_t which, const char *value)
 {
 	struct smtpd_session *s = arg;
 
-	(void)which;
 	s->policy->lookup = NULL;
-	answer(s, &(struct restrict_answer){ .result = r, .value = value });
+	answer_for(s, &(struct restrict_answer){ .result = r, .value = value }, which);
 }
 
 static void
@@ -326,23 +353,62 @@ ask_greylist(struct smtpd_session *s)
 	return p->anvil != NULL;
 }
 
+static void
+on_verified(void *arg, struct ipc_in *in)
+{
+	static const enum lookup_result results[] = { LOOKUP_FOUND, LOOKUP_TEMP, LOOKUP_NONE,
+		LOOKUP_TEMP };
+	struct smtpd_session *s = arg;
+	struct restrict_answer a = { .result = LOOKUP_TEMP, .value = "" };
+	uint32_t status = in != NULL ? ipc_get_u32(in) : UINT32_MAX;
+
+	s->policy->verify = NULL;
+	if (status < sizeof results / sizeof results[0]) {
+		a.result = results[status];
+		a.value = ipc_get_str(in);
+	} else {
+		log_warn(
+		    "no answer from qmgr about address <%s>", lqs(s->policy->ctx.question.address));
+	}
+	answer(s, &a);
+}
+
+static void
+ask_verify(struct smtpd_session *s)
+{
+	int64_t wait_ms = smtpd_server_patience(s->server)->verify_wait_ms;
+	struct smtpd_policy *p = s->policy;
+	char client[ADDR_TEXT];
+	struct ipc_out o;
+
+	anvil_network(&s->client.address, 32, 64, client);
+	ipc_out_init(&o, QMGR_VERIFY);
+	ipc_put_str(&o, p->ctx.question.address);
+	ipc_put_str(&o, client);
+	ipc_put_u32(&o, (uint32_t)wait_ms);
+	p->verify = ipc_edge_ask(
+	    s->server->qmgr, &o, QMGR_VERIFIED_SIG, wait_ms + VERIFY_SLACK_MS, on_verified, s);
+}
+
 /* From memory where the tables are there.  True: answered. */
 static bool
-is_looked_up(struct restrict_ctx *c)
+is_looked_up(struct smtpd_session *s, struct restrict_ctx *c)
 {
 	struct restrict_question *q = &c->question;
 	struct restrict_answer a = { 0 };
 	struct buf value;
 	struct err err;
-	size_t which;
+	size_t which = 0;
 
 	buf_init(&value, TABLE_ANSWER_MAX);
 	a.result = smtpd_lookup_now(q->tables, q->keys, q->nkeys, &value, &which, &err);
 	a.value = buf_cstr(&value);
 	if (a.result == LOOKUP_TEMP)
 		log_warn("%s: table lookup problem: %s", smtpd_tables_name(q->tables), err.text);
-	if (a.result != LOOKUP_ASK)
+	if (a.result != LOOKUP_ASK) {
 		restrict_answer(c, &a);
+		smtpd_explain_answer(s, c, which);
+	}
 	buf_clear(&value);
 	return a.result != LOOKUP_ASK;
 }
@@ -373,10 +439,22 @@ fetch(struct smtpd_session *s)
 		break;
 	case ASK_GREYLIST: /* was asked by is_settled */
 		break;
+	case ASK_VERIFY:
+		ask_verify(s);
+		break;
 	case ASK_SLEEP:
 		loop_timer_start(&p->sleep, (int64_t)q->seconds * 1000);
 		break;
 	}
+}
+
+/* Who remembers that he was asked is not asked for a client that is only claimed. */
+static bool
+skip(struct smtpd_session *s, struct restrict_ctx *c, const char *what)
+{
+	smtpd_explain_step(s, "not_asked", "name", what);
+	restrict_answer(c, &permitted_answer);
+	return true;
 }
 
 /* What needs nobody: a table in memory; and with nobody to ask, not knowing is "try again", never "no". */
@@ -394,14 +472,20 @@ is_settled(struct smtpd_session *s, struct restrict_ctx *c)
 		c->facts[q->fact] = FACT_TEMP;
 		return true;
 	case ASK_TABLE:
-		return is_looked_up(c);
+		return is_looked_up(s, c);
 	case ASK_DNSBL:
 	case ASK_HOSTS:
 		if (!has_dns)
 			restrict_answer(c, &(struct restrict_answer){ .result = LOOKUP_TEMP });
 		return !has_dns;
+	case ASK_POLICY:
+		return !smtpd_explain_asks_policy(s) && skip(s, c, "policy_service");
 	case ASK_GREYLIST:
-		return !ask_greylist(s);
+		return s->explain != NULL ? skip(s, c, "greylist") : !ask_greylist(s);
+	case ASK_VERIFY:
+		return s->explain != NULL && skip(s, c, "address_verification");
+	case ASK_SLEEP:
+		return s->explain != NULL && skip(s, c, "sleep");
 	default:
 		return false;
 	}
@@ -412,6 +496,8 @@ refuse(struct smtpd_session *s, const struct restrict_reply *r)
 {
 	smtpd_log_reject(s, "reject", smtpd_session_where(s), r->code, r->dsn, r->text);
 	smtpd_reply(s, r->code, r->dsn, "%s", r->text);
+	if (s->gate.stage == STAGE_RCPT && s->tx != NULL && strncmp(r->dsn, "5.1.", 4) == 0)
+		s->tx->unknown_rcpts++;
 	/* RFC 5321 3.8, RFC 7504 3: these two say that the connection ends */
 	if (r->code == 421 || r->code == 521)
 		smtpd_session_end(s);
@@ -438,6 +524,9 @@ policy_step(struct smtpd_session *s)
 	bool permitted;
 
 	fill_facts(s, &p->ctx);
+	if (p->has_fetched)
+		smtpd_explain_answer(s, &p->ctx, 0);
+	p->has_fetched = false;
 	while ((v = restrict_run(&p->ctx)) == RESTRICT_NEED && is_settled(s, &p->ctx))
 		;
 	if (v == RESTRICT_NEED) {
@@ -454,8 +543,13 @@ policy_step(struct smtpd_session *s)
 enum cmd_result
 smtpd_policy_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then)
 {
+	const char *own = s->server->conf->probe_sender;
 	unsigned lists = stage_lists(s, stage);
 
+	/* postconf(5), address_verify_sender: else a probe in answer to a probe could ask for one in turn; but mail for others
+	 * than us stays nobody's */
+	if (stage == STAGE_RCPT && own[0] != '\0' && strcasecmp(s->args->address.text, own) == 0)
+		lists = BIT(RESTRICT_RELAY);
 	if (!has_items(s->server->conf, lists))
 		return then(s, true);
 	s->policy = x_calloc(1, sizeof *s->policy);

@@ -288,6 +288,17 @@ count_connection(struct smtpd_session *s)
 	return true;
 }
 
+bool
+smtpd_rate_is_limited(const struct smtpd_config *c, enum smtpd_stage stage)
+{
+	bool is =
+	    stage == STAGE_CONNECT && (c->rate.connections > 0 || c->rate.connection_rate > 0);
+
+	for (size_t i = 0; i < RULES; i++)
+		is |= rules[i].stage == stage && c->rate.limits[rules[i].event] > 0;
+	return is;
+}
+
 enum cmd_result
 smtpd_rate_gate(struct smtpd_session *s, enum smtpd_stage stage, gate_then *then)
 {

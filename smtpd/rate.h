@@ -15,6 +15,9 @@ struct rate_config {
 void smtpd_rate_config_read(struct rate_config *r, const struct conf *conf);
 
 smtpd_gate smtpd_rate_gate;
+struct smtpd_config;
+/* Would the gate ask anvil of anybody there? */
+bool smtpd_rate_is_limited(const struct smtpd_config *c, enum smtpd_stage stage);
 /* How many connections the client has, as anvil counted them at this one; 0: it was not asked (no limit, or none for this client). */
 uint32_t smtpd_rate_connections(const struct smtpd_session *s);
 /* A TLS handshake is over. */

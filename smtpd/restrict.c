@@ -87,7 +87,7 @@ restrict_refuse_list(struct restrict_ctx *c, int code, const char *dsn, const ch
 }
 
 enum restrict_result
-restrict_defer_if_permit(struct restrict_ctx *c, const char *dsn, const char *fmt, ...)
+restrict_defer_if_permit(struct restrict_ctx *c, int code, const char *dsn, const char *fmt, ...)
 {
 	struct restrict_reply *r = c->is_warning ? &c->reply : &c->deferral;
 	va_list ap;
@@ -95,7 +95,7 @@ restrict_defer_if_permit(struct restrict_ctx *c, const char *dsn, const char *fm
 	if (c->defer_if_permit && !c->is_warning)
 		return RESULT_DUNNO; /* the first reason is the one reported */
 	c->defer_if_permit |= !c->is_warning;
-	r->code = 450;
+	r->code = code;
 	snprintf(r->dsn, sizeof r->dsn, "%s", dsn);
 	va_start(ap, fmt);
 	vsnprintf(r->text, sizeof r->text, fmt, ap);
@@ -222,8 +222,9 @@ restrict_act(struct restrict_ctx *c, const char *value, const char *subject, con
 	case ACTION_DEFER:
 		return act_refuse(c, &a, codes->access_defer, "4.7.1", subject, class);
 	case ACTION_DEFER_IF_PERMIT:
-		return restrict_defer_if_permit(c, a.dsn[0] != '\0' ? a.dsn : "4.7.1", "<%.400s>: %s rejected: %.*s",
-		    subject, class, VIEW_ARG((a.text.len > 0 ? a.text : view_of("Service unavailable"))));
+		return restrict_defer_if_permit(c, 450, a.dsn[0] != '\0' ? a.dsn : "4.7.1",
+		    "<%.400s>: %s rejected: %.*s", subject, class,
+		    VIEW_ARG((a.text.len > 0 ? a.text : view_of("Service unavailable"))));
 	case ACTION_DEFER_IF_REJECT:
 		c->defer_if_reject = true;
 		return RESULT_DUNNO;
@@ -293,13 +294,30 @@ restrict_answer(struct restrict_ctx *c, const struct restrict_answer *a)
 	c->step++;
 }
 
+static void
+tell_verdict(struct restrict_ctx *c, enum restrict_result r, bool defers)
+{
+	static const char *const words[] = { [RESULT_DUNNO] = "DUNNO",
+		[RESULT_OK] = "OK",
+		[RESULT_REJECT] = "REJECT",
+		[RESULT_CALL] = "LIST" };
+
+	if (c->on_verdict == NULL || r == RESULT_NEED)
+		return;
+	c->on_verdict(c->arg, r == RESULT_REJECT && c->is_warning ? "WARN"
+			      : r == RESULT_DUNNO && defers       ? "DEFER_IF_PERMIT"
+								  : words[r]);
+}
+
 static enum restrict_result
 run_item(struct restrict_ctx *c, const struct restrict_item *it)
 {
+	bool deferred = c->defer_if_permit;
 	enum restrict_result r;
 
 	c->item = it;
 	r = it->what != NULL ? it->what->fn(c) : call_class(c, it->class);
+	tell_verdict(c, r, c->defer_if_permit && !deferred);
 	if (r == RESULT_REJECT && c->is_warning) {
 		if (c->on_warn != NULL)
 			c->on_warn(c->arg, &c->reply);

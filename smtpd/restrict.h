@@ -83,6 +83,11 @@ struct restrict_codes {
 	int access_reject, access_defer, reject, defer, invalid_hostname, non_fqdn, rbl, relay, unknown_address,
 	    unknown_client, unknown_hostname, unknown_user, plaintext, multi_bounce;
 	bool address_defers, helo_defers; /* the ..._tempfail_action is defer */
+	struct restrict_unverified {
+		int reject, defer;
+		const char *reason; /* "" = the server's words */
+		bool defers;
+	} unverified_recipient, unverified_sender;
 };
 
 /* What all lists of a process share.  Made from the configuration, once. */
@@ -103,6 +108,8 @@ struct restrict_env {
 /* Reads codes, classes and the shared tables.  -1: ERR_SYNTAX and the like, naming the parameter. */
 int restrict_env_init(struct restrict_env *e, const struct conf *conf, struct err *err);
 void restrict_env_clear(struct restrict_env *e);
+/* The name of a class, as main.cf has it. */
+const char *restrict_class_param(const struct restrict_env *e, const struct restrict_list *class);
 
 /* names: the value of a CONF_LIST parameter; id: what a bare type:table in it means.  -1 (ERR_SYNTAX): a name that is
  * not known, and the nearest that is; an argument that is missing or bad; a table that does not open. */
@@ -131,6 +138,8 @@ struct restrict_question {
 		ASK_HOSTS,  /* hosts, name: names and addresses, each a string */
 		ASK_GREYLIST, /* value is an action */
 		ASK_SLEEP,  /* seconds */
+		ASK_VERIFY, /* address: FOUND, it is deliverable; NONE, it is not; TEMP, nobody can say: value says why, "" = nobody
+			     * could be asked */
 	} kind;
 	enum restrict_fact_id fact;
 	struct smtpd_tables *tables;
@@ -142,6 +151,7 @@ struct restrict_question {
 	enum restrict_hosts hosts;
 	char name[DNS_NAME_MAX];
 	unsigned seconds;
+	const char *address;
 };
 struct restrict_answer {
 	enum lookup_result result; /* LOOKUP_FOUND, _NONE, _TEMP */
@@ -181,6 +191,9 @@ struct restrict_ctx {
 	struct restrict_question question; /* RESTRICT_NEED */
 	struct restrict_reply reply;       /* RESTRICT_REJECT */
 	bool is_deferral;                  /* nothing but defer_if_permit rejects */
+	/* c->item has come to OK, DUNNO, REJECT, WARN (warn_if_reject), DEFER_IF_PERMIT, or LIST: further ones are looked at in its
+	 * place; may be NULL */
+	void (*on_verdict)(void *arg, const char *verdict);
 	/* warn_if_reject; may be NULL */
 	void (*on_warn)(void *arg, const struct restrict_reply *r);
 	/* HOLD, DISCARD, REDIRECT, FILTER, PREPEND, BCC, INFO, WARN: argument is what stood behind the word, text is for

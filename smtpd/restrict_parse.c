@@ -5,6 +5,7 @@
 #include "smtpd/restrict.h"
 #include "smtpd/restrict_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct restrict_class {
@@ -191,6 +192,30 @@ restrict_list_clear(struct restrict_list *l)
 
 /* --- the environment ------------------------------------------------------------------------------ */
 
+const char *
+restrict_class_param(const struct restrict_env *e, const struct restrict_list *class)
+{
+	for (size_t i = 0; i < e->nclasses; i++)
+		if (&e->classes[i].list == class)
+			return e->classes[i].name;
+	return "";
+}
+
+static void
+read_unverified(struct restrict_unverified *u, const struct conf *conf, const char *whose)
+{
+	char name[80];
+
+	snprintf(name, sizeof name, "%s_reject_code", whose);
+	u->reject = (int)conf_int(conf, name);
+	snprintf(name, sizeof name, "%s_defer_code", whose);
+	u->defer = (int)conf_int(conf, name);
+	snprintf(name, sizeof name, "%s_reject_reason", whose);
+	u->reason = conf_str(conf, name);
+	snprintf(name, sizeof name, "%s_tempfail_action", whose);
+	u->defers = strcmp(conf_str(conf, name), "defer") == 0;
+}
+
 static void
 read_codes(struct restrict_codes *c, const struct conf *conf)
 {
@@ -218,6 +243,8 @@ read_codes(struct restrict_codes *c, const struct conf *conf)
 		*rows[i].code = (int)conf_int(conf, rows[i].name);
 	c->address_defers = strcmp(conf_str(conf, "unknown_address_tempfail_action"), "defer") == 0;
 	c->helo_defers = strcmp(conf_str(conf, "unknown_helo_hostname_tempfail_action"), "defer") == 0;
+	read_unverified(&c->unverified_recipient, conf, "unverified_recipient");
+	read_unverified(&c->unverified_sender, conf, "unverified_sender");
 }
 
 /* All names first: a class may name another, itself too (the depth of a run ends that). */

@@ -42,7 +42,7 @@ defer(struct restrict_ctx *c)
 static enum restrict_result
 defer_if_permit(struct restrict_ctx *c)
 {
-	return restrict_defer_if_permit(c, "4.7.0",
+	return restrict_defer_if_permit(c, 450, "4.7.0",
 	    "<%s>: Recipient address rejected: defer_if_permit requested",
 	    c->recipient != NULL ? c->recipient : "");
 }
@@ -226,7 +226,7 @@ reject_unknown_helo_hostname(struct restrict_ctx *c)
 		return RESULT_DUNNO;
 	if (c->facts[FACT_HELO_HOST] == FACT_TEMP && !c->env->codes.helo_defers)
 		return restrict_defer_if_permit(
-		    c, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
+		    c, 450, "4.7.1", "<%s>: Helo command rejected: Host not found", c->helo);
 	return restrict_refuse(c,
 	    c->facts[FACT_HELO_HOST] == FACT_TEMP ? 450 : c->env->codes.unknown_hostname, "4.7.1",
 	    "<%s>: Helo command rejected: Host not found", c->helo);
@@ -241,7 +241,7 @@ judge_domain(struct restrict_ctx *c, enum restrict_fact fact, const char *addres
 		return RESULT_DUNNO;
 	if (fact == FACT_TEMP && !c->env->codes.address_defers)
 		return restrict_defer_if_permit(
-		    c, dsn, "<%s>: %s rejected: Domain not found", address, class);
+		    c, 450, dsn, "<%s>: %s rejected: Domain not found", address, class);
 	return restrict_refuse(c, fact == FACT_TEMP ? 450 : c->env->codes.unknown_address, dsn,
 	    "<%s>: %s rejected: Domain not found", address, class);
 }
@@ -288,8 +288,8 @@ unknown_client(struct restrict_ctx *c, enum restrict_fact_id id, const char *dsn
 	if (c->facts[id] == FACT_YES)
 		return RESULT_DUNNO;
 	if (c->facts[id] == FACT_TEMP)
-		return restrict_defer_if_permit(
-		    c, dsn, "Client host rejected: cannot find your %s, [%s]", what, c->client_ip);
+		return restrict_defer_if_permit(c, 450, dsn,
+		    "Client host rejected: cannot find your %s, [%s]", what, c->client_ip);
 	return restrict_refuse(c, c->env->codes.unknown_client, dsn,
 	    "Client host rejected: cannot find your %s, [%s]", what, c->client_ip);
 }
@@ -312,6 +312,58 @@ reject_plaintext_session(struct restrict_ctx *c)
 	if (c->has_tls)
 		return RESULT_DUNNO;
 	return restrict_refuse(c, c->env->codes.plaintext, "4.7.1", "Session encryption is required");
+}
+
+/* Postfix's words: "unverified" while it may yet be verified, "undeliverable" where the admin wants that to be final. */
+static enum restrict_result
+judge_verified(struct restrict_ctx *c, const char *address, const char *class, const char *dsn,
+    const struct restrict_unverified *u)
+{
+	const struct restrict_answer *a = &c->answer;
+	bool is_problem = a->result == LOOKUP_TEMP && a->value[0] == '\0';
+	int code = is_problem                  ? 450
+		   : a->result == LOOKUP_FOUND ? 250
+		   : a->result == LOOKUP_NONE  ? u->reject
+					       : u->defer;
+	const char *why = u->reason[0] != '\0' && !is_problem ? u->reason : a->value;
+	const char *how = is_problem    ? "address verification problem"
+			  : code >= 500 ? "undeliverable address: "
+					: "unverified address: ";
+
+	if (code < 400)
+		return RESULT_DUNNO;
+	if (code >= 500 || u->defers)
+		return restrict_refuse(
+		    c, code, dsn, "<%s>: %s rejected: %s%.250s", address, class, how, why);
+	return restrict_defer_if_permit(
+	    c, code, dsn, "<%s>: %s rejected: %s%.250s", address, class, how, why);
+}
+
+static enum restrict_result
+verify_address(struct restrict_ctx *c, const char *address, const char *class, const char *dsn,
+    const struct restrict_unverified *u)
+{
+	if (is_empty(address))
+		return RESULT_DUNNO;
+	if (c->is_answered)
+		return judge_verified(c, address, class, dsn, u);
+	c->question.kind = ASK_VERIFY;
+	c->question.address = address;
+	return RESULT_NEED;
+}
+
+static enum restrict_result
+reject_unverified_recipient(struct restrict_ctx *c)
+{
+	return verify_address(
+	    c, c->recipient, "Recipient address", "4.1.1", &c->env->codes.unverified_recipient);
+}
+
+static enum restrict_result
+reject_unverified_sender(struct restrict_ctx *c)
+{
+	return verify_address(
+	    c, c->sender, "Sender address", "4.1.7", &c->env->codes.unverified_sender);
 }
 
 /* A bounce has one recipient; decided where all are known. */

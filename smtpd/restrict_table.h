@@ -59,8 +59,8 @@ enum restrict_result restrict_refuse(struct restrict_ctx *c, int code, const cha
 enum restrict_result restrict_refuse_list(
     struct restrict_ctx *c, int code, const char *dsn, const char *why);
 /* Remembers the reason; returns RESULT_DUNNO. */
-enum restrict_result restrict_defer_if_permit(struct restrict_ctx *c, const char *dsn,
-    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+enum restrict_result restrict_defer_if_permit(struct restrict_ctx *c, int code, const char *dsn,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Asks for a fact that is not there yet: "if (!restrict_have(c, FACT_X)) return RESULT_NEED;" */
 bool restrict_have(struct restrict_ctx *c, enum restrict_fact_id id);
 /* "451 4.3.0 <subject>: Temporary lookup failure" */

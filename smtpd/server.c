@@ -1,6 +1,7 @@
 #include "smtpd/server.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "smtpd/explain.h"
 #include "smtpd/proxy_wait.h"
 #include "smtpd/session.h"
 
@@ -81,10 +82,11 @@ smtpd_server_start(struct smtpd_server *v)
 {
 	LIST_INIT(&v->sessions);
 	LIST_INIT(&v->proxied);
+	LIST_INIT(&v->explained);
 	map_init(&v->clients);
 	loop_timer_init(&v->tls_retry, v->loop, on_tls_retry, v);
 	v->tls = NULL;
-	v->nsessions = v->nproxied = 0;
+	v->nsessions = v->nproxied = v->nexplained = 0;
 	v->is_draining = v->is_full = v->is_stressed = false;
 	v->anvil_is_lost = false;
 	v->anvil_pause_until_ms = 0;
@@ -107,6 +109,7 @@ smtpd_server_clear(struct smtpd_server *v)
 	struct map_entry *e;
 
 	smtpd_proxy_clear(v);
+	smtpd_explain_clear(v);
 	while ((s = LIST_FIRST(&v->sessions)) != NULL)
 		smtpd_session_free(s);
 	while ((e = map_next(&v->clients, &walk)) != NULL)
@@ -210,6 +213,14 @@ smtpd_server_enter(struct smtpd_server *v, int fd, const struct sockaddr_storage
 	update_full(v);
 }
 
+void
+smtpd_server_enter_claimed(struct smtpd_server *v, int fd, const struct smtpd_claim *claim)
+{
+	v->nsessions++;
+	smtpd_session_claimed(v, fd, claim);
+	update_full(v);
+}
+
 /* Draining, and nobody is left. */
 static void
 tell_empty(struct smtpd_server *v)
@@ -228,7 +239,8 @@ smtpd_server_proxy_left(struct smtpd_server *v)
 void
 smtpd_server_left(struct smtpd_server *v, const char *client_ip)
 {
-	struct client_count *c = map_get(&v->clients, view_of(client_ip));
+	struct client_count *c =
+	    client_ip != NULL ? map_get(&v->clients, view_of(client_ip)) : NULL;
 
 	if (c != NULL && --c->sessions == 0) {
 		map_remove(&v->clients, view_of(client_ip));

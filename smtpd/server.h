@@ -12,6 +12,9 @@
 
 struct smtpd_session;
 LIST_HEAD(smtpd_session_list, smtpd_session);
+struct smtpd_claim;
+struct smtpd_explain;
+LIST_HEAD(smtpd_explain_list, smtpd_explain);
 struct smtpd_proxy;
 LIST_HEAD(smtpd_proxy_list, smtpd_proxy);
 
@@ -35,6 +38,8 @@ struct smtpd_server {
 	bool is_stressed;   /* so many sessions that each gets less patience */
 	struct smtpd_proxy_list proxied; /* connections whose client is not known yet */
 	size_t nproxied;
+	struct smtpd_explain_list explained; /* see explain.h */
+	size_t nexplained;
 	struct map clients; /* address -> struct client_count, owned */
 	int64_t
 	    name_patience_ms; /* how long a command waits for its client's name, see client_name.h */
@@ -56,6 +61,8 @@ void smtpd_server_drain(struct smtpd_server *v);
 /* For proxy_wait.c: the client is known; local NULL: the socket's own address. */
 void smtpd_server_enter(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
     const struct sockaddr_storage *local);
+/* For explain.c: such a client, which counts for no limit. */
+void smtpd_server_enter_claimed(struct smtpd_server *v, int fd, const struct smtpd_claim *claim);
 /* For proxy_wait.c: one went that brought nobody. */
 void smtpd_server_proxy_left(struct smtpd_server *v);
 /* The suite stops: every session that is not waiting for an answer of ours ends with 421 now. */
@@ -65,7 +72,7 @@ void smtpd_server_stop(struct smtpd_server *v);
 const struct smtpd_patience *smtpd_server_patience(const struct smtpd_server *v);
 /* For sessions: a number that tells this server's SASL exchanges apart. */
 uint32_t smtpd_server_next_id(struct smtpd_server *v);
-/* For sessions: one has ended and is off the list. */
+/* For sessions: one has ended and is off the list; client_ip NULL: it was not counted. */
 void smtpd_server_left(struct smtpd_server *v, const char *client_ip);
 
 #endif

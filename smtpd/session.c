@@ -1,6 +1,7 @@
 #include "smtpd/session.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/daemon/counters.h"
 #include "common/log/log.h"
 #include "common/net/tls.h"
 #include "common/proto/reply.h"
@@ -8,6 +9,7 @@
 #include "smtpd/cmd_auth.h"
 #include "smtpd/cmd_data.h"
 #include "smtpd/command.h"
+#include "smtpd/explain.h"
 #include "smtpd/extensions.h"
 #include "smtpd/milter.h"
 #include "smtpd/opening.h"
@@ -89,6 +91,7 @@ smtpd_reply(struct smtpd_session *s, int code, const char *dsn, const char *fmt,
 	va_end(ap);
 	make_one_line(text);
 	s->reply_code = soften(s, code, text);
+	smtpd_explain_reply(s, s->reply_code, text);
 	for (; n > 0; n--)
 		stream_printf(s->stream, "%d %s\r\n", s->reply_code, text);
 }
@@ -190,15 +193,36 @@ log_id(const struct smtpd_session *s)
 	return s->tx != NULL && s->tx->queue_id != NULL ? s->tx->queue_id : "NOQUEUE";
 }
 
+static void
+count_verdict(const char *verdict)
+{
+	static const struct {
+		const char *verdict;
+		enum counter counter;
+	} rows[] = { { "reject", COUNTER_REJECTED }, { "milter-reject", COUNTER_REJECTED },
+		{ "reject_warning", COUNTER_REJECT_WARNINGS },
+		{ "warning", COUNTER_REJECT_WARNINGS }, { "hold", COUNTER_HELD },
+		{ "milter-hold", COUNTER_HELD }, { "discard", COUNTER_DISCARDED },
+		{ "milter-discard", COUNTER_DISCARDED } };
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (strcmp(verdict, rows[i].verdict) == 0)
+			counter_add(rows[i].counter, 1);
+}
+
 void
 smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where, int code,
     const char *dsn, const char *text)
 {
-	char *whole = x_asprintf("%s %s", dsn, text);
+	char *whole;
 	struct buf line;
 
+	if (s->explain != NULL)
+		return;
+	whole = x_asprintf("%s %s", dsn, text);
 	buf_init(&line, 4000);
 	put_particulars(s, &line);
+	count_verdict(verdict);
 	code = soften(s, code, whole);
 	log_info("%s: %s: %s from %s: %d %s;%s", log_id(s), verdict, where, smtpd_client_label(s),
 	    code, lqs(whole), line.failed ? "" : buf_cstr(&line));
@@ -211,8 +235,11 @@ smtpd_log_action(struct smtpd_session *s, const char *action, const char *text)
 {
 	struct buf line;
 
+	if (s->explain != NULL)
+		return;
 	buf_init(&line, 4000);
 	put_particulars(s, &line);
+	count_verdict(action);
 	log_info("%s: %s: %s from %s: %s;%s", log_id(s), action, smtpd_session_where(s),
 	    smtpd_client_label(s), lqs(text), line.failed ? "" : buf_cstr(&line));
 	buf_clear(&line);
@@ -225,6 +252,10 @@ smtpd_log_message(struct smtpd_session *s, const char *verdict, const char *abou
 	const struct smtpd_transaction *tx = s->tx;
 	const struct recipient *r = tx->nrcpts > 0 ? &tx->rcpts[0] : NULL;
 
+	smtpd_explain_step(s, "content", "action", verdict, "value", about);
+	if (s->explain != NULL)
+		return;
+	count_verdict(verdict);
 	log_as("cleanup", LOG_LEVEL_INFO,
 	    "%s: %s: %s from %s%s%s; from=<%s> to=<%s> proto=%s helo=<%s>%s%s", tx->queue_id,
 	    verdict, about, smtpd_client_label(s), cause.len > 0 ? ": " : "", lq(cause),
@@ -239,6 +270,8 @@ log_disconnect(struct smtpd_session *s)
 	unsigned good = 0, all = 0;
 	struct buf line;
 
+	if (s->explain != NULL)
+		return;
 	buf_init(&line, 2000);
 	for (size_t i = 0; i < SMTPD_COMMANDS; i++) {
 		char name[16];
@@ -263,6 +296,8 @@ log_disconnect(struct smtpd_session *s)
 static void
 log_lost(struct smtpd_session *s, const char *what)
 {
+	if (s->explain != NULL)
+		return;
 	if ((s->state & (ST_CONTENT | ST_CHUNK)) && s->tx != NULL)
 		log_info("%s after %s (%llu bytes) from %s", what, s->row->verb,
 		    (unsigned long long)smtpd_content_size(s), smtpd_client_label(s));
@@ -278,6 +313,7 @@ static void
 session_destroy(struct smtpd_session *s)
 {
 	struct smtpd_server *v = s->server;
+	bool is_counted = s->explain == NULL;
 	char ip[ADDR_TEXT];
 
 	snprintf(ip, sizeof ip, "%s", s->counted_as != NULL ? s->counted_as : s->client.ip);
@@ -297,8 +333,9 @@ session_destroy(struct smtpd_session *s)
 	x_free(&s->mechanism);
 	x_free(&s->counted_as);
 	LIST_REMOVE(s, link);
+	smtpd_explain_ended(s);
 	free(s);
-	smtpd_server_left(v, ip);
+	smtpd_server_left(v, is_counted ? ip : NULL);
 }
 
 /* The way out after a last reply: it is sent, then the connection closed. */
@@ -474,7 +511,9 @@ smtpd_session_account(struct smtpd_session *s)
 	s->is_delayed = s->is_excused = false;
 	if (s->errors < patience->hard_errors || s->state == ST_END)
 		return;
-	log_info("too many errors after %s from %s", smtpd_session_where(s), smtpd_client_label(s));
+	if (s->explain == NULL)
+		log_info("too many errors after %s from %s", smtpd_session_where(s),
+		    smtpd_client_label(s));
 	smtpd_reply(s, 421, "4.7.0", "%s Error: too many errors", conf->myhostname);
 	smtpd_session_end(s);
 }
@@ -588,7 +627,8 @@ has_to_wait(struct smtpd_session *s, struct view line)
 	const struct smtpd_config *conf = s->server->conf;
 	struct command_line c;
 
-	if (s->errors >= conf->soft_errors && conf->error_sleep_ms > 0 && !s->is_delayed) {
+	if (s->errors >= conf->soft_errors && conf->error_sleep_ms > 0 && !s->is_delayed &&
+	    s->explain == NULL) {
 		smtpd_session_delay(s, TIMER_DELAY, conf->error_sleep_ms);
 		return true;
 	}
@@ -788,9 +828,8 @@ on_tls(void *arg, struct stream *stream)
 		smtpd_session_touch(s);
 }
 
-void
-smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
-    const struct sockaddr_storage *local)
+static struct smtpd_session *
+session_make(struct smtpd_server *v, int fd)
 {
 	static const struct stream_limits limits = { INPUT_MAX, OUTPUT_MAX };
 	static const struct stream_ops ops = { on_input, on_drained, on_tls, on_close };
@@ -802,8 +841,32 @@ smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage 
 	s->stream = stream_new(v->loop, fd, &limits, &ops, s);
 	loop_timer_init(&s->timer, v->loop, on_timer, s);
 	LIST_INSERT_HEAD(&v->sessions, s, link);
+	return s;
+}
+
+void
+smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
+    const struct sockaddr_storage *local)
+{
+	struct smtpd_session *s = session_make(v, fd);
+
 	if (local != NULL)
 		s->client.local = *local;
 	smtpd_client_init(s, peer);
 	smtpd_opening_start(s);
+}
+
+void
+smtpd_session_claimed(struct smtpd_server *v, int fd, const struct smtpd_claim *claim)
+{
+	struct smtpd_session *s = session_make(v, fd);
+
+	smtpd_explain_began(claim->explain, s);
+	s->client.claims_tls = claim->has_tls;
+	if (claim->login[0] != '\0') {
+		s->login = x_strdup(claim->login);
+		s->mechanism = x_strdup("PLAIN");
+	}
+	smtpd_client_claim(s, &claim->peer, claim->name);
+	smtpd_opening_secured(s);
 }

@@ -28,6 +28,7 @@ struct smtpd_sasl;
 struct smtpd_rate;
 struct smtpd_screen;
 struct milter_session;
+struct smtpd_explain;
 
 /* What the one timer of a session is running for. */
 enum smtpd_timer_use { TIMER_IDLE, TIMER_DELAY, TIMER_SASL_DELAY };
@@ -42,9 +43,10 @@ struct smtpd_client {
 	bool is_named;   /* the name will not change any more, "connect from" was logged */
 	bool is_awaited; /* a command waits for the name */
 	bool in_mynetworks;
+	bool claims_tls; /* of one that is only claimed */
+	enum restrict_fact name_fact : 8, reverse_fact : 8;
 	struct peer_lookup *lookup; /* owned */
 	struct loop_timer patience; /* ends the wait for the name */
-	enum restrict_fact name_fact, reverse_fact;
 	struct client_cert *cert; /* owned; NULL: no TLS, or none was shown */
 };
 
@@ -87,6 +89,7 @@ struct smtpd_session {
 	struct smtpd_rate *rate;      /* owned, once anvil was asked */
 	struct smtpd_screen *screen;  /* owned, while the client is tested */
 	struct milter_session *milters; /* owned, from CONNECT on where there are milters */
+	struct smtpd_explain *explain;  /* borrowed: hears of every step; NULL: a real client */
 	struct smtpd_chunk chunk;     /* in ST_CHUNK */
 	struct ipc_call *call;        /* the one question the command waits for */
 	struct loop_timer timer;
@@ -119,6 +122,15 @@ struct smtpd_session {
 /* Greets (or starts TLS in wrapper mode) and lives on its own from then on. */
 void smtpd_session_new(struct smtpd_server *v, int fd, const struct sockaddr_storage *peer,
     const struct sockaddr_storage *local); /* NULL: the socket knows */
+/* A client that is only claimed (explain.h).  Borrowed for the call. */
+struct smtpd_claim {
+	struct smtpd_explain *explain;
+	struct sockaddr_storage peer;
+	const char *name;  /* "": is looked up; "unknown": it has none */
+	const char *login; /* "": none */
+	bool has_tls;
+};
+void smtpd_session_claimed(struct smtpd_server *v, int fd, const struct smtpd_claim *claim);
 /* Ends it at once, without a word. */
 void smtpd_session_free(struct smtpd_session *s);
 
@@ -174,7 +186,7 @@ bool smtpd_session_has_more_input(struct smtpd_session *s);
 static inline bool
 smtpd_session_has_tls(const struct smtpd_session *s)
 {
-	return stream_has_tls(s->stream);
+	return s->client.claims_tls || stream_has_tls(s->stream);
 }
 /* "NOQUEUE: reject: RCPT from name[ip]: 550 5.1.1 <x>: ...; from=<> to=<> proto=ESMTP helo=<>" */
 void smtpd_log_reject(struct smtpd_session *s, const char *verdict, const char *where, int code,

@@ -1,10 +1,13 @@
 /* smtpd - the SMTP server: ports 25, 587 and 465 (DESIGN 5). */
 #include "common/daemon/daemon.h"
+#include "common/ipc/msg/master.h"
+#include "smtpd/explain.h"
 #include "smtpd/server.h"
 #include "smtpd/table_values.h"
 
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
 	/* descriptors beside one a session: edges, log, control, and the memfds and files of messages on their way */
@@ -39,6 +42,25 @@ on_drain(void *arg)
 	else
 		smtpd_server_drain(server);
 }
+
+/* estafeta explain */
+static void
+on_edge(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	uint32_t role = ipc_get_u32(in);
+	int fd = ipc_get_fd(in);
+
+	(void)c;
+	if (role == ROLE_TOOL)
+		smtpd_explain_open(arg, fd);
+	else
+		close(fd);
+}
+
+static const struct ipc_handler master_rows[] = {
+	{ MASTER_EDGE, "uh", IPC_STATE_ANY, on_edge },
+	{ .fn = NULL },
+};
 
 /* The kernel's limit on descriptors bounds the number of sessions, whatever the configuration says. */
 static uint64_t
@@ -115,5 +137,6 @@ main(int argc, char **argv)
 	};
 	daemon_accept(d, on_client, &server);
 	daemon_on_drain(d, on_drain, &server);
+	daemon_on_message(d, master_rows, &server);
 	return daemon_run(d, &plan, start_server, &server);
 }

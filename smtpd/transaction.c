@@ -1,6 +1,7 @@
 #include "smtpd/transaction.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/daemon/counters.h"
 #include "common/ipc/msg/qmgr.h"
 #include "common/log/log.h"
 #include "smtpd/bcc.h"
@@ -44,6 +45,19 @@ abort_id(struct smtpd_session *s, const char *id)
 	ipc_edge_send(s->server->qmgr, &o);
 }
 
+static void
+tell_refused(const struct smtpd_session *s)
+{
+	struct ipc_out o;
+
+	if (s->tx->unknown_rcpts == 0 || s->login == NULL || s->explain != NULL)
+		return;
+	ipc_out_init(&o, QMGR_REFUSED);
+	ipc_put_str(&o, s->login);
+	ipc_put_u32(&o, s->tx->unknown_rcpts);
+	(void)ipc_edge_send(s->server->qmgr, &o); /* a few less counted are no harm */
+}
+
 void
 smtpd_transaction_free(struct smtpd_session *s)
 {
@@ -51,6 +65,7 @@ smtpd_transaction_free(struct smtpd_session *s)
 
 	if (tx == NULL)
 		return;
+	tell_refused(s);
 	s->tx = NULL;
 	s->is_served = s->server->is_draining;
 	ipc_call_cancel(tx->begin);
@@ -171,6 +186,7 @@ log_client(struct smtpd_session *s)
 
 	buf_init(&line, 4000);
 	buf_printf(&line, "client=%s", smtpd_client_label(s));
+	counter_add(COUNTER_RECEIVED, 1);
 	if (s->login != NULL)
 		buf_printf(
 		    &line, ", sasl_method=%s, sasl_username=%s", s->mechanism, lqs(s->login));
@@ -199,6 +215,7 @@ ask_for_id(struct smtpd_session *s)
 
 	ipc_out_init(&o, QMGR_BEGIN);
 	ipc_put_u64(&o, s->tx->announced_size);
+	ipc_put_str(&o, s->login != NULL ? s->login : "");
 	s->tx->begin = ipc_edge_call(s->server->qmgr, &o, "uss", BEGIN_TIMEOUT_MS, on_begun, s);
 }
 
@@ -216,7 +233,7 @@ take_id(struct smtpd_session *s, struct ipc_in *in)
 	if (tx->begin_status == QMGR_OK) {
 		tx->queue_id = x_strdup(id);
 		log_client(s);
-	} else {
+	} else if (tx->begin_status != QMGR_LOCKED) {
 		log_warn("queue manager takes no mail: %s", lqs(why));
 	}
 }
@@ -249,7 +266,12 @@ smtpd_transaction_begin(struct smtpd_session *s)
 	if (s->tx->is_begun)
 		return;
 	s->tx->is_begun = true;
-	ask_for_id(s);
+	if (s->explain == NULL) {
+		ask_for_id(s);
+		return;
+	}
+	s->tx->queue_id = x_strdup("NOQUEUE");
+	s->tx->is_committed = true; /* there is nothing for qmgr to forget */
 }
 
 bool

@@ -63,6 +63,7 @@ struct smtpd_transaction {
 	struct ipc_call *begin; /* owned; the question */
 	bool is_begun, is_begun_again, is_awaited;
 	uint32_t begin_status; /* enum qmgr_status */
+	uint32_t unknown_rcpts; /* refused: qmgr is told at the end (QMGR_REFUSED) */
 	bool is_committed;     /* the id is qmgr's now */
 
 	struct smtpd_content *content; /* owned, from DATA on */

@@ -205,8 +205,9 @@ print_status(const char *text)
 	}
 }
 
-int
-tool_cmd_status(struct tool *t, int argc, char **argv)
+/* JSON or a table: what is asked for by both. */
+static int
+show(struct tool *t, int argc, char **argv, uint16_t type, void (*print)(const char *text))
 {
 	bool json = argc == 2 && strcmp(argv[1], "-j") == 0;
 	const char *text = "";
@@ -215,14 +216,39 @@ tool_cmd_status(struct tool *t, int argc, char **argv)
 
 	if (argc > 2 || (argc == 2 && !json))
 		return tool_usage(t);
-	r = ask(t, MASTER_CTL_STATUS, ASK_TIMEOUT_MS, &text, &err);
+	r = ask(t, type, ASK_TIMEOUT_MS, &text, &err);
 	if (r < 0) {
-		tool_complain("status: %s", err.text);
+		tool_complain("%s: %s", argv[0], err.text);
 		return err.kind == ERR_GONE ? 1 : EX_UNAVAILABLE;
 	}
 	if (json)
 		fputs(text, stdout);
 	else
-		print_status(text);
+		print(text);
 	return r;
+}
+
+static void
+print_counters(const char *text)
+{
+	json_t *counters = json_loads(text, 0, NULL), *n;
+	const char *name;
+
+	json_object_foreach(counters, name, n)
+	{
+		printf("%-16s %12lld\n", name, (long long)json_integer_value(n));
+	}
+	json_decref(counters);
+}
+
+int
+tool_cmd_counters(struct tool *t, int argc, char **argv)
+{
+	return show(t, argc, argv, MASTER_CTL_COUNTERS, print_counters);
+}
+
+int
+tool_cmd_status(struct tool *t, int argc, char **argv)
+{
+	return show(t, argc, argv, MASTER_CTL_STATUS, print_status);
 }

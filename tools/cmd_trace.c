@@ -327,7 +327,8 @@ kind_of(struct view text)
 	} kinds[] = { { "disconnect from ", "disconnect" }, { "connect from ", "connect" },
 		{ "TLS connection established", "tls" }, { "client=", "client" },
 		{ "uid=", "client" }, { "message-id=", "message-id" },
-		{ "(queue active)", "queue" }, { "status=", "attempt" },
+		{ "(queue active)", "queue" }, { "status=deliverable", "probe" },
+		{ "status=undeliverable", "probe" }, { "status=", "attempt" },
 		{ " notification: ", "notice" }, { "removed", "removed" }, { "reject: ", "reject" },
 		{ "hold: ", "verdict" }, { "milter-", "verdict" },
 		{ "authentication failed", "auth" } };

@@ -18,11 +18,14 @@ static const struct tool_verb verbs[] = {
 	{ "reload", "", "take over a changed configuration, new certificates, a rotated log", tool_cmd_reload },
 	{ "rotate", "", "open the log file anew, nothing else", tool_cmd_rotate },
 	{ "status", "[-j]", "services and their processes", tool_cmd_status },
+	{ "counters", "[-j]", "messages received, delivered, deferred ... since the start", tool_cmd_counters },
 	{ "check",  "", "look for faults in the configuration", tool_cmd_check },
 	{ "config", "[-n | -d | -m | NAME... | -e NAME=VALUE...]", "show (all, set, defaults, reference, some) or edit parameters", tool_cmd_config },
 	{ "queue",  "list [-j] | histogram [--sender] | show ID | hold|release|requeue|expire|delete ID... | flush [DOMAIN]", "", tool_cmd_queue },
+	{ "contain", "list [-j] | show LOGIN | hold LOGIN [REASON] | release [-k] LOGIN", "logins whose mail is on hold", tool_cmd_contain },
 	{ "audit",  "[--since TIME] [-j] [-v]", "each recipient acknowledged against its one outcome", tool_cmd_audit },
 	{ "trace",  "[-j] QUEUE-ID|MESSAGE-ID|ADDRESS", "all that the log says of a message", tool_cmd_trace },
+	{ "explain", "[-j] [-s SERVICE] [--client IP[:PORT]] [--name HOST] [--helo NAME] [--sasl LOGIN] [--tls] [--policy] [--size N] [--message FILE] [-f SENDER] -t RECIPIENT...", "what would become of a message: a dry run", tool_cmd_explain },
 	{ "map",    "build TYPE:FILE | query KEY TYPE:FILE", "", tool_cmd_map },
 	{ "user",   "add [-u UID] [-g GID] [-d HOME] ADDR | passwd ADDR | del ADDR | list | show ADDR", "", tool_cmd_user },
 };
@@ -33,7 +36,7 @@ print_usage(FILE *to)
 {
 	fputs("usage: estafeta [-c CONFIG_DIRECTORY] VERB ...\n", to);
 	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-		fprintf(to, "  %-6s %s%s%s\n", verbs[i].name, verbs[i].usage,
+		fprintf(to, "  %-8s %s%s%s\n", verbs[i].name, verbs[i].usage,
 		    verbs[i].usage[0] != '\0' && verbs[i].help[0] != '\0' ? ": " : "",
 		    verbs[i].help);
 }

@@ -6,19 +6,58 @@
 #define BYTES_MAX (1LL << 40)
 #define COUNT_MAX 1000000000LL
 
-#define STR(name, def, readers, text) { name, CONF_STR, def, 0, 0, NULL, readers, text }
-#define BOOL(name, def, readers, text) { name, CONF_BOOL, def, 0, 0, NULL, readers, text }
-#define INT(name, def, min, max, readers, text) { name, CONF_INT, def, min, max, NULL, readers, text }
-#define TIME(name, def, min, readers, text) { name, CONF_TIME, def, min, SECONDS_MAX, NULL, readers, text }
-#define SIZE(name, def, min, readers, text) { name, CONF_SIZE, def, min, BYTES_MAX, NULL, readers, text }
-#define RAW(name, def, readers, text) { name, CONF_RAW, def, 0, 0, NULL, readers, text }
-#define LIST(name, def, readers, text) { name, CONF_LIST, def, 0, 0, NULL, readers, text }
-#define PATH(name, def, readers, text) { name, CONF_PATH, def, 0, 0, NULL, readers, text }
-#define ENUM(name, def, words, readers, text) { name, CONF_ENUM, def, 0, 0, words, readers, text }
-#define WORDS(name, def, words, readers, text) { name, CONF_WORDS, def, 0, 0, words, readers, text }
-#define DOMAINS(name, def, readers, text) { name, CONF_DOMAINS, def, 0, 0, NULL, readers, text }
-#define HOST(name, def, readers, text) { name, CONF_HOST, def, 0, 0, NULL, readers, text }
-#define TABLES(name, def, readers, text) { name, CONF_TABLES, def, 0, 0, NULL, readers, text }
+#define STR(name, def, readers, text)                                                              \
+	{                                                                                          \
+		name, CONF_STR, def, 0, 0, NULL, readers, text                                     \
+	}
+#define BOOL(name, def, readers, text)                                                             \
+	{                                                                                          \
+		name, CONF_BOOL, def, 0, 0, NULL, readers, text                                    \
+	}
+#define INT(name, def, min, max, readers, text)                                                    \
+	{                                                                                          \
+		name, CONF_INT, def, min, max, NULL, readers, text                                 \
+	}
+#define TIME(name, def, min, readers, text)                                                        \
+	{                                                                                          \
+		name, CONF_TIME, def, min, SECONDS_MAX, NULL, readers, text                        \
+	}
+#define SIZE(name, def, min, readers, text)                                                        \
+	{                                                                                          \
+		name, CONF_SIZE, def, min, BYTES_MAX, NULL, readers, text                          \
+	}
+#define RAW(name, def, readers, text)                                                              \
+	{                                                                                          \
+		name, CONF_RAW, def, 0, 0, NULL, readers, text                                     \
+	}
+#define LIST(name, def, readers, text)                                                             \
+	{                                                                                          \
+		name, CONF_LIST, def, 0, 0, NULL, readers, text                                    \
+	}
+#define PATH(name, def, readers, text)                                                             \
+	{                                                                                          \
+		name, CONF_PATH, def, 0, 0, NULL, readers, text                                    \
+	}
+#define ENUM(name, def, words, readers, text)                                                      \
+	{                                                                                          \
+		name, CONF_ENUM, def, 0, 0, words, readers, text                                   \
+	}
+#define WORDS(name, def, words, readers, text)                                                     \
+	{                                                                                          \
+		name, CONF_WORDS, def, 0, 0, words, readers, text                                  \
+	}
+#define DOMAINS(name, def, readers, text)                                                          \
+	{                                                                                          \
+		name, CONF_DOMAINS, def, 0, 0, NULL, readers, text                                 \
+	}
+#define HOST(name, def, readers, text)                                                             \
+	{                                                                                          \
+		name, CONF_HOST, def, 0, 0, NULL, readers, text                                    \
+	}
+#define TABLES(name, def, readers, text)                                                           \
+	{                                                                                          \
+		name, CONF_TABLES, def, 0, 0, NULL, readers, text                                  \
+	}
 
 #define REWRITE_WORDS "envelope_sender|envelope_recipient|header_sender|header_recipient"
 
@@ -63,6 +102,8 @@ static const struct conf_param params[] = {
 	PATH("srs_secret_file", "", "authd", "File of the secrets that sign SRS addresses, one a line: the first one signs, all verify; read by root at the start, and to be read by nobody else."),
 	TIME("srs_max_age", "21d", 86400, "authd", "How long an SRS address is good, in days."),
 	TABLES("canonical_maps", "", "authd qmgr", "What addresses become, in envelope and header: address, user (of this machine) or @domain to one address."),
+	TABLES("smtp_generic_maps", "", "authd relay", "What addresses become, in envelope and header of what leaves by SMTP: address, user (of this machine) or @domain to one address (generic(5))."),
+	TABLES("lmtp_generic_maps", "", "authd relay", "The same for what leaves by LMTP."),
 	TABLES("sender_canonical_maps", "", "authd qmgr", "The same for senders only, before canonical_maps."),
 	TABLES("recipient_canonical_maps", "", "authd qmgr", "The same for recipients only, before canonical_maps."),
 	WORDS("canonical_classes", "envelope_sender, envelope_recipient, header_sender, header_recipient", REWRITE_WORDS, "authd qmgr", "Where canonical_maps count."),
@@ -211,7 +252,7 @@ static const struct conf_param params[] = {
 	LIST("smtpd_forbid_bare_newline_exclusions", "", "smtpd", "Clients whose bare LFs become CRLF whatever smtpd_forbid_bare_newline says. (Postfix: $mynetworks. Here nobody's message is changed unasked.)"),
 
 	/* --- SMTP server: limits, rates, greylisting, tests before the greeting -------------------------- */
-	STR("stress", "", "smtpd", "\"yes\" where a smtpd process has more sessions than four fifths of smtpd_client_limit; for use in the values of smtpd_timeout, smtpd_hard_error_limit, smtpd_junk_command_limit and smtpd_per_request_deadline: ${stress?{10}:{300}}s."),
+	STR("stress", "", "smtpd", "\"yes\" where a smtpd process has more sessions than four fifths of smtpd_client_limit; for use in the values of smtpd_timeout, smtpd_hard_error_limit, smtpd_junk_command_limit, address_verify_poll_count and smtpd_per_request_deadline: ${stress?{10}:{300}}s."),
 	BOOL("smtpd_per_request_deadline", "${stress?{yes}:{no}}", "smtpd", "smtpd_timeout is for a whole command or message, not for each piece of it; content that comes at smtpd_min_data_rate or faster has the time it needs."),
 	INT("smtpd_min_data_rate", "500", 1, COUNT_MAX, "smtpd", "Bytes a second, with smtpd_per_request_deadline."),
 	TIME("anvil_rate_time_unit", "60s", 1, "smtpd anvil", "The time unit of smtpd_client_*_rate_limit."),
@@ -351,13 +392,44 @@ static const struct conf_param params[] = {
 	INT("smtp_mx_concurrency_limit", "100", 0, COUNT_MAX, "qmgr", "Deliveries to the same mail exchangers at a time, to whichever domains; fewer while their provider answers with 421 or 4.7.x. 0 = no limit."),
 	TABLES("destination_limit_maps", "", "authd qmgr", "Tables with limits of next hops (domain, [host]:port), of mail exchangers, and of parents of both (.example.com): concurrency=NUMBER, rate=NUMBER/TIME, recipients=NUMBER of one delivery."),
 	TABLES("tenant_limit_maps", "", "authd qmgr", "Tables with limits of senders (login; @domain of a login or, without one, of the sender address): rate=NUMBER/TIME of messages, concurrency=NUMBER of messages being delivered."),
+	ENUM("contain_action", "hold", "none|warn|hold", "qmgr", "What becomes of a login whose mail suddenly changes: its mail goes on hold, it hands in no more, and the admin is told; or a warning in the log."),
+	TIME("contain_span", "10m", 1, "qmgr", "The time over which its mail is counted."),
+	INT("contain_failure_minimum", "50", 1, 1000000, "qmgr", "Recipients that fail, or are refused as unknown, in two spans ..."),
+	INT("contain_failure_percent", "30", 1, 100, "qmgr", "... and so many of a hundred recipients: more is a sudden change."),
+	INT("contain_rate_minimum", "1000", 1, 10000000, "qmgr", "Recipients in a span, of a login that is known ..."),
+	INT("contain_rate_factor", "10", 1, 100000, "qmgr", "... and so many times the most so far, which fades: more is a sudden change. From a network that is new for the login half as much is enough."),
+	INT("contain_domain_minimum", "200", 1, 1000, "qmgr", "Different domains of recipients in a span ..."),
+	INT("contain_domain_factor", "10", 1, 100000, "qmgr", "... and so many times the most so far: more is a sudden change."),
+	LIST("contain_exceptions", "", "qmgr", "Logins that may send as they like."),
+	STR("contain_notice_recipient", "postmaster", "qmgr", "Who is told."),
 	INT("virtual_destination_concurrency_limit", "200", 1, 200, "qmgr", "Messages that the process of one mailbox owner has at a time: what it makes one batch of."),
 	INT("virtual_destination_recipient_limit", "$default_destination_recipient_limit", 1, COUNT_MAX, "qmgr", "Mailboxes of one of these."),
 	LIST("authorized_mailq_users", "static:anyone", "qmgr", "Local users who may list the queue: names, static:anyone, '!' before one excludes; names are looked up at start. Root always may."),
 	LIST("authorized_flush_users", "static:anyone", "qmgr", "Local users who may flush the queue."),
 	LIST("authorized_submit_users", "static:anyone", "qmgr", "Local users who may submit mail with sendmail."),
 	INT("relay_connections", "2", 1, 6, "qmgr", "Connections to relay processes: one for each, maxproc of relay in master.cf."),
-	STR("double_bounce_sender", "double-bounce", "qmgr", "Sender local part of notices to the postmaster."),
+	STR("double_bounce_sender", "double-bounce", "qmgr smtpd authd", "Sender local part of notices to the postmaster. What is sent to it, where it is no mailbox or alias, is taken and thrown away."),
+
+	/* --- address verification -------------------------------------------------------------------------- */
+	STR("address_verify_sender", "$double_bounce_sender", "qmgr smtpd authd", "Sender of probes, with $myorigin where it has no domain; empty or <>: the null sender. Of the restrictions only smtpd_relay_restrictions count for mail to it, and where it is no mailbox or alias it is thrown away: so two servers that ask each other never end."),
+	STR("address_verify_map", "btree:$data_directory/verify_cache", "qmgr", "Empty: what probes have told is forgotten at a restart. Else it is kept, whatever is named here, in queue_directory/verify/cache."),
+	TIME("address_verify_cache_cleanup_interval", "12h", 0, "qmgr", "Between two times that what has expired is dropped, and the file written anew; 0 = never."),
+	TIME("address_verify_positive_expire_time", "31d", 1, "qmgr", "How long an address that was deliverable counts as such without a later probe that says so."),
+	TIME("address_verify_positive_refresh_time", "7d", 1, "qmgr", "When it is asked for again; meanwhile the old answer counts, and a probe that fails does not change it."),
+	BOOL("address_verify_negative_cache", "yes", "qmgr", "Addresses that were not deliverable, or not for now, are remembered, too."),
+	TIME("address_verify_negative_expire_time", "3d", 1, "qmgr", "How long these count."),
+	TIME("address_verify_negative_refresh_time", "3h", 1, "qmgr", "When they are asked for again."),
+	INT("address_verify_pending_request_limit", "5000", 1, COUNT_MAX, "qmgr", "Probes under way. One client, and one domain, may have an eighth of those that are free."),
+	INT("address_verify_poll_count", "${stress?{1}:{3}}", 1, 100, "smtpd", "A client waits for a probe address_verify_poll_delay once less often than this, and is then told to try again; 1: at once."),
+	TIME("address_verify_poll_delay", "3s", 1, "smtpd", "See address_verify_poll_count. The answer goes out as soon as it is known."),
+	INT("unverified_recipient_reject_code", "450", 200, 599, "smtpd", "Reply code of reject_unverified_recipient for an address that is not deliverable; 250: it is taken all the same, so that only the cache learns of it."),
+	INT("unverified_sender_reject_code", "450", 200, 599, "smtpd", "The same of reject_unverified_sender."),
+	INT("unverified_recipient_defer_code", "450", 200, 599, "smtpd", "Reply code of reject_unverified_recipient where nobody can say (yet)."),
+	INT("unverified_sender_defer_code", "450", 200, 599, "smtpd", "The same of reject_unverified_sender."),
+	STR("unverified_recipient_reject_reason", "", "smtpd", "What clients are told instead of the other server's words; empty: these."),
+	STR("unverified_sender_reject_reason", "", "smtpd", "The same of reject_unverified_sender."),
+	ENUM("unverified_recipient_tempfail_action", "$reject_tempfail_action", "defer_if_permit|defer", "smtpd", "What reject_unverified_recipient does with a reply code of class 4."),
+	ENUM("unverified_sender_tempfail_action", "$reject_tempfail_action", "defer_if_permit|defer", "smtpd", "The same of reject_unverified_sender."),
 
 	/* --- routes ------------------------------------------------------------------------------------- */
 	LIST("relay_domains", "", "authd qmgr", "Domains, and tables of domains, that mail is taken for and sent on. With parent_domain_matches_subdomains their subdomains too; else .DOMAIN stands for these."),
@@ -403,6 +475,7 @@ static const struct conf_param params[] = {
 	TIME("smtp_starttls_timeout", "300s", 1, "relay", "Time for STARTTLS and the handshake."),
 	TIME("smtp_mail_timeout", "300s", 1, "relay", "Time for the answer to MAIL FROM."),
 	TIME("smtp_rcpt_timeout", "300s", 1, "relay", "Time for the answer to RCPT TO."),
+	TIME("smtp_xforward_timeout", "300s", 1, "relay", "Time for the answer to XFORWARD."),
 	TIME("smtp_data_init_timeout", "120s", 1, "relay", "Time for the answer to DATA."),
 	TIME("smtp_data_xfer_timeout", "180s", 1, "relay", "Time for the peer to take a block of the message."),
 	TIME("smtp_data_done_timeout", "600s", 1, "relay", "Time for the answer to the final dot."),
@@ -410,8 +483,18 @@ static const struct conf_param params[] = {
 	INT("smtp_mx_address_limit", "5", 1, 100, "relay", "Addresses tried for one delivery."),
 	INT("smtp_mx_session_limit", "2", 1, 100, "relay", "Sessions tried for one delivery."),
 	ENUM("smtp_address_preference", "any", "any|ipv4|ipv6", "relay", "Which addresses of hosts of equal preference are tried first; any: by turns."),
+	BOOL("smtp_send_xforward_command", "no", "qmgr relay", "Servers that offer XFORWARD are told where a message came from: those that log it, as a content filter does. Said to all other servers that offer it, too."),
+	BOOL("lmtp_send_xforward_command", "no", "qmgr relay", "The same for LMTP servers."),
+	LIST("smtp_discard_ehlo_keywords", "", "relay", "Extensions of servers that are not used: chunking, pipelining, dsn, xforward, ..."),
+	LIST("lmtp_discard_lhlo_keywords", "", "relay", "The same for LMTP servers."),
+	BOOL("smtp_balance_inet_protocols", "yes", "relay", "Among the addresses tried is one of IPv4 and one of IPv6 where there are both, however many the others are."),
 	STR("smtp_bind_address", "", "relay", "IPv4 address from which to connect; empty: the system's choice."),
 	STR("smtp_bind_address6", "", "relay", "IPv6 address from which to connect; empty: the system's choice."),
+	TABLES("smtp_bind_address_maps", "", "authd relay", "Addresses from which to connect instead, of either family, by sender (<> for none), else @DOMAIN, else login. Of several, messages take turns; one that is tried again at a destination comes from the same. Of a family that is not named there, smtp_bind_address or smtp_bind_address6 is, unless smtp_bind_address_enforce is yes: then that family is not used."),
+	BOOL("smtp_bind_address_enforce", "no", "relay", "Mail waits when this machine does not have the address to connect from; no: a warning, and the system's choice."),
+	STR("lmtp_bind_address", "", "relay", "smtp_bind_address for LMTP."),
+	STR("lmtp_bind_address6", "", "relay", "smtp_bind_address6 for LMTP."),
+	BOOL("lmtp_bind_address_enforce", "no", "relay", "smtp_bind_address_enforce for LMTP."),
 	INT("smtp_destination_recipient_limit", "$default_destination_recipient_limit", 1, COUNT_MAX, "relay qmgr", "Recipients of one transaction; more are sent in several. With 1 each recipient is a destination of his own."),
 	TIME("smtp_transaction_time_limit", "2h", 60, "relay", "Time for one transaction in all, however slowly the peer goes on."),
 	INT("smtp_connection_limit", "200", 1, 10000, "relay qmgr", "Connections of one process at a time. A quarter is kept for destinations that answer."),

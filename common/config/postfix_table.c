@@ -86,14 +86,14 @@ static const struct postfix_group groups[] = {
 	    "smtpd_sasl_application_name cyrus_sasl_config_path send_cyrus_sasl_authzid\n" },
 	{ POSTFIX_MOOT, "there is no LMTP client",
 	    "lmtp_address_preference lmtp_address_verify_target lmtp_assume_final lmtp_balance_inet_protocols\n"
-	    "lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce lmtp_body_checks\n"
+	    "lmtp_body_checks\n"
 	    "lmtp_cache_connection lmtp_cname_overrides_servername lmtp_connect_timeout\n"
 	    "lmtp_connection_cache_destinations lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit\n"
 	    "lmtp_connection_reuse_count_limit lmtp_connection_reuse_time_limit lmtp_data_done_timeout\n"
 	    "lmtp_data_init_timeout lmtp_data_xfer_timeout lmtp_defer_if_no_mx_address_found\n"
-	    "lmtp_delivery_status_filter lmtp_discard_lhlo_keyword_address_maps lmtp_discard_lhlo_keywords\n"
+	    "lmtp_delivery_status_filter lmtp_discard_lhlo_keyword_address_maps\n"
 	    "lmtp_dns_reply_filter lmtp_dns_resolver_options lmtp_dns_support_level lmtp_enforce_tls\n"
-	    "lmtp_fallback_relay lmtp_generic_maps lmtp_header_checks lmtp_host_lookup lmtp_lhlo_name\n"
+	    "lmtp_fallback_relay lmtp_header_checks lmtp_host_lookup lmtp_lhlo_name\n"
 	    "lmtp_lhlo_timeout lmtp_line_length_limit lmtp_mail_timeout lmtp_mime_header_checks\n"
 	    "lmtp_min_data_rate lmtp_mx_address_limit lmtp_mx_session_limit lmtp_nested_header_checks\n"
 	    "lmtp_per_record_deadline lmtp_per_request_deadline lmtp_pix_workaround_delay_time\n"
@@ -102,7 +102,7 @@ static const struct postfix_group groups[] = {
 	    "lmtp_rset_timeout lmtp_sasl_auth_cache_name lmtp_sasl_auth_cache_time lmtp_sasl_auth_enable\n"
 	    "lmtp_sasl_auth_soft_bounce lmtp_sasl_mechanism_filter lmtp_sasl_password_maps lmtp_sasl_path\n"
 	    "lmtp_sasl_security_options lmtp_sasl_tls_security_options lmtp_sasl_tls_verified_security_options\n"
-	    "lmtp_sasl_type lmtp_send_dummy_mail_auth lmtp_send_xforward_command\n"
+	    "lmtp_sasl_type lmtp_send_dummy_mail_auth\n"
 	    "lmtp_sender_dependent_authentication lmtp_skip_5xx_greeting lmtp_skip_quit_response\n"
 	    "lmtp_starttls_timeout lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_block_early_mail_reply\n"
 	    "lmtp_tls_cert_file lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_connection_reuse\n"
@@ -190,21 +190,10 @@ static const struct postfix_group groups[] = {
 	    "default_verp_delimiters = +=\n"
 	    "verp_delimiter_filter = -=+\n"
 	    "enable_threaded_bounces = no\n"
-	    "empty_address_recipient = MAILER-DAEMON\n"
-	    "address_verify_sender = $double_bounce_sender\n" },
-	{ POSTFIX_IGNORED, "no probes are sent: reject_unverified_recipient and reject_unverified_sender do not exist",
-	    "address_verify_cache_cleanup_interval = 12h\n"
+	    "empty_address_recipient = MAILER-DAEMON\n" },
+	{ POSTFIX_IGNORED, "probes go the way of mail, from one sender, and end behind RCPT TO",
 	    "address_verify_default_transport = $default_transport\n"
 	    "address_verify_local_transport = $local_transport\n"
-	    "address_verify_map = btree:$data_directory/verify_cache\n"
-	    "address_verify_negative_cache = yes\n"
-	    "address_verify_negative_expire_time = 3d\n"
-	    "address_verify_negative_refresh_time = 3h\n"
-	    "address_verify_pending_request_limit = 5000\n"
-	    "address_verify_poll_count = ${stress?{1}:{3}}\n"
-	    "address_verify_poll_delay = 3s\n"
-	    "address_verify_positive_expire_time = 31d\n"
-	    "address_verify_positive_refresh_time = 7d\n"
 	    "address_verify_relay_transport = $relay_transport\n"
 	    "address_verify_relayhost = $relayhost\n"
 	    "address_verify_sender_dependent_default_transport_maps = $sender_dependent_default_transport_maps\n"
@@ -212,15 +201,7 @@ static const struct postfix_group groups[] = {
 	    "address_verify_sender_ttl = 0s\n"
 	    "address_verify_transport_maps = $transport_maps\n"
 	    "address_verify_virtual_transport = $virtual_transport\n"
-	    "smtp_address_verify_target = rcpt\n"
-	    "unverified_recipient_defer_code = 450\n"
-	    "unverified_recipient_reject_code = 450\n"
-	    "unverified_recipient_reject_reason\n"
-	    "unverified_recipient_tempfail_action = $reject_tempfail_action\n"
-	    "unverified_sender_defer_code = 450\n"
-	    "unverified_sender_reject_code = 450\n"
-	    "unverified_sender_reject_reason\n"
-	    "unverified_sender_tempfail_action = $reject_tempfail_action\n" },
+	    "smtp_address_verify_target = rcpt\n" },
 	{ POSTFIX_IGNORED, "the reply's code and text are built in",
 	    "unknown_local_recipient_reject_code = 550\n"
 	    "unknown_relay_recipient_reject_code = 550\n"
@@ -305,8 +286,6 @@ static const struct postfix_group groups[] = {
 	    "disable_dns_lookups = no\n"
 	    "ignore_mx_lookup_error = no\n"
 	    "best_mx_transport\n"
-	    "smtp_balance_inet_protocols = yes\n"
-	    "smtp_bind_address_enforce = no\n"
 	    "smtp_body_checks\n"
 	    "smtp_cname_overrides_servername = no\n"
 	    "smtp_defer_if_no_mx_address_found = no\n"
@@ -316,7 +295,6 @@ static const struct postfix_group groups[] = {
 	    "pipe_delivery_status_filter = $default_delivery_status_filter\n"
 	    "virtual_delivery_status_filter = $default_delivery_status_filter\n"
 	    "smtp_discard_ehlo_keyword_address_maps\n"
-	    "smtp_discard_ehlo_keywords\n"
 	    "smtp_dns_reply_filter\n"
 	    "smtp_dns_resolver_options\n"
 	    "smtp_dns_support_level = | dnssec\n"
@@ -331,8 +309,6 @@ static const struct postfix_group groups[] = {
 	    "smtp_per_request_deadline = no | ${smtp_per_record_deadline?{$smtp_per_record_deadline}:{no}}\n"
 	    "smtp_randomize_addresses = yes\n"
 	    "smtp_reply_filter\n"
-	    "smtp_send_xforward_command = no\n"
-	    "smtp_xforward_timeout = 300s\n"
 	    "smtp_tlsrpt_enable = no\n"
 	    "smtp_tlsrpt_socket_name\n"
 	    "smtp_tlsrpt_skip_reused_handshakes = yes\n"
@@ -361,8 +337,6 @@ static const struct postfix_group groups[] = {
 	    "virtual_alias_domains = $virtual_alias_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail for these recipients is refused; virtual_alias_maps and estafeta user take its place",
 	    "luser_relay\n" },
-	{ POSTFIX_NEEDED, "without it these addresses are not rewritten, and other servers may refuse them",
-	    "smtp_generic_maps\n" },
 	{ POSTFIX_NEEDED, "without it mail is let through that a filter was to see, or to sign",
 	    "smtpd_proxy_filter\n"
 	    "non_smtpd_milters\n" },

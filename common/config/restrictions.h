@@ -46,6 +46,8 @@ void restrictions_each(const struct conf *conf, restriction_fn *fn, void *arg);
 	ROW(reject_unknown_reverse_client_hostname, reject_unknown_reverse_client_hostname, "Refuses clients whose address has no name.") \
 	ROW(reject_unknown_forward_client_hostname, reject_unknown_client_hostname, "The same as reject_unknown_client_hostname.") \
 	ROW(reject_plaintext_session, reject_plaintext_session, "Refuses sessions without TLS.") \
+	ROW(reject_unverified_recipient, reject_unverified_recipient, "Refuses recipients that the server that they would go to does not take: it is asked by a probe (address_verify_sender), and the answer remembered.") \
+	ROW(reject_unverified_sender, reject_unverified_sender, "The same for senders.") \
 	ROW(reject_multi_recipient_bounce, reject_multi_recipient_bounce, "Refuses bounces to more than one recipient.") \
 	ROW(check_greylist, check_greylist, "Refuses for now what comes from an unknown client, sender and recipient; see smtpd_greylist_delay.")
 
@@ -93,8 +95,6 @@ void restrictions_each(const struct conf *conf, restriction_fn *fn, void *arg);
 #define RESTRICTIONS_IGNORED(ROW) \
 	ROW(permit_mx_backup, "secondary MX for strangers' domains: list the domains in relay_domains") \
 	ROW(permit_naked_ip_address, "gone from Postfix too") \
-	ROW(reject_unverified_recipient, "address verification is not there yet") \
-	ROW(reject_unverified_sender, "address verification is not there yet") \
 	ROW(check_etrn_access, "there is no ETRN") \
 	ROW(permit_inet_interfaces, "use permit_mynetworks")
 /* clang-format on */

@@ -1,6 +1,7 @@
 #include "common/daemon/daemon.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/daemon/counters.h"
 #include "common/ipc/msg/master.h"
 
 #include <errno.h>
@@ -284,6 +285,16 @@ start_test(struct daemon *d)
 		_exit(EX_CONFIG);
 }
 
+static void
+use_counters(struct daemon *d)
+{
+	int fd = daemon_attachment(d, "counters");
+	struct err err;
+
+	if (fd >= 0 && counters_use(fd, &err) < 0)
+		log_warn("nothing is counted: %s", err.text);
+}
+
 struct daemon *
 daemon_start(int argc, char **argv, enum role role)
 {
@@ -306,6 +317,7 @@ daemon_start(int argc, char **argv, enum role role)
 	if (receive_start(d, &err) < 0)
 		start_failed(argv[0], err.text);
 	log_set_debug(conf_str(&d->conf, "debug_peer_list")[0] != '\0');
+	use_counters(d);
 	d->rows[0] = (struct ipc_handler){ MASTER_DRAIN, "u", IPC_STATE_ANY, on_drain_message };
 	ops.handlers = d->rows;
 	d->master = ipc_conn_new(d->loop, CONTROL_FD, &ops, NULL);

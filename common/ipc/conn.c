@@ -745,23 +745,12 @@ ipc_edge_conn(struct ipc_edge *e)
 }
 
 int
-ipc_call_blocking(int fd, struct ipc_out *o, const char *signature, int timeout_ms, void *packet,
-    struct ipc_in *in, struct err *err)
+ipc_recv_blocking(int fd, int timeout_ms, void *packet, struct ipc_in *in, struct err *err)
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
-	size_t len;
 	ssize_t n;
 
 	*in = (struct ipc_in){ 0 };
-	if (o->failed) {
-		ipc_out_clear(o);
-		return err_set(err, ERR_LIMIT, "ipc: message too long");
-	}
-	len = frame_make(o, 1, packet);
-	n = ipc_send_packet(fd, packet, len, o->fds, o->nfds);
-	ipc_out_clear(o);
-	if (n < 0)
-		return err_sys(err, ERR_TEMP, "ipc: send");
 	for (;;) {
 		struct pollfd pfd = { .fd = fd, .events = POLLIN };
 		int64_t left = deadline - clock_mono_ms();
@@ -780,7 +769,32 @@ ipc_call_blocking(int fd, struct ipc_out *o, const char *signature, int timeout_
 		return err_sys(err, ERR_TEMP, "ipc: receive");
 	if (n == 0)
 		return err_set(err, ERR_GONE, "ipc: closed by peer");
-	if (ipc_in_parse(in, packet, (size_t)n, err) < 0 || ipc_in_check(in, signature, err) < 0) {
+	if (ipc_in_parse(in, packet, (size_t)n, err) == 0)
+		return 0;
+	ipc_in_close_fds(in);
+	return -1;
+}
+
+int
+ipc_call_blocking(int fd, struct ipc_out *o, const char *signature, int timeout_ms, void *packet,
+    struct ipc_in *in, struct err *err)
+{
+	size_t len;
+	ssize_t n;
+
+	*in = (struct ipc_in){ 0 };
+	if (o->failed) {
+		ipc_out_clear(o);
+		return err_set(err, ERR_LIMIT, "ipc: message too long");
+	}
+	len = frame_make(o, 1, packet);
+	n = ipc_send_packet(fd, packet, len, o->fds, o->nfds);
+	ipc_out_clear(o);
+	if (n < 0)
+		return err_sys(err, ERR_TEMP, "ipc: send");
+	if (ipc_recv_blocking(fd, timeout_ms, packet, in, err) < 0)
+		return -1;
+	if (ipc_in_check(in, signature, err) < 0) {
 		ipc_in_close_fds(in);
 		return -1;
 	}

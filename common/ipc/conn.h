@@ -95,6 +95,8 @@ int ipc_edge_connect(struct ipc_edge *e, struct err *err);
  * SEQPACKET socket fd and waits for one packet.  The reply lives in packet (IPC_MAX_PACKET bytes). */
 int ipc_call_blocking(int fd, struct ipc_out *o, const char *signature, int timeout_ms, void *packet,
     struct ipc_in *in, struct err *err);
+/* The next packet of any type, which ipc_in_check has not seen yet. */
+int ipc_recv_blocking(int fd, int timeout_ms, void *packet, struct ipc_in *in, struct err *err);
 /* Connects a blocking SEQPACKET socket to a path of any length.  Descriptor or -1. */
 int ipc_connect_path(const char *path, struct err *err);
 

@@ -54,6 +54,7 @@ static const struct edge_row edges[] = {
 	{ ROLE_TOOL,        ROLE_MASTER,   EDGE_PATH   },
 	{ ROLE_TOOL,        ROLE_AUTHD,    EDGE_PATH   },
 	{ ROLE_TOOL,        ROLE_QMGR,     EDGE_PATH   },
+	{ ROLE_TOOL,        ROLE_SMTPD,    EDGE_HANDED }, /* estafeta explain */
 };
 /* clang-format on */
 

@@ -4,7 +4,7 @@
  *   PATH    a listener in a root-owned directory, mode 0600, owned by the calling uid, made and kept by
  *           master over restarts of the server; its last path component is the server's name.
  *   HANDED  master makes the connection and hands an end to each side over their control channels
- *           (qmgr and the delivery process of one uid).
+ *           (qmgr and the delivery process of one uid; estafeta explain and a smtpd).
  *   MINTED  authd makes the connection, bound to one account or uid, and master hands it to that process:
  *           processes that share a uid are told apart by what their edge was bound to at birth.
  * The control channel between master and each worker and the log socket are made at spawn and are not

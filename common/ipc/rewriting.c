@@ -3,6 +3,7 @@
 #include "common/base/map.h"
 #include "common/base/mem.h"
 #include "common/log/log.h"
+#include "common/mime/message.h"
 
 #include <stdlib.h>
 
@@ -39,7 +40,7 @@ rewriting_mask(const struct conf *c, const char *param)
 	unsigned mask = 0;
 
 	while (conf_next(&rest, &word))
-		for (unsigned i = 0; i < REWRITE_CLASSES; i++)
+		for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
 			if (view_eq_str(word, names[i]))
 				mask |= 1U << i;
 	return mask;
@@ -204,6 +205,16 @@ apply(void *arg, struct view address)
 	return rewriting_find(f->r, f->class, address);
 }
 
+static enum rewrite_class
+class_of(const struct rewriting *r, enum address_field kind)
+{
+	if (r->classes & 1U << REWRITE_GENERIC)
+		return REWRITE_GENERIC;
+	if (r->classes & 1U << REWRITE_LMTP_GENERIC)
+		return REWRITE_LMTP_GENERIC;
+	return kind == ADDRESS_FIELD_SENDER ? REWRITE_HEADER_SENDER : REWRITE_HEADER_RECIPIENT;
+}
+
 struct address_completion
 rewriting_of_field(const struct address_completion *how, struct rewriting_field *f,
     struct rewriting *r, enum address_field kind, enum rewriting_pass pass)
@@ -211,8 +222,57 @@ rewriting_of_field(const struct address_completion *how, struct rewriting_field 
 	struct address_completion result = *how;
 
 	f->r = r;
-	f->class = kind == ADDRESS_FIELD_SENDER ? REWRITE_HEADER_SENDER : REWRITE_HEADER_RECIPIENT;
+	f->class = class_of(r, kind);
 	result.map = pass == REWRITING_COLLECT ? collect : apply;
 	result.arg = f;
 	return result;
+}
+
+/* The value with CRLF. */
+static void
+put_value(struct rewriting *r, const struct address_completion *how, struct header_field *field,
+    enum rewriting_pass pass, size_t *growth, struct buf *out)
+{
+	struct buf plain, rewritten;
+	struct rewriting_field f;
+	const struct address_completion here =
+	    rewriting_of_field(how, &f, r, address_field_kind(field->name), pass);
+
+	buf_init(&plain, 2 * field->value.len + 1);
+	crlf_append(field->value, &plain);
+	buf_init(&rewritten, plain.len + *growth);
+	if (address_complete(buf_view(&plain), &here, &rewritten) == 1) {
+		*growth -= rewritten.len - plain.len;
+		buf_append_view(out, buf_view(&rewritten));
+	} else {
+		buf_append_view(out, buf_view(&plain));
+	}
+	buf_clear(&plain);
+	buf_clear(&rewritten);
+}
+
+size_t
+rewriting_fields(struct rewriting *r, const struct address_completion *how, struct view start,
+    bool is_all, enum rewriting_pass pass, struct buf *out)
+{
+	const char *at = start.p, *end = start.p + start.len;
+	size_t growth = REWRITING_GROWTH;
+	struct view rest = start;
+	struct header_field f;
+
+	while (header_next(&rest, &f)) {
+		const char *next = f.raw.p + f.raw.len, *behind = f.value.p + f.value.len;
+
+		if (f.raw.p != at || (next == end && !is_all))
+			break;
+		if (address_field_kind(f.name) != ADDRESS_FIELD_NONE) {
+			crlf_append(view_make(at, (size_t)(f.value.p - at)), out);
+			put_value(r, how, &f, pass, &growth, out);
+			crlf_append(view_make(behind, (size_t)(next - behind)), out);
+		} else {
+			crlf_append(f.raw, out);
+		}
+		at = next;
+	}
+	return (size_t)(at - start.p);
 }

@@ -1,5 +1,6 @@
 /* rewriting.h - asks authd what the addresses of one message become (AUTHD_REWRITE): they are collected, asked for, and put
- * in.  Nothing is asked where no table and no masqueraded domain could say anything. */
+ * in.  Nothing is asked where no table and no masqueraded domain could say anything.  One that leaves (generic(5)) has one class
+ * for all its addresses: rewriting_new gets that alone, and header fields have it, too. */
 #ifndef COMMON_IPC_REWRITING_H
 #define COMMON_IPC_REWRITING_H
 
@@ -37,5 +38,11 @@ struct rewriting_field {
 struct address_completion rewriting_of_field(const struct address_completion *how,
     struct rewriting_field *f, struct rewriting *r, enum address_field kind,
     enum rewriting_pass pass);
+/* The fields at the start of a message, rewritten, with CRLF, appended to *out; how many bytes of `start` they were: a line
+ * that is no field ends the header.  is_all: start is the whole message; else a field that may be cut off is left to the
+ * rest.  Addresses get longer by REWRITING_GROWTH bytes in all, at most; what finds no more room stays.  out->failed: no room. */
+enum { REWRITING_GROWTH = 1 << 20 };
+size_t rewriting_fields(struct rewriting *r, const struct address_completion *how,
+    struct view start, bool is_all, enum rewriting_pass pass, struct buf *out);
 
 #endif

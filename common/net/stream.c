@@ -687,7 +687,7 @@ socket_connect(
 	if (local != NULL) {
 		(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
 		if (bind(fd, (const struct sockaddr *)local, addr_len(local)) < 0) {
-			err_sys(err, ERR_TEMP, "bind %s", addr_text(local, text));
+			err_sys(err, ERR_PERM, "bind %s", addr_text(local, text));
 			fd_close(&fd);
 			return -1;
 		}
@@ -707,6 +707,14 @@ stream_connect(struct loop *l, const struct sockaddr_storage *to,
 	int fd = socket_connect(to, local, err);
 
 	return fd < 0 ? NULL : stream_make(l, fd, PHASE_CONNECTING, limits, ops, arg);
+}
+
+void
+stream_give(struct stream *s, const struct stream_ops *ops, void *arg)
+{
+	s->ops = *ops;
+	s->arg = arg;
+	stream_poke(s);
 }
 
 void

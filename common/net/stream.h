@@ -45,10 +45,13 @@ struct stream_limits {
 struct stream *stream_new(struct loop *l, int fd, const struct stream_limits *limits,
     const struct stream_ops *ops, void *arg);
 /* An outgoing TCP connection: connects first, then is as any stream; on_drained tells of success when
- * stream_want_drained was called before (nothing written yet), on_close of failure. local may be NULL. */
+ * stream_want_drained was called before (nothing written yet), on_close of failure. local may be NULL.  NULL: failed at
+ * once; ERR_PERM: by binding to local. */
 struct stream *stream_connect(struct loop *l, const struct sockaddr_storage *to,
     const struct sockaddr_storage *local, const struct stream_limits *limits,
     const struct stream_ops *ops, void *arg, struct err *err);
+/* A new owner; what it may have missed, input above all, it is told from the loop. */
+void stream_give(struct stream *s, const struct stream_ops *ops, void *arg);
 void stream_free(struct stream *s); /* closes; unsent output is dropped.  NULL is allowed */
 /* Sends what is queued (bounded by timeout_ms), closes TLS properly, then frees itself; no more callbacks.  False: all is
  * sent already, the process may end. */

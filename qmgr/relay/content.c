@@ -17,7 +17,7 @@ relay_filter_init(struct relay_filter *f, size_t line_max)
 static void
 filter_text(struct relay_filter *f, const char *p, size_t len, struct buf *out)
 {
-	if (f->column == 0 && *p == '.')
+	if (f->column == 0 && *p == '.' && !f->is_counted)
 		buf_append_byte(out, '.');
 	while (len > 0) {
 		size_t room = f->line_max > 0 ? f->line_max - f->column : len;
@@ -84,7 +84,9 @@ relay_filter_end(struct relay_filter *f, struct buf *out, struct err *err)
 	if (f->column > 0)
 		buf_append(out, "\r\n", 2);
 	f->column = 0;
-	if (buf_append(out, ".\r\n", 3) < 0)
+	if (!f->is_counted)
+		buf_append(out, ".\r\n", 3);
+	if (out->failed)
 		return err_set(err, ERR_LIMIT, "no room for the end of the message");
 	return 0;
 }

@@ -12,6 +12,7 @@ struct relay_filter {
 	size_t line_max; /* 0 = lines are never broken */
 	size_t column;   /* bytes of the present line, dots that were put in not counted */
 	bool has_cr;     /* a CR waits for its LF */
+	bool is_counted; /* set behind init: for BDAT, without dots (RFC 3030 2) */
 };
 /* line_max below 2 would leave no room behind the blank of a broken line: taken as 2. */
 void relay_filter_init(struct relay_filter *f, size_t line_max);
@@ -19,7 +20,7 @@ void relay_filter_init(struct relay_filter *f, size_t line_max);
  * a blank, as Postfix does.  At most 5 bytes come out for one that went in. */
 int relay_filter_feed(
     struct relay_filter *f, const char *p, size_t len, struct buf *out, struct err *err);
-/* Ends the last line if it is open, and the data: CR LF . CR LF. */
+/* Ends the last line if it is open, and the data, unless they are counted: CR LF . CR LF. */
 int relay_filter_end(struct relay_filter *f, struct buf *out, struct err *err);
 
 /* Headers and body behind them: two descriptors, read with pread only. */

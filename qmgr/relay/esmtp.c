@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+enum { XFORWARD_VALUE_MAX = 255 };
 enum { ENVID_MAX = 100, ORCPT_MAX = 500 /* RFC 3461 4.4, 4.2 */ };
 
 static const struct keyword {
@@ -18,7 +19,18 @@ static const struct keyword {
 	{ "SMTPUTF8", RELAY_CAP_SMTPUTF8 },
 	{ "REQUIRETLS", RELAY_CAP_REQUIRETLS },
 	{ "AUTH", RELAY_CAP_AUTH },
+	{ "CHUNKING", RELAY_CAP_CHUNKING },
+	{ "XFORWARD", RELAY_CAP_XFORWARD },
 };
+
+unsigned
+relay_capability(struct view keyword)
+{
+	for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
+		if (view_case_eq_str(keyword, keywords[i].name))
+			return keywords[i].capability;
+	return 0;
+}
 
 static void
 add_mechanisms(struct relay_ehlo *out, struct view words)
@@ -28,6 +40,20 @@ add_mechanisms(struct relay_ehlo *out, struct view words)
 	if (at + 1 + words.len < sizeof out->mechanisms)
 		snprintf(
 		    out->mechanisms + at, sizeof out->mechanisms - at, " %.*s", VIEW_ARG(words));
+}
+
+static const char *const xforward_names[XFORWARD_COUNT] = { "NAME", "ADDR", "PORT", "PROTO", "HELO",
+	"IDENT", "SOURCE" };
+
+static void
+add_xforward(struct relay_ehlo *out, struct view words)
+{
+	struct view word;
+
+	while (view_token(&words, " \t", &word))
+		for (size_t i = 0; i < XFORWARD_COUNT; i++)
+			if (view_case_eq_str(word, xforward_names[i]))
+				out->xforward |= 1u << i;
 }
 
 static void
@@ -42,9 +68,9 @@ ehlo_line(struct view line, struct relay_ehlo *out)
 	}
 	if (!view_token(&rest, " \t", &word))
 		return;
-	for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
-		if (view_case_eq_str(word, keywords[i].name))
-			out->capabilities |= keywords[i].capability;
+	out->capabilities |= relay_capability(word);
+	if (view_case_eq_str(word, "XFORWARD"))
+		add_xforward(out, rest);
 	if (view_case_eq_str(word, "SIZE") && view_token(&rest, " \t", &word) &&
 	    !view_u64(word, UINT64_MAX, &out->size_limit))
 		out->size_limit = 0;
@@ -166,6 +192,33 @@ relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabil
 			buf_printf(out, " RET=%s", m->flags & ENVELOPE_RET_FULL ? "FULL" : "HDRS");
 		if (*m->envid != '\0' && strlen(m->envid) <= ENVID_MAX && xtext_is_valid(m->envid))
 			buf_printf(out, " ENVID=%s", m->envid);
+	}
+	return buf_append_str(out, "\r\n");
+}
+
+/* RFC 3461 4 */
+static void
+put_xtext(struct buf *out, const char *s)
+{
+	for (; *s != '\0'; s++)
+		if (*s > ' ' && *s <= '~' && *s != '+' && *s != '=')
+			buf_append_byte(out, *s);
+		else
+			buf_printf(out, "+%02X", (unsigned char)*s);
+}
+
+int
+relay_xforward_command(struct buf *out, const char *const values[XFORWARD_COUNT], unsigned mask)
+{
+	buf_append_str(out, "XFORWARD");
+	for (size_t i = 0; i < XFORWARD_COUNT; i++) {
+		if ((mask & 1u << i) == 0)
+			continue;
+		buf_printf(out, " %s=", xforward_names[i]);
+		if (*values[i] == '\0' || strlen(values[i]) > XFORWARD_VALUE_MAX)
+			buf_append_str(out, "[UNAVAILABLE]");
+		else
+			put_xtext(out, values[i]);
 	}
 	return buf_append_str(out, "\r\n");
 }

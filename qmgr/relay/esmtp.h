@@ -14,16 +14,32 @@ enum relay_capability {
 	RELAY_CAP_SMTPUTF8 = 32,   /* RFC 6531 */
 	RELAY_CAP_REQUIRETLS = 64, /* RFC 8689 */
 	RELAY_CAP_AUTH = 128,      /* RFC 4954 */
+	RELAY_CAP_CHUNKING = 256,  /* RFC 3030 */
+	RELAY_CAP_XFORWARD = 512,  /* Postfix's XFORWARD_README */
+};
+
+enum relay_xforward {
+	XFORWARD_NAME,
+	XFORWARD_ADDR,
+	XFORWARD_PORT,
+	XFORWARD_PROTO,
+	XFORWARD_HELO,
+	XFORWARD_IDENT,
+	XFORWARD_SOURCE,
+	XFORWARD_COUNT
 };
 
 struct relay_ehlo {
 	unsigned capabilities;
 	uint64_t size_limit;     /* 0: none, or not told */
+	unsigned xforward;       /* mask of 1 << enum relay_xforward */
 	char name[DNS_NAME_MAX]; /* first word: how the server calls itself */
 	char mechanisms
 	    [512]; /* of all AUTH lines, with blanks between them; those that do not fit are left out */
 };
 
+/* 0: none that we know. */
+unsigned relay_capability(struct view keyword);
 /* text: lines joined by '\n' as smtp_reply leaves them, the first one the greeting. */
 void relay_ehlo_parse(struct view text, struct relay_ehlo *out);
 
@@ -39,6 +55,10 @@ struct relay_mail {
 };
 /* "MAIL FROM:<...> ...\r\n" with those parameters that the server offers.  Malformed ENVID and ORCPT are left out. */
 int relay_mail_command(struct buf *out, const struct relay_mail *m, unsigned capabilities);
+/* "XFORWARD NAME=... ...\r\n" with those attributes whose bits are in mask; a value that is "", or too long, is
+ * [UNAVAILABLE]. */
+int relay_xforward_command(
+    struct buf *out, const char *const values[XFORWARD_COUNT], unsigned mask);
 int relay_rcpt_command(struct buf *out, const char *address, uint32_t notify, const char *orcpt,
     bool allow_utf8, unsigned capabilities);
 

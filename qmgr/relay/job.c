@@ -7,7 +7,9 @@
 #include "common/log/log.h"
 #include "common/net/addr.h"
 #include "qmgr/relay/esmtp.h"
+#include "qmgr/relay/generic.h"
 #include "qmgr/relay/policy_lookup.h"
+#include "qmgr/relay/source.h"
 #include "qmgr/relay/sts.h"
 
 #include <stdio.h>
@@ -46,9 +48,13 @@ struct relay_job {
 	struct rcpt *rcpts; /* owned */
 	size_t nrcpts, ntold;
 
+	struct relay_generic *generic;
+	const char *sender; /* as it goes out */
 	struct relay_nexthop hop;
 	struct relay_policy_lookup *policy_lookup;
 	struct relay_tls_policy tls;
+	struct relay_source_lookup *source_lookup;
+	struct relay_source source;
 	struct relay_sts_query *sts_query;
 	struct relay_sts_policy sts;     /* strings in the arena */
 	struct relay_tls_policy sts_tls; /* in place of tls, where sts is enforced */
@@ -59,6 +65,7 @@ struct relay_job {
 	struct note failure;     /* the last host's, for those who got none of their own */
 	size_t nsessions;        /* that came as far as EHLO */
 	unsigned session_serial; /* of the present one; from 1 */
+	struct relay_connect *connect;
 	struct relay_session *session;
 	bool in_the_clear;                   /* this target once more, without TLS */
 	bool no_reuse;                       /* a kept connection was stale */
@@ -69,6 +76,7 @@ struct relay_job {
 	bool is_lowered;
 
 	struct relay_transaction txn;
+	char client_address[ADDR_TEXT];      /* as XFORWARD has it */
 	const struct relay_rcpt **txn_rcpts; /* owned */
 	struct rcpt **txn_owners;            /* owned */
 	bool needs_utf8;
@@ -305,7 +313,7 @@ knows_content(struct relay_job *job)
 	struct err e;
 	int rc;
 
-	if (job->is_scanned || job->env.conf->sends_8bit_anyway ||
+	if (job->is_scanned || job->spec.is_probe || job->env.conf->sends_8bit_anyway ||
 	    relay_session_has_8bitmime(job->session))
 		return true;
 	rc = scan(job, &e);
@@ -353,6 +361,33 @@ downgrade_for(const struct relay_job *job)
 	return job->plan.has_8bit && !relay_session_has_8bitmime(job->session) ? &job->plan : NULL;
 }
 
+static const char *
+known(const char *value)
+{
+	return strcmp(value, "unknown") == 0 ? "" : value;
+}
+
+static void
+fill_xforward(struct relay_job *job)
+{
+	const struct relay_client *c = &job->spec.client;
+	const char **out = job->txn.xforward;
+	struct sockaddr_storage a;
+
+	out[XFORWARD_NAME] = known(c->name);
+	/* "IPv6:" stands before one of these, as in a literal */
+	out[XFORWARD_ADDR] =
+	    addr_parse(view_of(c->address), &a) ? addr_literal(&a, job->client_address) : "";
+	out[XFORWARD_PORT] = c->port;
+	if (c->protocol[0] == '\0' || strcmp(c->protocol, "SMTP") == 0)
+		out[XFORWARD_PROTO] = c->protocol;
+	else
+		out[XFORWARD_PROTO] = "ESMTP"; /* all that XFORWARD has, of ESMTPSA and the like */
+	out[XFORWARD_HELO] = c->helo;
+	out[XFORWARD_IDENT] = job->spec.queue_id;
+	out[XFORWARD_SOURCE] = c->address[0] == '\0' ? "LOCAL" : "REMOTE";
+}
+
 static void
 send_batch(struct relay_job *job)
 {
@@ -371,14 +406,16 @@ send_batch(struct relay_job *job)
 		leave_session(job);
 		return;
 	}
-	job->txn = (struct relay_transaction){ .sender = job->spec.sender,
+	job->txn = (struct relay_transaction){ .sender = job->sender,
 		.envid = job->spec.envid,
 		.flags = job->spec.flags,
 		.needs_utf8 = job->needs_utf8,
+		.is_probe = job->spec.is_probe,
 		.downgrade = downgrade_for(job),
 		.rcpts = job->txn_rcpts,
 		.count = n,
 		.content = &job->content };
+	fill_xforward(job);
 	if (!relay_session_accepts(job->session, &job->txn, &v)) {
 		for (size_t i = 0; i < job->nrcpts; i++)
 			tell(job, &job->rcpts[i], &v, relay_session_peer(job->session));
@@ -560,7 +597,7 @@ on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enu
 {
 	struct relay_job *job = arg;
 
-	note_set(&job->failure, v, how == RELAY_FAIL_CONNECT ? "none" : relay_session_peer(s));
+	note_set(&job->failure, v, relay_session_peer(s));
 	if (how == RELAY_FAIL_FINAL) {
 		for (size_t i = 0; i < job->nrcpts; i++)
 			tell(job, &job->rcpts[i], v, relay_session_peer(s));
@@ -569,8 +606,7 @@ on_failed(void *arg, struct relay_session *s, const struct relay_verdict *v, enu
 		return;
 	}
 	log_debug("%s: %s", job->spec.queue_id, v->text);
-	if (how != RELAY_FAIL_CONNECT)
-		report_session(job, s, false);
+	report_session(job, s, false);
 	drop_session(job);
 	if (how == RELAY_FAIL_TLS && may_go_in_the_clear(job))
 		job->in_the_clear = true;
@@ -591,9 +627,44 @@ reuse(struct relay_job *job, struct relay_session *s)
 	return true;
 }
 
-/* true: a session is on its way, or ready. */
+/* Brings the present host's other addresses of the same preference, which is all it has, behind its first: how many it has.  What is
+ * asked of the host, DANE too, is asked once for all of them. */
+static size_t
+gather_addresses(struct relay_job *job)
+{
+	struct relay_target *first = &job->targets[job->at], found;
+	size_t n = 1;
+
+	for (size_t i = 1; i < job->ntargets - job->at; i++) {
+		if (strcmp(first[i].host, first->host) != 0)
+			continue;
+		found = first[i];
+		memmove(&first[n + 1], &first[n], (i - n) * sizeof *first);
+		first[n++] = found;
+	}
+	return n;
+}
+
+/* One that is kept, to any address of the present host. */
 static bool
-open_session(struct relay_job *job)
+reuse_peer(struct relay_job *job)
+{
+	struct relay_target *first = &job->targets[job->at], found;
+	size_t n = gather_addresses(job);
+
+	for (size_t i = 0; i < n; i++) {
+		if (!reuse(job, relay_pool_take_peer(job->env.pool, &first[i], job->identity)))
+			continue;
+		found = first[i];
+		memmove(&first[1], first, i * sizeof *first);
+		*first = found;
+		return true;
+	}
+	return false;
+}
+
+static void
+open_session(struct relay_job *job, struct stream *stream)
 {
 	struct relay_target t = job->targets[job->at];
 	struct relay_session_options o = { .is_lmtp = job->spec.is_lmtp,
@@ -605,16 +676,48 @@ open_session(struct relay_job *job)
 		.sender = job->spec.sender,
 		.nexthop = job->spec.nexthop,
 		.identity = job->identity };
-	struct relay_verdict v;
 
 	o.has_loop_check = job->hop.use_mx && job->hop.port == job->env.conf->port;
 	if (has_sts(job, STS_ENFORCE)) /* RFC 8689 4.2.1: as good as a signed MX record */
 		t.is_named_safely = true;
 	job->session =
-	    relay_session_open(job->env.loop, job->env.conf, &t, &o, &session_ops, job, &v);
-	if (job->session == NULL)
-		note_set(&job->failure, &v, "none");
-	return job->session != NULL;
+	    relay_session_open(job->env.loop, job->env.conf, stream, &t, &o, &session_ops, job);
+}
+
+static void
+on_address_failed(void *arg, const struct relay_verdict *v)
+{
+	struct relay_job *job = arg;
+
+	note_set(&job->failure, v, "none");
+}
+
+static void
+on_connected(void *arg, struct stream *stream, size_t index)
+{
+	struct relay_job *job = arg;
+
+	job->connect = NULL;
+	job->at += index;
+	if (stream != NULL) {
+		open_session(job, stream);
+		return;
+	}
+	job->at--;
+	next_target(job);
+	try_next_target(job);
+}
+
+static const struct relay_connect_ops connect_ops = { on_address_failed, on_connected };
+
+static void
+connect_to_host(struct relay_job *job)
+{
+	/* without TLS it is this address that shall be tried once more */
+	size_t n = job->in_the_clear ? 1 : gather_addresses(job);
+
+	job->connect = relay_connect_start(job->env.loop, job->env.conf->connect_ms,
+	    &job->targets[job->at], n, &job->source, &connect_ops, job);
 }
 
 /* ---------------------------------------------------------------- DANE (RFC 7672) */
@@ -766,9 +869,7 @@ try_next_target(struct relay_job *job)
 		return;
 	}
 	while (job->at < job->ntargets && job->nsessions < job->env.conf->session_limit) {
-		if (!job->no_reuse && !job->in_the_clear &&
-		    reuse(job, relay_pool_take_peer(
-				   job->env.pool, &job->targets[job->at], job->identity))) {
+		if (!job->no_reuse && !job->in_the_clear && reuse_peer(job)) {
 			session_is_ready(job);
 			return;
 		}
@@ -784,9 +885,8 @@ try_next_target(struct relay_job *job)
 			shun(job, "MTA-STS policy does not name this host");
 			continue;
 		}
-		if (open_session(job))
-			return;
-		next_target(job);
+		connect_to_host(job);
+		return;
 	}
 	tell_rest(job, &job->failure.verdict, job->failure.relay);
 	end(job);
@@ -826,7 +926,7 @@ headers_have_8bit(struct relay_job *job)
 static bool
 find_needs_utf8(struct relay_job *job)
 {
-	bool found = !is_ascii(job->spec.sender);
+	bool found = !is_ascii(job->sender);
 
 	for (size_t i = 0; i < job->nrcpts && !found; i++)
 		found = !is_ascii(job->rcpts[i].wire.address);
@@ -856,7 +956,7 @@ bad_nexthop(struct relay_job *job, const struct err *why)
 static void
 refuse_bad_addresses(struct relay_job *job)
 {
-	bool sender_is_safe = relay_path_is_safe(job->spec.sender, true);
+	bool sender_is_safe = relay_path_is_safe(job->sender, true);
 	struct relay_verdict v;
 
 	if (!sender_is_safe)
@@ -869,10 +969,21 @@ refuse_bad_addresses(struct relay_job *job)
 			tell(job, &job->rcpts[i], &v, "none");
 }
 
-/* The protocol; and with which password we log in, and what TLS we ask for, follow from this, and the host. */
+/* Of a pool; what stands in main.cf is the same for all. */
+static const char *
+source_text(const struct relay_source *s, int family, char out[ADDR_TEXT])
+{
+	const struct sockaddr_storage *a = s->is_pool ? relay_source_for(s, family) : NULL;
+
+	return a != NULL ? addr_text(a, out) : "";
+}
+
+/* The protocol; and with which password we log in, what TLS we ask for, and where we come from, follow from this, and the
+ * host. */
 static const char *
 identity_of(struct relay_job *job)
 {
+	char ip4[ADDR_TEXT], ip6[ADDR_TEXT];
 	const struct relay_conf *conf = job->env.conf;
 	enum relay_tls_level level = job->tls.level;
 	bool is_sts = job->sts.mode == STS_ENFORCE;
@@ -881,11 +992,12 @@ identity_of(struct relay_job *job)
 
 	if (job->spec.is_lmtp)
 		return "lmtp";
-	text = x_asprintf("smtp\n%s\n%s\n%d %s\n%s\n%s",
+	text = x_asprintf("smtp\n%s\n%s\n%d %s\n%s\n%s\n%s %s",
 	    conf->sasl_enable && conf->sasl_by_sender ? job->spec.sender : "",
 	    conf->sasl_enable ? job->spec.nexthop : "", level,
 	    level > RELAY_TLS_NONE && job->tls_entry != NULL ? job->tls_entry : "",
-	    level > RELAY_TLS_ENCRYPT || is_sts ? job->hop.host : "", is_sts ? job->sts.id : "");
+	    level > RELAY_TLS_ENCRYPT || is_sts ? job->hop.host : "", is_sts ? job->sts.id : "",
+	    source_text(&job->source, AF_INET, ip4), source_text(&job->source, AF_INET6, ip6));
 	copy = arena_strdup(&job->arena, text);
 	free(text);
 	return copy;
@@ -932,13 +1044,12 @@ on_sts(void *arg, const struct relay_sts_policy *p)
 
 /* MTA-STS makes more of TLS that is asked for where it can be had; what the admin, or the sender (RFC 8689 4.2.2), wants of
  * this destination stands above it. */
-static bool
-may_have_sts(const struct relay_job *job)
+bool
+relay_job_may_have_sts(const struct relay_env *env, const struct relay_nexthop *hop, bool is_lmtp,
+    bool has_entry, bool is_tls_optional, enum relay_tls_level level)
 {
-	enum relay_tls_level level = job->tls.level;
-
-	return job->env.fetchd != NULL && job->env.conf->mta_sts && !job->spec.is_lmtp &&
-	       job->tls_entry == NULL && job->hop.use_mx && !is_tls_optional(job) &&
+	return env->fetchd != NULL && env->conf->mta_sts && !is_lmtp && !has_entry && hop->use_mx &&
+	       !is_tls_optional &&
 	       (level == RELAY_TLS_MAY || level == RELAY_TLS_ENCRYPT || level == RELAY_TLS_DANE);
 }
 
@@ -956,11 +1067,54 @@ begin(struct relay_job *job)
 		bad_policy(job);
 		return;
 	}
-	if (may_have_sts(job))
+	if (relay_job_may_have_sts(&job->env, &job->hop, job->spec.is_lmtp, job->tls_entry != NULL,
+		is_tls_optional(job), job->tls.level))
 		job->sts_query =
 		    relay_sts_start(job->env.dnsd, job->env.fetchd, job->hop.host, on_sts, job);
 	else
 		find_session(job);
+}
+
+static void
+bad_source(struct relay_job *job)
+{
+	struct relay_verdict v;
+
+	relay_verdict_set(
+	    &v, DELIVERY_DEFERRED, "4.3.5", "mail system configuration error: source address");
+	give_up(job, &v);
+}
+
+static void
+on_source(void *arg, bool is_known, const char *value)
+{
+	struct relay_job *job = arg;
+	struct err e;
+
+	job->source_lookup = NULL;
+	if (!is_known) {
+		bad_source(job);
+	} else if (value != NULL && relay_source_pick(value, job->spec.queue_id, job->spec.nexthop,
+					&job->source, &e) < 0) {
+		log_warn(
+		    "smtp_bind_address_maps, sender <%s>: %s", lqs(job->spec.sender), lqs(e.text));
+		bad_source(job);
+	} else {
+		begin(job);
+	}
+}
+
+static void
+find_source(struct relay_job *job)
+{
+	const struct relay_conf *conf = job->env.conf;
+
+	job->source = job->spec.is_lmtp ? conf->lmtp_source : conf->source;
+	if (conf->has_source_maps && !job->spec.is_lmtp)
+		job->source_lookup = relay_source_lookup_start(
+		    job->env.authd, job->spec.sender, job->spec.login, on_source, job);
+	else
+		begin(job);
 }
 
 static void
@@ -974,13 +1128,76 @@ on_policy(void *arg, bool is_known, const char *entry)
 	if (!is_known || (entry != NULL && job->tls_entry == NULL))
 		bad_policy(job);
 	else
-		begin(job);
+		find_source(job);
+}
+
+static void
+find_policy(struct relay_job *job)
+{
+	job->needs_utf8 = find_needs_utf8(job);
+	if (job->env.conf->has_tls_policies && !job->spec.is_lmtp)
+		job->policy_lookup =
+		    relay_policy_lookup_start(job->env.authd, job->spec.nexthop, on_policy, job);
+	else
+		find_source(job);
+}
+
+static void
+cannot_rewrite(struct relay_job *job, const char *why)
+{
+	struct relay_verdict v;
+
+	relay_verdict_set(&v, DELIVERY_DEFERRED, "4.3.0", "%s_generic_maps: %s",
+	    job->spec.is_lmtp ? "lmtp" : "smtp", why);
+	give_up(job, &v);
+}
+
+static void
+on_generic(void *arg, bool ok)
+{
+	struct relay_job *job = arg;
+	struct err e;
+
+	if (!ok) {
+		cannot_rewrite(job, "table lookup problem");
+		return;
+	}
+	if (!job->spec.is_probe && relay_generic_apply(job->generic, &job->content, &e) < 0) {
+		cannot_rewrite(job, e.text);
+		return;
+	}
+	job->sender = relay_generic_find(job->generic, job->spec.sender);
+	for (size_t i = 0; i < job->nrcpts; i++)
+		job->rcpts[i].wire.address =
+		    relay_generic_find(job->generic, job->rcpts[i].wire.address);
+	refuse_bad_addresses(job);
+	if (job->ntold == job->nrcpts)
+		end(job);
+	else
+		find_policy(job);
+}
+
+static void
+rewrite(struct relay_job *job)
+{
+	struct err e;
+
+	job->generic =
+	    relay_generic_new(job->spec.is_lmtp ? REWRITE_LMTP_GENERIC : REWRITE_GENERIC);
+	relay_generic_add(job->generic, job->spec.sender);
+	for (size_t i = 0; i < job->nrcpts; i++)
+		relay_generic_add(job->generic, job->rcpts[i].wire.address);
+	if (!job->spec.is_probe && relay_generic_read(job->generic, &job->content, &e) < 0)
+		cannot_rewrite(job, e.text);
+	else if (!relay_generic_ask(job->generic, job->env.authd, on_generic, job))
+		find_policy(job);
 }
 
 static void
 on_start(void *arg)
 {
 	struct relay_job *job = arg;
+	const struct relay_conf *conf = job->env.conf;
 	struct err e;
 
 	refuse_bad_addresses(job);
@@ -988,20 +1205,17 @@ on_start(void *arg)
 		end(job);
 		return;
 	}
-	if (relay_nexthop_parse(job->spec.nexthop,
-		job->spec.is_lmtp ? job->env.conf->lmtp_port : job->env.conf->port, &job->hop,
-		&e) < 0) {
+	if (relay_nexthop_parse(job->spec.nexthop, job->spec.is_lmtp ? conf->lmtp_port : conf->port,
+		&job->hop, &e) < 0) {
 		bad_nexthop(job, &e);
 		return;
 	}
 	if (job->spec.is_lmtp) /* a server that was named, not found by a domain */
 		job->hop.use_mx = false;
-	job->needs_utf8 = find_needs_utf8(job);
-	if (job->env.conf->has_tls_policies && !job->spec.is_lmtp)
-		job->policy_lookup =
-		    relay_policy_lookup_start(job->env.authd, job->spec.nexthop, on_policy, job);
+	if (job->spec.is_lmtp ? conf->lmtp_has_generic : conf->has_generic)
+		rewrite(job);
 	else
-		begin(job);
+		find_policy(job);
 }
 
 void
@@ -1035,8 +1249,16 @@ relay_job_new(const struct relay_env *env, const struct relay_job_spec *spec,
 	job->spec = *spec;
 	job->spec.queue_id = arena_strdup(&job->arena, spec->queue_id);
 	job->spec.nexthop = arena_strdup(&job->arena, spec->nexthop);
-	job->spec.sender = arena_strdup(&job->arena, spec->sender);
+	job->sender = job->spec.sender = arena_strdup(&job->arena, spec->sender);
 	job->spec.envid = arena_strdup(&job->arena, spec->envid);
+	job->spec.login = arena_strdup(&job->arena, spec->login);
+	job->spec.client = (struct relay_client){
+		.name = arena_strdup(&job->arena, spec->client.name),
+		.address = arena_strdup(&job->arena, spec->client.address),
+		.port = arena_strdup(&job->arena, spec->client.port),
+		.helo = arena_strdup(&job->arena, spec->client.helo),
+		.protocol = arena_strdup(&job->arena, spec->client.protocol),
+	};
 	relay_verdict_set(&job->failure.verdict, DELIVERY_DEFERRED, "4.4.2",
 	    "the connection was closed before the message was sent");
 	snprintf(job->failure.relay, sizeof job->failure.relay, "none");
@@ -1064,7 +1286,7 @@ relay_job_check(struct relay_job *job, struct err *err)
 {
 	if (job->nrcpts == 0)
 		return err_set(err, ERR_PERM, "no recipients");
-	return relay_content_check(&job->content, err);
+	return job->spec.is_probe ? 0 : relay_content_check(&job->content, err);
 }
 
 void
@@ -1072,9 +1294,12 @@ relay_job_free(struct relay_job *job)
 {
 	if (job == NULL)
 		return;
+	relay_generic_free(job->generic);
 	relay_policy_lookup_cancel(job->policy_lookup);
+	relay_source_lookup_cancel(job->source_lookup);
 	relay_sts_cancel(job->sts_query);
 	relay_resolve_cancel(job->resolve);
+	relay_connect_cancel(job->connect);
 	relay_dane_cancel(job->dane_query);
 	relay_session_free(job->session);
 	relay_dane_clear(&job->dane);

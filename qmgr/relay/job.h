@@ -36,10 +36,16 @@ struct relay_job_rcpt_spec {
 	const char *address, *orcpt;
 	uint32_t notify;
 };
+/* Who gave us the message, "" where it is not known: for XFORWARD. */
+struct relay_client {
+	const char *name, *address, *port, *helo, *protocol;
+};
 struct relay_job_spec {
 	uint32_t number; /* qmgr's */
 	bool is_lmtp;    /* RFC 2033, else SMTP */
-	const char *queue_id, *nexthop, *sender, *envid;
+	bool is_probe;   /* no content: asks whether the recipient would be taken */
+	const char *queue_id, *nexthop, *sender, *envid, *login;
+	struct relay_client client;
 	uint32_t flags;
 };
 
@@ -56,6 +62,9 @@ void relay_job_start(struct relay_job *job);
 void relay_job_refuse(struct relay_job *job, const struct relay_verdict *v);
 /* Drops everything at once; nobody is told.  NULL is allowed. */
 void relay_job_free(struct relay_job *job);
+/* Does MTA-STS count there?  level: of the TLS policy; has_entry: it is of smtp_tls_policy_maps. */
+bool relay_job_may_have_sts(const struct relay_env *env, const struct relay_nexthop *hop,
+    bool is_lmtp, bool has_entry, bool is_tls_optional, enum relay_tls_level level);
 uint32_t relay_job_number(const struct relay_job *job);
 
 #endif

@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/ipc/msg/relay.h"
 #include "common/log/log.h"
+#include "qmgr/relay/explain.h"
 #include "qmgr/relay/job.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct relay {
 	struct relay_env env;
 	struct ipc_conn *qmgr; /* NULL: nobody there */
 	struct entry_list running, waiting;
+	struct relay_explanation_list explained;
 	size_t nrunning, nwaiting;
 	bool is_draining;
 	void (*idle)(void *arg);
@@ -119,6 +121,23 @@ refuse(struct entry *e, const char *why)
 	relay_job_refuse(e->job, &v);
 }
 
+/* It waits for its turn, if it is what it must be. */
+static void
+take(struct entry *e, bool fits, uint32_t protocol)
+{
+	struct relay *r = e->relay;
+	struct err err;
+
+	if (!fits)
+		refuse(e, "too many recipients");
+	else if (protocol > RELAY_LMTP)
+		refuse(e, "unknown protocol");
+	else if (relay_job_check(e->job, &err) < 0)
+		refuse(e, err.text);
+	set_pause(r);
+	loop_timer_soon(&r->turn);
+}
+
 static struct entry *
 entry_new(struct relay *r)
 {
@@ -136,10 +155,9 @@ handle_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	struct relay *r = arg;
 	struct entry *e = entry_new(r);
 	struct relay_content content;
-	struct relay_job_spec spec;
+	struct relay_job_spec spec = { 0 };
 	bool fits = true;
 	uint32_t protocol;
-	struct err err;
 
 	(void)c;
 	relay_content_init(&content);
@@ -156,6 +174,12 @@ handle_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	(void)ipc_get_u64(in); /* arrival: qmgr logs the delays */
 	content.header_fd = ipc_get_fd(in);
 	content.body_fd = ipc_get_fd(in);
+	spec.login = ipc_get_str(in);
+	spec.client = (struct relay_client){ .name = ipc_get_str(in) };
+	spec.client.address = ipc_get_str(in);
+	spec.client.port = ipc_get_str(in);
+	spec.client.helo = ipc_get_str(in);
+	spec.client.protocol = ipc_get_str(in);
 	e->job = relay_job_new(&r->env, &spec, &content, &job_ops, e);
 	while (ipc_in_more(in)) {
 		struct relay_job_rcpt_spec rcpt;
@@ -166,14 +190,32 @@ handle_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		rcpt.orcpt = ipc_get_str(in);
 		fits = relay_job_add(e->job, &rcpt) == 0 && fits;
 	}
-	if (!fits)
-		refuse(e, "too many recipients");
-	else if (protocol > RELAY_LMTP)
-		refuse(e, "unknown protocol");
-	else if (relay_job_check(e->job, &err) < 0)
-		refuse(e, err.text);
-	set_pause(r);
-	loop_timer_soon(&r->turn);
+	take(e, fits, protocol);
+}
+
+static void
+handle_probe(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct relay *r = arg;
+	struct entry *e = entry_new(r);
+	struct relay_job_spec spec = {
+		.is_probe = true, .envid = "", .login = "", .client = { "", "", "", "", "" }
+	};
+	struct relay_job_rcpt_spec rcpt = { .orcpt = "" };
+	struct relay_content none;
+	uint32_t protocol;
+
+	(void)c;
+	relay_content_init(&none);
+	spec.number = ipc_get_u32(in);
+	protocol = ipc_get_u32(in);
+	spec.is_lmtp = protocol == RELAY_LMTP;
+	spec.queue_id = ipc_get_str(in);
+	spec.nexthop = ipc_get_str(in);
+	spec.sender = ipc_get_str(in);
+	rcpt.address = ipc_get_str(in);
+	e->job = relay_job_new(&r->env, &spec, &none, &job_ops, e);
+	take(e, relay_job_add(e->job, &rcpt) == 0, protocol);
 }
 
 static void
@@ -195,12 +237,23 @@ on_qmgr_close(void *arg, struct ipc_conn *c, const struct err *why)
 		log_warn("connection to qmgr lost, %zu deliveries dropped: %s",
 		    r->nrunning + r->nwaiting, lqs(why->text));
 	r->qmgr = NULL;
+	relay_explain_drop(&r->explained);
 	drop_all(r);
+}
+
+static void
+handle_explain(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct relay *r = arg;
+
+	relay_explain(&r->env, c, in, &r->explained);
 }
 
 /* clang-format off */
 static const struct ipc_handler qmgr_handlers[] = {
+	{ RELAY_EXPLAIN, "ususs", IPC_STATE_ANY, handle_explain },
 	{ RELAY_JOB, RELAY_JOB_SIG, IPC_STATE_ANY, handle_job },
+	{ RELAY_PROBE, RELAY_PROBE_SIG, IPC_STATE_ANY, handle_probe },
 	{ 0, NULL, 0, NULL },
 };
 /* clang-format on */
@@ -233,6 +286,7 @@ relay_new(struct loop *l, const struct relay_conf *conf, struct ipc_edge *dnsd,
 		.pool = relay_pool_new(l, conf) };
 	TAILQ_INIT(&r->running);
 	TAILQ_INIT(&r->waiting);
+	LIST_INIT(&r->explained);
 	loop_timer_init(&r->turn, l, on_turn, r);
 	return r;
 }
@@ -243,6 +297,7 @@ relay_free(struct relay *r)
 	if (r == NULL)
 		return;
 	ipc_conn_close(r->qmgr);
+	relay_explain_drop(&r->explained);
 	drop_all(r);
 	relay_pool_free(r->env.pool);
 	loop_timer_stop(&r->turn);

@@ -1,23 +1,41 @@
 #include "qmgr/relay/relay_conf.h"
 #include "common/base/mem.h"
 #include "common/net/addr.h"
+#include "qmgr/relay/esmtp.h"
 #include "qmgr/relay/nexthop.h"
 #include "qmgr/relay/sasl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { LINE_LIMIT_LEAST = 12, QUIT_MS_MOST = 10000 };
 
 static int
-bind_read(const struct conf *conf, const char *name, sa_family_t family, bool *has,
-    struct sockaddr_storage *a, struct err *err)
+bind_read(const struct conf *conf, const char *protocol, const char *what, sa_family_t family,
+    bool *has, struct sockaddr_storage *a, struct err *err)
 {
-	const char *text = conf_str(conf, name);
+	char name[40];
+	const char *text;
+
+	snprintf(name, sizeof name, "%s_%s", protocol, what);
+	text = conf_str(conf, name);
 
 	*has = *text != '\0';
 	if (*has && (!addr_parse(view_of(text), a) || a->ss_family != family))
 		return err_set(err, ERR_PERM, "%s: \"%s\" is no such address", name, text);
 	return 0;
+}
+
+static int
+source_read(const struct conf *conf, const char *protocol, struct relay_source *s, struct err *err)
+{
+	char name[40];
+
+	snprintf(name, sizeof name, "%s_bind_address_enforce", protocol);
+	s->must_bind = conf_bool(conf, name);
+	if (bind_read(conf, protocol, "bind_address", AF_INET, &s->has4, &s->ip4, err) < 0)
+		return -1;
+	return bind_read(conf, protocol, "bind_address6", AF_INET6, &s->has6, &s->ip6, err);
 }
 
 /* qmgr names it with each job: only its form matters here. */
@@ -47,6 +65,7 @@ read_times(struct relay_conf *rc, const struct conf *conf)
 	rc->starttls_ms = ms(conf, "smtp_starttls_timeout");
 	rc->mail_ms = ms(conf, "smtp_mail_timeout");
 	rc->rcpt_ms = ms(conf, "smtp_rcpt_timeout");
+	rc->xforward_ms = ms(conf, "smtp_xforward_timeout");
 	rc->data_init_ms = ms(conf, "smtp_data_init_timeout");
 	rc->data_xfer_ms = ms(conf, "smtp_data_xfer_timeout");
 	rc->data_done_ms = ms(conf, "smtp_data_done_timeout");
@@ -126,6 +145,18 @@ read_tls(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	return rc->tls != NULL ? check_tls(rc, err) : -1;
 }
 
+/* Keywords of extensions that we do not know need no discarding. */
+static unsigned
+read_discarded(const struct conf *conf, const char *name)
+{
+	struct view rest = view_of(conf_str(conf, name)), word;
+	unsigned mask = 0;
+
+	while (view_token(&rest, ", \t\r\n", &word))
+		mask |= relay_capability(word);
+	return mask;
+}
+
 static void
 read_words(struct relay_conf *rc, const struct conf *conf)
 {
@@ -133,6 +164,12 @@ read_words(struct relay_conf *rc, const struct conf *conf)
 	const char *first = conf_str(conf, "smtp_address_preference");
 	bool all = strstr(protocols, "all") != NULL;
 
+	rc->discarded = read_discarded(conf, "smtp_discard_ehlo_keywords");
+	rc->lmtp_discarded = read_discarded(conf, "lmtp_discard_lhlo_keywords");
+	rc->has_source_maps = conf_str(conf, "smtp_bind_address_maps")[0] != '\0';
+	rc->has_generic = conf_str(conf, "smtp_generic_maps")[0] != '\0';
+	rc->lmtp_has_generic = conf_str(conf, "lmtp_generic_maps")[0] != '\0';
+	rc->balances_families = conf_bool(conf, "smtp_balance_inet_protocols");
 	rc->use_ipv4 = all || strstr(protocols, "ipv4") != NULL;
 	rc->use_ipv6 = all || strstr(protocols, "ipv6") != NULL;
 	rc->first_family = strcmp(first, "ipv4") == 0   ? RELAY_FAMILY_IPV4
@@ -156,14 +193,16 @@ relay_conf_read(struct relay_conf *rc, const struct conf *conf, struct err *err)
 	if (rc->line_limit > 0 && rc->line_limit < LINE_LIMIT_LEAST)
 		rc->line_limit = LINE_LIMIT_LEAST;
 	rc->sends_8bit_anyway = conf_bool(conf, "disable_mime_output_conversion");
+	rc->sends_xforward = conf_bool(conf, "smtp_send_xforward_command");
+	rc->lmtp_sends_xforward = conf_bool(conf, "lmtp_send_xforward_command");
 	rc->mime_nesting = (unsigned)conf_int(conf, "mime_nesting_limit");
 	read_times(rc, conf);
 	read_words(rc, conf);
 	if (relayhost_check(conf, err) < 0 || read_sasl(rc, conf, err) < 0 ||
 	    own_addresses_read(&rc->own, conf, "inet_interfaces", err) < 0 ||
 	    own_addresses_read(&rc->own, conf, "proxy_interfaces", err) < 0 ||
-	    bind_read(conf, "smtp_bind_address", AF_INET, &rc->has_bind4, &rc->bind4, err) < 0 ||
-	    bind_read(conf, "smtp_bind_address6", AF_INET6, &rc->has_bind6, &rc->bind6, err) < 0)
+	    source_read(conf, "smtp", &rc->source, err) < 0 ||
+	    source_read(conf, "lmtp", &rc->lmtp_source, err) < 0)
 		return -1;
 	return read_tls(rc, conf, err);
 }

@@ -4,6 +4,7 @@
 
 #include "common/config/conf.h"
 #include "qmgr/relay/mx.h"
+#include "qmgr/relay/source.h"
 #include "qmgr/relay/tls_session.h"
 
 struct relay_conf {
@@ -18,15 +19,20 @@ struct relay_conf {
 	int64_t transaction_ms; /* all of one transaction, however slowly it goes on */
 	int64_t cache_ms, reuse_ms;
 	size_t address_limit, session_limit, recipient_limit, connection_limit, line_limit;
+	bool sends_xforward, lmtp_sends_xforward;
+	int64_t xforward_ms;
 	bool sends_8bit_anyway; /* disable_mime_output_conversion */
 	unsigned mime_nesting;
+	unsigned discarded, lmtp_discarded; /* enum relay_capability: what servers offer in vain */
 	bool sasl_enable, sasl_by_sender, sasl_soft_bounce;
 	unsigned sasl_security, sasl_tls_security; /* enum relay_sasl_security */
 	const char *sasl_filter, *delimiters;      /* borrowed from the struct conf */
 	bool use_ipv4, use_ipv6;
 	enum relay_family first_family;
-	bool has_bind4, has_bind6;
-	struct sockaddr_storage bind4, bind6;
+	struct relay_source source, lmtp_source;
+	bool has_source_maps; /* smtp_bind_address_maps, which only authd reads */
+	bool has_generic, lmtp_has_generic; /* *_generic_maps, the same */
+	bool balances_families;
 	struct own_addresses own; /* under which this machine itself receives mail */
 };
 

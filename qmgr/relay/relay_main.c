@@ -1,5 +1,6 @@
 /* relay - the SMTP client: takes jobs of qmgr, finds the hosts, sends, reports (DESIGN 5.6). */
 #include "common/daemon/daemon.h"
+#include "qmgr/relay/generic.h"
 #include "qmgr/relay/relay.h"
 
 struct relay_process {
@@ -29,7 +30,7 @@ main(int argc, char **argv)
 		.role = "relay",
 		.calls =
 		    CALLS_BASE | CALLS_LOOP | CALLS_IPC | CALLS_ACCEPT | CALLS_NET | CALLS_MEMFD,
-		.max_file_size = 1,
+		.max_file_size = 3 * RELAY_GENERIC_HEADER_MAX, /* in memory: it may write no others */
 	};
 	struct loop *l = daemon_loop(p.daemon);
 	struct relay_conf conf;

@@ -121,8 +121,12 @@ finish_addresses(struct relay_resolve *r)
 		    r, r->failed_name, r->failed_type, r->may_come ? DNS_FAIL : r->failed_status);
 		return;
 	}
-	n = relay_addresses_order(
-	    r->addresses, r->naddresses, limit, r->conf->first_family, random_below);
+	/* smtp_balance_inet_protocols: one of each family within the limit */
+	n = relay_addresses_order(r->addresses, r->naddresses,
+	    r->conf->balances_families ? limit : r->naddresses, r->conf->first_family,
+	    random_below);
+	if (n > limit)
+		n = limit;
 	targets = x_calloc(n, sizeof *targets);
 	for (size_t i = 0; i < n; i++) {
 		const struct host *h = &r->hosts[r->addresses[i].host];

@@ -8,20 +8,18 @@
 #ifndef QMGR_RELAY_SESSION_H
 #define QMGR_RELAY_SESSION_H
 
+#include "qmgr/relay/connect.h"
 #include "qmgr/relay/content.h"
 #include "qmgr/relay/downgrade.h"
+#include "qmgr/relay/esmtp.h"
 #include "qmgr/relay/login.h"
-#include "qmgr/relay/resolve.h"
 
 struct relay_session;
 
-enum { RELAY_PEER_MAX = DNS_NAME_MAX + 80 };
-
 enum relay_failure {
-	RELAY_FAIL_CONNECT, /* no connection: try the next address */
-	RELAY_FAIL_HOST,    /* this one does not serve: try the next */
-	RELAY_FAIL_TLS,     /* the handshake failed: without TLS it might work */
-	RELAY_FAIL_FINAL,   /* no other address will do better (loop) */
+	RELAY_FAIL_HOST,  /* this one does not serve: try the next */
+	RELAY_FAIL_TLS,   /* the handshake failed: without TLS it might work */
+	RELAY_FAIL_FINAL, /* no other address will do better (loop) */
 };
 enum relay_end {
 	RELAY_END_USABLE, /* ready for another transaction */
@@ -49,8 +47,10 @@ struct relay_rcpt {
 /* Borrowed until on_done. */
 struct relay_transaction {
 	const char *sender, *envid;
-	uint32_t flags; /* enum envelope_flags */
+	const char *xforward[XFORWARD_COUNT]; /* "": not known */
+	uint32_t flags;                       /* enum envelope_flags */
 	bool needs_utf8;
+	bool is_probe; /* ends behind RCPT TO: who is accepted there is told so */
 	const struct relay_plan *downgrade; /* NULL: the content goes as it is */
 	const struct relay_rcpt **rcpts;
 	size_t count;
@@ -71,10 +71,10 @@ struct relay_session_options {
 	const char *identity; /* what decides about the login and TLS, whatever they come to */
 };
 
-/* NULL: the connection failed at once, *v says how. */
+/* Takes the stream, which is connected to target. */
 struct relay_session *relay_session_open(struct loop *l, const struct relay_conf *conf,
-    const struct relay_target *target, const struct relay_session_options *options,
-    const struct relay_session_ops *ops, void *arg, struct relay_verdict *v);
+    struct stream *stream, const struct relay_target *target,
+    const struct relay_session_options *options, const struct relay_session_ops *ops, void *arg);
 /* A new owner: the pool, or the next job. */
 void relay_session_give(struct relay_session *s, const struct relay_session_ops *ops, void *arg);
 void relay_session_free(struct relay_session *s); /* NULL is allowed */

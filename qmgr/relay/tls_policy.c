@@ -5,12 +5,18 @@
 
 enum { CIPHERS_BYTES = 16 << 10 };
 
+static const char *const names[] = { "none", "may", "encrypt", "fingerprint", "dane", "dane-only",
+	"verify", "secure" };
+
+const char *
+relay_tls_level_name(enum relay_tls_level level)
+{
+	return names[level];
+}
+
 bool
 relay_tls_level_read(struct view word, enum relay_tls_level *out)
 {
-	static const char *const names[] = { "none", "may", "encrypt", "fingerprint", "dane",
-		"dane-only", "verify", "secure" };
-
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (view_case_eq_str(word, names[i])) {
 			*out = (enum relay_tls_level)i;

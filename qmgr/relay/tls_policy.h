@@ -21,6 +21,8 @@ enum relay_tls_level {
 /* false: there is no such level. */
 bool relay_tls_level_read(struct view word, enum relay_tls_level *out);
 
+const char *relay_tls_level_name(enum relay_tls_level level);
+
 /* What main.cf says; borrowed.  [0]: where TLS is opportunistic, [1]: where it is mandatory. */
 struct relay_tls_defaults {
 	enum relay_tls_level level;

@@ -132,7 +132,8 @@ look(const char *dir)
 		.max_backoff_ms = 300000,
 		.lifetime_ms = INT64_C(1) << 40,
 		.bounce_lifetime_ms = INT64_C(1) << 40 };
-	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify };
+	const struct queue_ops ops = { on_route, on_start, on_stop, on_content, on_notify,
+		on_stop, NULL, NULL };
 	struct look l = { 0 };
 	struct loop_timer timeout;
 	struct message *m = NULL;

@@ -113,12 +113,13 @@ class Wire:
 
 
 class Sink:
-    """An SMTP server that takes everything, splits at CRLF only, and keeps what came as it came.
+    """An SMTP server that takes everything but mail for `refuses`, splits at CRLF only, and keeps what came as it came.
 
     messages: (sender, [recipients], content with its stuffing); raw: all bytes of each connection."""
 
-    def __init__(self, capabilities=("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 0")):
+    def __init__(self, capabilities=("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 0"), refuses=b"nobody@"):
         self.address = LoopbackAddress()
+        self.refuses = refuses
         self.capabilities = capabilities
         self.messages, self.raw, self.faults = [], [], []
         self.listener = socket.create_server((self.address.ip, 0))
@@ -169,6 +170,8 @@ class Sink:
                     for x in self.capabilities)
             elif verb == b"MAIL":
                 sender, rcpts = line[10:], []
+            elif verb == b"RCPT" and self.refuses in line:
+                answer = b"550 5.1.1 User unknown\r\n"
             elif verb == b"RCPT":
                 rcpts.append(line[8:])
             elif verb == b"DATA":

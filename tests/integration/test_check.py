@@ -54,7 +54,7 @@ FAULTS = [
     (["mynetworks = hash:/etc/networks"], "main.cf:{line}: mynetworks: "),
     (["smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destinatoin"],
      "main.cf:{line}: smtpd_relay_restrictions: unknown restriction \"reject_unauth_destinatoin\"; did you mean \"reject_unauth_destination\"?"),
-    (["smtpd_recipient_restrictions = reject_unverified_recipient"], "smtpd_recipient_restrictions: reject_unverified_recipient: not honoured: address verification is not there yet; to run without it, name it in allow_ignored_parameters"),
+    (["unverified_sender_tempfail_action = dunno"], "main.cf:{line}: unverified_sender_tempfail_action: "),
     (["content_filter = amavis"], "content_filter: \"amavis\" is not TRANSPORT:NEXTHOP"),
     (["smtpd_recipient_restrictions = reject_rbl_cleint zen.example"], "smtpd_recipient_restrictions: unknown restriction \"reject_rbl_cleint\"; did you mean \"reject_rbl_client\"?"),
     (["smtpd_relay_restrictions = permit_mynetworks"], "main.cf:{line}: smtpd_relay_restrictions: here or in smtpd_recipient_restrictions one of"),

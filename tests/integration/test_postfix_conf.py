@@ -25,7 +25,7 @@ NAMED = {
         "note: ": ["biff", "readme_directory", "smtp_tls_CApath", "smtp_tls_session_cache_database"],
     },
     "company": {
-        "error: ": ["smtp_generic_maps"],
+        "error: ": [],
         "warning: ": PIPES + [
             "local_recipient_maps", "mailbox_command", "broken_sasl_auth_clients"],
         "note: ": [
@@ -40,7 +40,7 @@ NAMED = {
         "warning: ": PIPES + [
             "virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps", "dovecot_destination_recipient_limit",
             "tls_ssl_options", "policyd-spf_time_limit",
-            "unverified_recipient_reject_code", "address_verify_map", "smtp-amavis_destination_concurrency_limit",
+            "smtp-amavis_destination_concurrency_limit",
             "receive_override_options", "bounce_template_file",
             "smtp: maxproc", "submission-cleanup", "postmaster",
             # their sockets' directory is not there
@@ -77,7 +77,7 @@ class Postfix:
             (self.conf / path.name).write_text(front + text if path.name == "main.cf" else text)
         (self.conf / "mailname").write_text("site.example\n")
         for table in ("virtual", "roleaccounts", "recipients", "local_domains", "sender_login", "sasl_passwd",
-                      "sender_canonical", "aliases"):
+                      "sender_canonical", "aliases", "generic"):
             if (self.conf / table).exists():
                 instance.estafeta("map", "build", "hash:%s/%s" % (self.conf, table))
 
@@ -194,13 +194,13 @@ def test_debian(make_postfix):
 
 
 def test_company(make_postfix, make_instance):
-    """This provider wants a login; nobody is a stranger to it (smtp_generic_maps), and aliases are in virtual_alias_maps."""
+    """This provider wants a login; aliases are in virtual_alias_maps."""
     provider = make_instance(hostname="smtp.provider.example", domain="elsewhere.example")
     provider.add_users("dora@elsewhere.example", "kontor@elsewhere.example")
     provider.start()
     p = make_postfix("company", {"[smtp.provider.example]:587": "[%s]:2587" % provider.ip})
     p.instance.add_users("anna@kontor.example", "bert@kontor.example")
-    start(p, "allow_ignored_parameters = smtp_generic_maps")
+    p.instance.start()
     ident = send(p, "dora@elsewhere.example", "abuse@kontor.example")
     wait_for(p.instance, "anna@kontor.example", ident)
     wait_for(p.instance, "bert@kontor.example", ident)
@@ -209,6 +209,7 @@ def test_company(make_postfix, make_instance):
     for service in ("submission", "submissions"):
         ident = send(p, "anna@kontor.example", "dora@elsewhere.example", service, "anna@kontor.example")
         wait_for(provider, "dora@elsewhere.example", ident)
+    assert "from=<kontor@elsewhere.example>" in provider.log_text()  # smtp_generic_maps
     assert "relay=" + provider.ip in p.instance.log_text()
     assert "sasl_username=kontor@elsewhere.example" in provider.log_text()
     assert "postfix/submission/smtpd[" in p.instance.log_text() and "postfix/smtps/smtpd[" in p.instance.log_text()

@@ -21,6 +21,7 @@ sender_canonical_maps = inline:{{ {{anna@example.test=anna.smith@example.test}},
 recipient_canonical_maps = inline:{{ {{old@example.test=bob@example.test}}, {{far@example.test=x@elsewhere.test}} }}
 masquerade_domains = !open.mask.test mask.test
 masquerade_exceptions = root
+smtp_generic_maps = inline:{{ {{in@here.test=out@world.test}}, {{@lan.test=@world.test}}, {{to@here.test=there@world.test}} }}
 """
 CANONICAL = "@internal.test @public.test\nuser@c.test name.of.user@c.test\nloop@c.test pool@c.test\npool@c.test loop@c.test\n"
 # 2525: local are mynetworks (127.0.0.2); 2526: everybody's header is rewritten
@@ -128,6 +129,36 @@ def test_recipients(mail):
     # masquerade_classes: not recipients of the envelope
     rcpts = relayed(mail, send(mail, "x@host.mask.test"))[1]
     assert "x@host.mask.test" in rcpts[0]
+
+
+def test_generic(mail):
+    """generic(5): what leaves by SMTP; mail that stays is as it was."""
+    header = ("From: \"I, me\" <In@Here.test>\r\nTo: a@lan.test,\r\n b@c.test\r\nX-From: in@here.test\r\n")
+    ident = send(mail, "to@here.test", "in@here.test", header, source="127.0.0.2")
+    sender, rcpts, text = relayed(mail, ident)
+    assert sender.split(" ")[0] == "<out@world.test>" and "<there@world.test>" in rcpts[0]
+    assert "From: \"I, me\" <out@world.test>\r\nTo: a@world.test,\r\n b@c.test\r\nX-From: in@here.test\r\n" in text
+    assert text.endswith("\r\n\r\nFrom: a@internal.test\r\n")
+    # the log speaks of the message as it was accepted
+    mail.wait_log("to=<to@here.test>, relay=")
+    text = stored(mail, "bob@example.test", send(mail, "bob@example.test", "in@here.test", header, source="127.0.0.2"))
+    assert "<In@Here.test>" in text and "Return-Path: <in@here.test>" in text
+    # the null sender is nobody's, and a large message's body stays where it is
+    body = "in@here.test\r\n" * 50000
+    ident = uuid.uuid4().hex
+    with smtplib.SMTP(mail.ip, 2525, source_address=("127.0.0.2", 0), timeout=DEADLINE) as s:
+        s.sendmail("", "x@lan.test", "From: in@here.test\r\nSubject: %s\r\n\r\n%s" % (ident, body))
+    sender, rcpts, text = relayed(mail, ident)
+    assert sender.split(" ")[0] == "<>" and "<x@world.test>" in rcpts[0]
+    assert text.endswith("From: out@world.test\r\nSubject: %s\r\n\r\n%s" % (ident, body))
+
+
+def test_generic_that_cannot_be_asked_waits():
+    with instance("relayhost = {gw}\nmynetworks = 127.0.0.2/32\nsmtp_generic_maps = fail:x\n") as mail:
+        mail.start()
+        ident = send(mail, "x@elsewhere.test")
+        mail.wait_log("dsn=4.3.0, status=deferred (smtp_generic_maps: table lookup problem)")
+        assert not [m for m in mail.sink.messages if ident.encode() in m[2]]
 
 
 def test_what_leads_in_circles_waits(mail):

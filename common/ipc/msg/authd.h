@@ -48,23 +48,29 @@ enum {
 	/* Who are we at another server?  sig "(us)": keys as in AUTHD_LOOKUP, for smtp_sasl_password_maps, which nobody else may
 	 * ask.  Answer AUTHD_LOOKUP_SIG, the value user:password.  relay. */
 	AUTHD_PASSWORD = 7,
-	/* What do addresses of a message become (canonical_maps, masquerade_domains)?  sig "(us)", AUTHD_REWRITES at most: whose
-	 * it is (enum rewrite_class), address.  Answer AUTHD_REWRITE_SIG.  smtpd, qmgr. */
+	/* What do addresses of a message become (canonical_maps, masquerade_domains; smtp_generic_maps)?  sig "(us)", AUTHD_REWRITES at most: whose
+	 * it is (enum rewrite_class), address.  Answer AUTHD_REWRITE_SIG.  smtpd, qmgr, relay. */
 	AUTHD_REWRITE = 8,
 	/* What TLS must there be with a destination?  The same for smtp_tls_policy_maps. */
 	AUTHD_TLS_POLICY = 9,
+	/* Which addresses does mail of a sender leave from?  The same for smtp_bind_address_maps.  relay. */
+	AUTHD_BIND_ADDRESS = 16,
 	/* What has the admin limited?  The same for destination_limit_maps and tenant_limit_maps.  qmgr. */
-	AUTHD_LIMITS = 17, AUTHD_TENANT_LIMITS = 18,
+	AUTHD_LIMITS = 17,
+	AUTHD_TENANT_LIMITS = 18,
 };
 /* status; for each address, in their order: what it becomes, "" = it stays */
 #define AUTHD_REWRITE_SIG "u(s)"
 enum { AUTHD_REWRITES = 100 };
-/* As Postfix's *_classes have them.  Envelope recipients are rewritten where they are resolved. */
+/* As Postfix's *_classes have them, envelope recipients rewritten where they are resolved; and any address of what leaves by
+ * SMTP or LMTP. */
 enum rewrite_class {
 	REWRITE_ENVELOPE_SENDER,
 	REWRITE_ENVELOPE_RECIPIENT,
 	REWRITE_HEADER_SENDER,
 	REWRITE_HEADER_RECIPIENT,
+	REWRITE_GENERIC,
+	REWRITE_LMTP_GENERIC,
 	REWRITE_CLASSES
 };
 /* status; for each recipient, in their order: status (OK; NO: no such mailbox here; TEMP), transport, nexthop, mailbox uid,
@@ -106,6 +112,22 @@ enum {
 };
 /* status, account, uid, gid, home (absolute), minted edge (a closed pair when status is not AUTHD_OK) */
 #define AUTHD_ACCOUNT_SIG "usuush"
+
+/* estafeta explain (control edge, uid 0) */
+enum {
+	/* What was asked to find who takes mail for an address?  sig "uss": enum authd_trace, address, the message's sender.
+	 * Answer AUTHD_TRACE_SIG. */
+	AUTHD_TRACE = 22,
+};
+enum authd_trace {
+	AUTHD_TRACE_RESOLVE, /* as AUTHD_RESOLVE: aliases, canonical_maps, classes */
+	AUTHD_TRACE_ROUTE,   /* as AUTHD_ROUTE: transport_maps and their kin */
+	AUTHD_TRACE_SENDER, /* as AUTHD_REWRITE of an envelope's sender; the text is what it becomes, "" = it stays */
+};
+/* status, text, then each question: the parameter that names the table (user_database, :include: beside these), key, enum
+ * authd_status (OK, NO, TEMP), value; long ones are cut */
+#define AUTHD_TRACE_SIG "us(ssus)"
+enum { AUTHD_TRACE_STEPS = 500 };
 
 /* over a minted edge */
 enum {

@@ -5,7 +5,8 @@
 /* master -> worker.  "sig" is the frame signature. */
 enum {
 	/* Before START, any number of times: descriptors by name.  sig "sh": name, descriptor.
-	 * names: "root" (the directory to become the root, where a path could be swapped), "log:FILE" (to log),
+	 * names: "root" (the directory to become the root, where a path could be swapped), "log:FILE" (to log), "counters"
+	 * (the role's page of common/daemon/counters.h),
 	 * "tls:ROLE/SERVICE" (to keyd: the effective configuration of each service with TLS listeners, as a sealed
 	 * memfd; keyd opens the files it names before its cage closes, for some are named in tables) */
 	MASTER_ATTACH = 1,
@@ -16,7 +17,7 @@ enum {
 	MASTER_DRAIN = 3,
 	/* A connection to a HANDED or MINTED edge.  sig "uh": enum role of the other side, descriptor.
 	 * To the delivery process: the qmgr's end, or its authd edge; to qmgr it comes as answer to
-	 * MASTER_DELIVERY instead. */
+	 * MASTER_DELIVERY instead.  To smtpd: that of estafeta explain (msg/smtpd.h). */
 	MASTER_EDGE = 4,
 	/* To imapd/pop3d: a client that authd has let in.  sig MASTER_LOGIN_SIG: ticket (16 bytes), front's pid,
 	 * front's session id, control socket (SEQPACKET, msg/login.h), byte stream, authd edge bound to the
@@ -69,6 +70,11 @@ enum {
 	    41, /* sig "": answered when all new workers serve, one failed, or it took too long */
 	MASTER_CTL_STOP = 42,   /* sig "": answered when every worker has ended */
 	MASTER_CTL_ROTATE = 43, /* sig "": open the log file anew */
+	MASTER_CTL_COUNTERS = 44, /* sig "": text is a JSON object, what was counted since master started (common/daemon/counters.h) */
+	/* A connection to a process of this smtpd service.  sig "s": first column of master.cf, or its port; "" = the first one.  Answer
+	 * MASTER_EXPLAIN_SIG: exit status, text (the service's name), and it; of no use unless the status is 0. */
+	MASTER_CTL_EXPLAIN = 45,
 };
+#define MASTER_EXPLAIN_SIG "ush"
 
 #endif

@@ -104,6 +104,12 @@ static const struct { enum resolve_table t; const char *key, *value; } rows[] = 
 	{ RESOLVE_SENDER_CANONICAL, "both@c.test", "one@c.test" },
 	{ RESOLVE_RECIPIENT_CANONICAL, "s@c.test", "recipient@c.test" },
 	{ RESOLVE_RECIPIENT_CANONICAL, "both@c.test", "anna@c.test" },
+	{ RESOLVE_GENERIC, "one@g.test", "two@g.test" },
+	{ RESOLVE_GENERIC, "two@g.test", "three@g.test" },
+	{ RESOLVE_GENERIC, "bare", "out@g.test" },
+	{ RESOLVE_GENERIC, "@inside.test", "@g.test" },
+	{ RESOLVE_GENERIC, "fail@g.test", "!" },
+	{ RESOLVE_LMTP_GENERIC, "one@g.test", "l@g.test" },
 };
 /* alias_maps */
 static const struct { const char *key, *value; } local_aliases[] = {
@@ -882,6 +888,27 @@ canonical(void **state)
 	    rewritten(REWRITE_HEADER_RECIPIENT, "anna@c.test"), "anna.smith@c.test");
 }
 
+/* Of what leaves: by tables of their own, and never twice. */
+static void
+generic(void **state)
+{
+	(void)state;
+	conf.has_table[RESOLVE_GENERIC] = true;
+	conf.rewrite.canonical = every_class & ~(1U << REWRITE_GENERIC);
+	assert_string_equal(rewritten(REWRITE_GENERIC, "one@g.test"), "two@g.test");
+	assert_string_equal(rewritten(REWRITE_GENERIC, "one+ext@g.test"), "two@g.test");
+	assert_string_equal(rewritten(REWRITE_GENERIC, "bare"), "out@g.test");
+	assert_string_equal(rewritten(REWRITE_GENERIC, "User@inside.test"), "User@g.test");
+	assert_string_equal(rewritten(REWRITE_GENERIC, "anna@c.test"), "");
+	assert_string_equal(rewritten(REWRITE_GENERIC, "fail@g.test"), "TEMP");
+	assert_string_equal(rewritten(REWRITE_LMTP_GENERIC, "one@g.test"), "");
+	assert_string_equal(rewritten(REWRITE_HEADER_SENDER, "one@g.test"), "");
+	conf.has_table[RESOLVE_LMTP_GENERIC] = true;
+	assert_string_equal(rewritten(REWRITE_LMTP_GENERIC, "one@g.test"), "l@g.test");
+	conf.rewrite.keeps_generic_extension = true;
+	assert_string_equal(rewritten(REWRITE_GENERIC, "one+Ext@g.test"), "two+Ext@g.test");
+}
+
 static void
 masqueraded(void **state)
 {
@@ -934,6 +961,42 @@ extensions_may_end(void **state)
 	assert_string_equal(resolve("moved+ext@example.test"), "v:alice@example.test:500 ");
 }
 
+/* The senders of notices and probes exist, and are thrown away: at RCPT and at each attempt.  Who has a mailbox or an alias has
+ * that. */
+static void
+own_senders(void **state)
+{
+	static const char *const addresses[] = { "double-bounce@mail.example.test",
+		"Double-Bounce@MAIL.example.test", "probe@example.test" };
+	struct resolution r;
+	struct resolved to;
+	struct arena a;
+	struct err e;
+
+	(void)state;
+	assert_string_equal(resolve("double-bounce@mail.example.test"), "NO");
+	conf.sinks[0] = "double-bounce@mail.example.test";
+	conf.sinks[1] = "probe@example.test";
+	arena_init(&a, 1 << 16);
+	for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+		assert_int_equal(
+		    resolve_address(&conf, &source, addresses[i], message_sender, &r, &e), 0);
+		assert_true(r.is_known);
+		assert_true(r.class != CLASS_FOREIGN);
+		assert_int_equal(r.count, 1);
+		assert_int_equal(r.results[0].transport, TRANSPORT_DISCARD);
+		resolution_clear(&r);
+		assert_int_equal(resolve_route(&conf, &source, addresses[i], "", &a, &to, &e), 0);
+		assert_int_equal(to.transport, TRANSPORT_DISCARD);
+	}
+	arena_clear(&a);
+	assert_string_equal(resolve("double-bounce@example.test"), "NO");
+	conf.sinks[0] = "bob@example.test";
+	conf.sinks[1] = "moved@example.test";
+	assert_string_equal(resolve("bob@example.test"), "v:bob@example.test:2001 ");
+	assert_string_equal(resolve("moved@example.test"), "v:alice@example.test:500 ");
+}
+
 int
 main(void)
 {
@@ -943,6 +1006,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(commands_stay_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(forwarded_senders, setup, teardown),
 		cmocka_unit_test_setup_teardown(bare_names_are_ours, setup, teardown),
+		cmocka_unit_test_setup_teardown(own_senders, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(mailboxes, setup, teardown),
 		cmocka_unit_test_setup_teardown(keys_of_transport_maps, setup, teardown),
@@ -950,6 +1014,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(senders, setup, teardown),
 		cmocka_unit_test_setup_teardown(relayed_recipients, setup, teardown),
 		cmocka_unit_test_setup_teardown(canonical, setup, teardown),
+		cmocka_unit_test_setup_teardown(generic, setup, teardown),
 		cmocka_unit_test_setup_teardown(masqueraded, setup, teardown),
 		cmocka_unit_test_setup_teardown(rewritten_recipients, setup, teardown),
 		cmocka_unit_test_setup_teardown(extensions_may_end, setup, teardown),

@@ -298,6 +298,12 @@ test_expire(void **state)
 	fix_run(f, fix_is_empty);
 }
 
+static void
+on_wish(void *arg, bool ok)
+{
+	*(int *)arg += ok;
+}
+
 /* A second wish that comes while the first is on its way to disk is met for itself. */
 static void
 test_wishes_overtake(void **state)
@@ -316,6 +322,32 @@ test_wishes_overtake(void **state)
 	queue_want(f->queue, m, WANT_DELETE, NULL, NULL);
 	fix_run(f, fix_is_empty);
 	assert_false(fix_exists(f, path));
+}
+
+/* One that comes while the message is moved to a file of its own is met behind that, and who asked hears of it. */
+static void
+test_wishes_wait_for_the_file(void **state)
+{
+	static const unsigned wishes[] = { WANT_HOLD, WANT_DELETE };
+	struct fixture *f = *state;
+	char id[QUEUE_ID_TEXT];
+
+	fix_start(f);
+	for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
+		int told = 0;
+		struct message *m;
+
+		fix_send(f, &plain, id);
+		m = message_of(f, id);
+		fix_answer(fix_next_job(f), 0, DELIVERY_DEFERRED, "4.0.0", "later");
+		while (!m->is_written)
+			loop_run_once(f->loop, false);
+		queue_want(f->queue, m, wishes[i], on_wish, &told);
+		fix_run(f, fix_is_quiet);
+		fix_turn(f, 200);
+		assert_int_equal(told, 1);
+		assert_true(wishes[i] == WANT_DELETE || m->is_held);
+	}
 }
 
 static void
@@ -815,6 +847,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_conditions, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_expire, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_wishes_overtake, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(test_wishes_wait_for_the_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_show, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_delete, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_hold, fix_setup, fix_teardown),

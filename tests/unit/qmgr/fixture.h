@@ -16,6 +16,7 @@
 #include "qmgr/route.h"
 #include "qmgr/schedule.h"
 #include "qmgr/submit.h"
+#include "qmgr/verify.h"
 #include "tests/unit/remove_all.h"
 
 #include <dirent.h>
@@ -34,11 +35,12 @@ enum { FIX_TIMEOUT_MS = 20000, FIX_JOBS = 4096, FIX_RCPTS = 64 };
 
 /* A job as a fake delivery process or relay worker got it. */
 struct fix_job {
-	bool is_relay, is_lmtp, is_answered;
+	bool is_relay, is_lmtp, is_probe, is_answered;
 	struct ipc_conn *conn;
 	uint32_t number, flags;
 	char id[QUEUE_ID_TEXT], nexthop[256], sender[256];
-	char *text; /* headers and body */
+	char client[6][64]; /* of a relay job: login, name, address, port, HELO, protocol */
+	char *text;         /* headers and body */
 	size_t nrcpts;
 	struct {
 		uint32_t number, flags;
@@ -47,7 +49,7 @@ struct fix_job {
 };
 
 struct fixture {
-	int delivery_fd; /* of the connection below */
+	int delivery_fd;    /* of the connection below */
 	const char *limits; /* of destinations and tenants, NULL = none */
 	char dir[64];
 	int root_fd;
@@ -56,15 +58,20 @@ struct fixture {
 	struct schedule_conf sc;
 	struct route_conf rc;
 	struct notices_conf nc;
+	struct verify_conf vc;
 	const struct journal_io *io;
 	struct queue *queue;
 	struct routes *routes;
 	struct schedule *schedule;
 	struct notices *notices;
+	struct verify *verify;
 	struct intake *intake;
 	struct submit *submit;
 	struct control *control;
 	struct control_conf cc;
+	struct contain *contain;
+	struct contain_conf contain_conf;
+	const char *login; /* of BEGIN; NULL: none */
 	/* our ends */
 	struct ipc_edge *authd_edge, *relay_edge;
 	struct ipc_conn *authd, *relay, *smtpd, *tool;
@@ -160,6 +167,8 @@ fix_on_relay_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_get_u64(in);
 	headers = ipc_get_fd(in);
 	fix_job_content(j, headers, ipc_get_fd(in), off);
+	for (size_t i = 0; i < 6; i++)
+		snprintf(j->client[i], sizeof j->client[i], "%s", ipc_get_str(in));
 	while (ipc_in_more(in)) {
 		size_t n = j->nrcpts++;
 
@@ -168,6 +177,23 @@ fix_on_relay_job(void *arg, struct ipc_conn *c, struct ipc_in *in)
 		j->rcpts[n].flags = ipc_get_u32(in);
 		snprintf(j->rcpts[n].orig, 256, "%s", ipc_get_str(in));
 	}
+}
+
+static inline void
+fix_on_probe(void *arg, struct ipc_conn *c, struct ipc_in *in)
+{
+	struct fixture *f = arg;
+	struct fix_job *j = &f->jobs[f->njobs++];
+
+	assert_true(f->njobs < FIX_JOBS);
+	*j = (struct fix_job){
+		.is_relay = true, .is_probe = true, .conn = c, .number = ipc_get_u32(in), .nrcpts = 1
+	};
+	j->is_lmtp = ipc_get_u32(in) == RELAY_LMTP;
+	snprintf(j->id, sizeof j->id, "%s", ipc_get_str(in));
+	snprintf(j->nexthop, sizeof j->nexthop, "%s", ipc_get_str(in));
+	snprintf(j->sender, sizeof j->sender, "%s", ipc_get_str(in));
+	snprintf(j->rcpts[0].address, 256, "%s", ipc_get_str(in));
 }
 
 static inline void
@@ -256,7 +282,9 @@ static const struct ipc_handler fix_delivery_rows[] = {
 	{ DELIVERY_JOB, DELIVERY_JOB_SIG, IPC_STATE_ANY, fix_on_delivery_job }, { 0, NULL, 0, NULL }
 };
 static const struct ipc_handler fix_relay_rows[] = {
-	{ RELAY_JOB, RELAY_JOB_SIG, IPC_STATE_ANY, fix_on_relay_job }, { 0, NULL, 0, NULL }
+	{ RELAY_JOB, RELAY_JOB_SIG, IPC_STATE_ANY, fix_on_relay_job },
+	{ RELAY_PROBE, RELAY_PROBE_SIG, IPC_STATE_ANY, fix_on_probe },
+	{ 0, NULL, 0, NULL }
 };
 static const struct ipc_handler fix_authd_rows[] = { { AUTHD_RESOLVE, "sus", IPC_STATE_ANY,
 							 fix_on_resolve },
@@ -294,7 +322,18 @@ fix_route_op(void *arg, struct message *m)
 static inline void
 fix_start_op(void *arg, struct message *m)
 {
-	schedule_start(((struct fixture *)arg)->schedule, m);
+	struct fixture *f = arg;
+
+	if (m->active->probe != NULL)
+		verify_routed(f->verify, m);
+	else
+		schedule_start(f->schedule, m);
+}
+
+static inline void
+fix_probed_op(void *arg, struct message *m)
+{
+	verify_probed(((struct fixture *)arg)->verify, m);
 }
 
 static inline void
@@ -315,12 +354,24 @@ fix_notify_op(void *arg, struct message *m, enum notice_kind kind)
 	notices_notify(((struct fixture *)arg)->notices, m, kind);
 }
 
+static inline void
+fix_accepted_op(void *arg, struct message *m)
+{
+	contain_accepted(((struct fixture *)arg)->contain, m);
+}
+
+static inline void
+fix_failed_op(void *arg, const struct message *m)
+{
+	contain_failed(((struct fixture *)arg)->contain, m);
+}
+
 /* New peers and a queue on what is in the directory. */
 static inline void
 fix_start(struct fixture *f)
 {
 	static const struct queue_ops ops = { fix_route_op, fix_start_op, fix_stop_op,
-		fix_content_op, fix_notify_op };
+		fix_content_op, fix_notify_op, fix_probed_op, fix_accepted_op, fix_failed_op };
 	struct submit_conf uc = { .myhostname = "mx.example.test",
 		.myorigin = "example.test",
 		.mail_name = "Estafeta",
@@ -345,9 +396,13 @@ fix_start(struct fixture *f)
 	schedule_relay_attach(p, f->relay_edge);
 	f->routes = routes_new(f->queue, f->authd_edge, &f->rc);
 	f->notices = notices_new(f->queue, f->authd_edge, &f->nc);
-	f->intake = intake_new(f->queue, &ic);
+	f->verify = verify_new(f->queue, f->schedule, f->authd_edge, &f->vc);
+	ic.verify = f->verify;
 	f->submit = submit_new(f->queue, f->authd_edge, &uc);
-	f->control = control_new(f->queue, f->schedule, f->submit, &f->cc);
+	f->contain = contain_new(f->queue, f->submit, &f->contain_conf);
+	ic.contain = f->contain;
+	f->intake = intake_new(f->queue, &ic);
+	f->control = control_new(f->queue, f->schedule, f->submit, f->contain, &f->cc);
 	fix_pair(sv);
 	intake_open(f->intake, ipc_conn_new(f->loop, sv[0], &intake_ops, NULL));
 	f->smtpd = ipc_conn_new(f->loop, sv[1], &fix_client_ops, f);
@@ -413,10 +468,13 @@ fix_stop(struct fixture *f)
 	routes_free(f->routes);
 	notices_free(f->notices);
 	submit_free(f->submit);
+	verify_free(f->verify);
+	f->verify = NULL;
 	schedule_free(f->schedule);
 	queue_close(f->queue);
 	intake_free(f->intake);
 	control_free(f->control);
+	contain_free(f->contain);
 	ipc_edge_free(f->relay_edge);
 	ipc_edge_free(f->authd_edge);
 	ipc_conn_close(f->relay);
@@ -477,6 +535,9 @@ fix_setup(void **state)
 		.double_bounce = "double-bounce@example.test",
 		.texts = notice_texts_new(&conf) };
 	conf_clear(&conf);
+	f->vc = (struct verify_conf){ .times = { 31 * 86400, 7 * 86400, 3 * 86400, 3 * 3600, true },
+		.sender = "double-bounce@example.test",
+		.probes_max = 64 };
 	f->cc.idle_ms = 30000;
 	f->resolve_status = AUTHD_OK;
 	f->resolve_transport = TRANSPORT_VIRTUAL;
@@ -570,6 +631,7 @@ fix_begin(struct fixture *f, struct fix_reply *r)
 	*r = (struct fix_reply){ .fd = -1 };
 	ipc_out_init(&o, QMGR_BEGIN);
 	ipc_put_u64(&o, 0);
+	ipc_put_str(&o, f->login != NULL ? f->login : "");
 	ipc_conn_call(f->smtpd, &o, "uss", FIX_TIMEOUT_MS, fix_on_begun, r);
 	fix_wait(f, r);
 }
@@ -582,6 +644,7 @@ struct fix_mail {
 	bool has_file;
 	const char *nexthop; /* that authd named at RCPT; NULL = none */
 	const char *filter;
+	const char *login, *client_address, *helo;
 };
 
 static inline size_t
@@ -593,6 +656,9 @@ fix_envelope(const struct fix_mail *m, struct buf *out)
 		.arrival_ms = clock_wall_ms(),
 		.size = strlen(m->headers) + strlen(m->body),
 		.filter = m->filter,
+		.sasl_username = m->login,
+		.client_address = m->client_address,
+		.helo = m->helo,
 		.rcpts = rcpts };
 
 	for (; m->rcpts[e.nrcpts] != NULL; e.nrcpts++) {

@@ -161,6 +161,35 @@ test_expired(void **state)
 	fix_run(f, fix_is_empty);
 }
 
+/* The login decides about the address to send from; who the client is only XFORWARD tells. */
+static void
+test_relay_is_told_of_the_client(void **state)
+{
+	struct fixture *f = *state;
+	struct fix_mail m = plain;
+	char id[QUEUE_ID_TEXT];
+	struct fix_job *j;
+
+	m.rcpts[0] = "smtp:bob@remote.test";
+	m.rcpts[1] = NULL;
+	m.login = "tenant";
+	m.client_address = "192.0.2.1";
+	m.helo = "c.test";
+	fix_start(f);
+	for (int i = 0; i < 2; i++) {
+		f->sc.smtp.wants_client = i == 1;
+		if (i == 1)
+			fix_restart(f);
+		fix_send(f, &m, id);
+		j = fix_next_job(f);
+		assert_string_equal(j->client[0], "tenant");
+		assert_string_equal(j->client[2], i == 1 ? "192.0.2.1" : "");
+		assert_string_equal(j->client[4], i == 1 ? "c.test" : "");
+		fix_answer(j, 0, DELIVERY_SENT, "2.0.0", "250 ok");
+		fix_run(f, fix_is_empty);
+	}
+}
+
 static void
 test_relay(void **state)
 {
@@ -291,6 +320,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_bounce, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_expired, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_relay, fix_setup, fix_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_relay_is_told_of_the_client, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_peer_lost, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_body_file, fix_setup, fix_teardown),
 		cmocka_unit_test_setup_teardown(test_storm, fix_setup, fix_teardown),

@@ -424,6 +424,14 @@ static const struct asking_case askings[] = {
 	{ "permit_tls_all_clientcerts, reject", "a@b.c", "d@e.f", CERT, "", { NULL }, 0, NULL, NULL, NULL },
 	{ "permit_tls_all_clientcerts, reject", "a@b.c", "d@e.f", 0, "", { NULL }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
 	{ "check_ccert_access hash:/x", "a@b.c", "d@e.f", CERT, "table:AB:CD,EF:01", { "REJECT" }, 554, "5.7.1", "<AB:CD>: Client certificate rejected: Access denied", NULL },
+	/* would they be taken where they are? */
+	{ "reject_unverified_recipient, reject", "a@b.c", "d@e.f", 0, "verify:d@e.f", { "250 fine" }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
+	{ "reject_unverified_recipient", "a@b.c", "d@e.f", 0, "verify:d@e.f", { "-" }, 450, "4.1.1", "<d@e.f>: Recipient address rejected: unverified address: -", NULL },
+	{ "reject_unverified_sender", "a@b.c", "d@e.f", 0, "verify:a@b.c", { "?" }, 450, "4.1.7", "<a@b.c>: Sender address rejected: unverified address: ?", NULL },
+	{ "reject_unverified_sender, reject", "a@b.c", "d@e.f", 0, "verify:a@b.c", { "?" }, 554, "5.7.1", "<d@e.f>: Recipient address rejected: Access denied", NULL },
+	{ "warn_if_reject reject_unverified_sender", "a@b.c", "d@e.f", 0, "verify:a@b.c", { "-" }, 0, NULL, NULL, NULL },
+	{ "reject_unverified_sender", "", "d@e.f", 0, "", { NULL }, 0, NULL, NULL, NULL },
+	{ "reject_unverified_sender, reject_unverified_recipient", "a@b.c", "d@e.f", 0, "verify:a@b.c verify:d@e.f", { "", "-" }, 450, "4.1.1", "<d@e.f>: Recipient address rejected: unverified address: -", NULL },
 	/* without effect, but taken */
 	{ "permit_mx_backup, permit", "a@b.c", "d@e.f", 0, "", { NULL }, 0, NULL, NULL, NULL },
 };
@@ -465,6 +473,9 @@ note_question(const struct restrict_question *q, struct buf *asked)
 		break;
 	case ASK_SLEEP:
 		buf_printf(asked, "sleep:%u", q->seconds);
+		break;
+	case ASK_VERIFY:
+		buf_printf(asked, "verify:%s", q->address);
 		break;
 	default:
 		fail_msg("a fact is asked for");
@@ -533,6 +544,67 @@ test_questions(void **state)
 	}
 }
 
+static struct buf verdicts;
+
+static void
+on_verdict(void *arg, const char *verdict)
+{
+	const struct restrict_ctx *c = arg;
+
+	buf_printf(&verdicts, "%s:%s ",
+	    c->item->what != NULL ? c->item->what->name
+				  : restrict_class_param(c->env, c->item->class),
+	    verdict);
+}
+
+/* Each restriction that is looked at comes to one verdict. */
+static void
+test_verdicts(void **state)
+{
+	static const struct {
+		const char *names, *wanted;
+	} rows[] = {
+		{ "permit_mynetworks, reject, permit", "permit_mynetworks:DUNNO reject:REJECT " },
+		{ "warn_if_reject reject, permit", "reject:WARN permit:OK " },
+		{ "defer_if_permit, defer_if_permit, permit",
+		    "defer_if_permit:DEFER_IF_PERMIT defer_if_permit:DUNNO permit:OK " },
+		{ "strict, permit",
+		    "strict:LIST reject_non_fqdn_sender:DUNNO check_recipient_access:DUNNO permit:OK " },
+		{ "check_sender_access inline:{a@b.c=reject_non_fqdn_recipient}, permit",
+		    "check_sender_access:LIST reject_non_fqdn_recipient:DUNNO permit:OK " },
+		{ "reject_unknown_recipient_domain", "reject_unknown_recipient_domain:DUNNO " },
+	};
+	const struct restrict_case t = { .helo = "h.i", .sender = "a@b.c", .recipient = "d@e.f" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct restrict_list lists[RESTRICT_LISTS] = { 0 };
+		struct restrict_ctx c;
+
+		parse(&lists[RESTRICT_RECIPIENT], RESTRICT_RECIPIENT, rows[i].names);
+		fill(&c, &t, lists);
+		c.on_verdict = on_verdict;
+		c.arg = &c;
+		buf_init(&verdicts, 1000);
+		restrict_start(&c, 1u << RESTRICT_RECIPIENT);
+		while (restrict_run(&c) == RESTRICT_NEED) {
+			if (c.question.kind == ASK_FACT)
+				c.facts[c.question.fact] = FACT_YES;
+			else
+				restrict_answer(
+				    &c, &(struct restrict_answer){
+					    .result = view_eq_str(c.question.keys[0].text, "a@b.c")
+							  ? LOOKUP_FOUND
+							  : LOOKUP_NONE,
+					    .value = "reject_non_fqdn_recipient" });
+		}
+		assert_string_equal(buf_cstr(&verdicts), rows[i].wanted);
+		buf_clear(&verdicts);
+		restrict_clear(&c);
+		restrict_list_clear(&lists[RESTRICT_RECIPIENT]);
+	}
+}
+
 int
 main(void)
 {
@@ -541,6 +613,7 @@ main(void)
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_unknown_names),
 		cmocka_unit_test(test_faults_name_their_parameter),
 	};

@@ -485,7 +485,7 @@ on_abort(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	w->aborts++;
 }
 
-static const struct ipc_handler qmgr_rows[] = { { QMGR_BEGIN, "q", IPC_STATE_ANY, on_begin },
+static const struct ipc_handler qmgr_rows[] = { { QMGR_BEGIN, "qs", IPC_STATE_ANY, on_begin },
 	{ QMGR_BODY, "sq", IPC_STATE_ANY, on_body },
 	{ QMGR_COMMIT, QMGR_COMMIT_SIG, IPC_STATE_ANY, on_commit },
 	{ QMGR_ABORT, "s", IPC_STATE_ANY, on_abort }, { 0, NULL, 0, NULL } };

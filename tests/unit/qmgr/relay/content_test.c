@@ -72,6 +72,30 @@ test_cases_cut_at_every_byte(void **state)
 	}
 }
 
+/* BDAT: neither dots nor an end, but the same lines. */
+static void
+test_counted(void **state)
+{
+	static const char in[] = ".a\n..\n12345.789\n.",
+			  out[] = ".a\r\n..\r\n12345\r\n .789\r\n.\r\n";
+
+	(void)state;
+	for (size_t cut = 0; cut <= strlen(in); cut++) {
+		struct relay_filter f;
+		struct buf b;
+		struct err e;
+
+		buf_init(&b, 1000);
+		relay_filter_init(&f, 5);
+		f.is_counted = true;
+		assert_int_equal(relay_filter_feed(&f, in, cut, &b, &e), 0);
+		assert_int_equal(relay_filter_feed(&f, in + cut, strlen(in) - cut, &b, &e), 0);
+		assert_int_equal(relay_filter_end(&f, &b, &e), 0);
+		assert_string_equal(buf_cstr(&b), out);
+		buf_clear(&b);
+	}
+}
+
 /* A receiver that ends at CR LF . CR LF only must come to the end exactly at our end, and must have seen no bare CR,
  * no bare LF and no NUL: all inputs of length 6 over the bytes that matter. */
 static void
@@ -187,6 +211,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases_cut_at_every_byte),
+		cmocka_unit_test(test_counted),
 		cmocka_unit_test(test_no_smuggling),
 		cmocka_unit_test(test_exact_up_to_998),
 		cmocka_unit_test(test_content_of_two_descriptors),

@@ -118,12 +118,44 @@ test_rcpt(void **state)
 	buf_clear(&b);
 }
 
+static void
+test_xforward(void **state)
+{
+	static const char *const values[XFORWARD_COUNT] = { "c.test", "IPv6:::1", "", "ESMTP",
+		"a+b c=\303\251", "4Z", "LOCAL" };
+	struct relay_ehlo e;
+	char long_name[300];
+	const char *others[XFORWARD_COUNT] = { long_name };
+	struct buf b;
+
+	(void)state;
+	relay_ehlo_parse(VIEW_LIT("mx\nCHUNKING\nxforward NAME helo  X SOURCE"), &e);
+	assert_int_equal(e.capabilities, RELAY_CAP_CHUNKING | RELAY_CAP_XFORWARD);
+	assert_int_equal(
+	    e.xforward, 1 << XFORWARD_NAME | 1 << XFORWARD_HELO | 1 << XFORWARD_SOURCE);
+	buf_init(&b, 4096);
+	relay_xforward_command(&b, values, e.xforward);
+	assert_string_equal(
+	    buf_cstr(&b), "XFORWARD NAME=c.test HELO=a+2Bb+20c+3D+C3+A9 SOURCE=LOCAL\r\n");
+	b.len = 0;
+	relay_xforward_command(&b, values, 1 << XFORWARD_ADDR | 1 << XFORWARD_PORT);
+	assert_string_equal(buf_cstr(&b), "XFORWARD ADDR=IPv6:::1 PORT=[UNAVAILABLE]\r\n");
+	memset(long_name, 'x', sizeof long_name - 1);
+	long_name[sizeof long_name - 1] = '\0';
+	b.len = 0;
+	relay_xforward_command(&b, others, 1 << XFORWARD_NAME);
+	assert_string_equal(buf_cstr(&b), "XFORWARD NAME=[UNAVAILABLE]\r\n");
+	buf_clear(&b);
+	assert_int_equal(relay_capability(VIEW_LIT("chunking")), RELAY_CAP_CHUNKING);
+	assert_int_equal(relay_capability(VIEW_LIT("etrn")), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ehlo),
 		cmocka_unit_test(test_safe_paths), cmocka_unit_test(test_mail),
-		cmocka_unit_test(test_rcpt) };
+		cmocka_unit_test(test_rcpt), cmocka_unit_test(test_xforward) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

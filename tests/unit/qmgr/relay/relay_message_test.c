@@ -405,6 +405,8 @@ test_unsealed_content_is_refused(void **state)
 	ipc_put_u64(&o, 1);
 	ipc_put_fd(&o, pipes[0]);
 	ipc_put_fd(&o, pipes[0]);
+	for (int i = 0; i < 6; i++)
+		ipc_put_str(&o, "");
 	ipc_put_u32(&o, 7);
 	ipc_put_str(&o, "u@one.test");
 	ipc_put_u32(&o, 0);

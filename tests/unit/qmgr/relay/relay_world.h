@@ -39,6 +39,8 @@ enum { WAIT_MS = 20000, SERVERS = 3, SESSIONS = 4, RESULTS = 400, RECORDS = 40 }
 /* A script is lines of one letter and text:
  *   S text    send the line         R bytes   send as it stands (\r \n \0 as escapes)
  *   C prefix  a line must come that starts so
+ *   K words   BDAT n words, with its n bytes of data
+ *   L         chunks that are still on their way are refused, up to another command
  *   D         data up to the dot    T         TLS handshake      N  nothing may come: wait for the end
  *   X         close                 Z         close with a reset  B  a megabyte of reply without end */
 struct server {
@@ -47,6 +49,7 @@ struct server {
 	bool has_thread;
 	const char *scripts[SESSIONS];
 	unsigned sessions; /* served */
+	char from[SESSIONS][ADDR_TEXT];
 	int fd;
 	SSL *ssl;
 	char line[4096];
@@ -75,6 +78,7 @@ static struct {
 		      [2]; /* key, user:password; in place of the latter NULL: no answer for now */
 	struct buf asked;  /* keys, a line for each question */
 	const char *policies[4][2]; /* the same for TLS */
+	const char *sources[4][2];  /* the same for source addresses */
 	unsigned port;
 	struct server servers[SERVERS];
 	struct {
@@ -157,6 +161,28 @@ server_data(struct server *s)
 	return false;
 }
 
+/* "BDAT n" or "BDAT n LAST", and n bytes. */
+static inline bool
+server_chunk(struct server *s, const char *words)
+{
+	static _Thread_local char block[65536];
+	unsigned long long left;
+	int at = 0;
+
+	if (!server_line(s) || sscanf(s->line, "BDAT %llu%n", &left, &at) != 1 ||
+	    strcmp(s->line + at + strspn(s->line + at, " "), words) != 0)
+		return false;
+	while (left > 0) {
+		ssize_t n = server_read(s, block, left < sizeof block ? left : sizeof block);
+
+		if (n <= 0)
+			return false;
+		buf_append(&s->data, block, (size_t)n);
+		left -= (unsigned long long)n;
+	}
+	return true;
+}
+
 static inline void
 server_raw(struct server *s, const char *text)
 {
@@ -198,7 +224,8 @@ server_bomb(struct server *s)
 static inline bool
 server_step(struct server *s, const char *step, size_t len)
 {
-	char text[2000], c;
+	static _Thread_local char waste[65536];
+	char text[2000];
 
 	snprintf(text, sizeof text - 2, "%.*s", (int)(len > 2 ? len - 2 : 0), step + 2);
 	switch (step[0]) {
@@ -219,13 +246,23 @@ server_step(struct server *s, const char *step, size_t len)
 			return true;
 		snprintf(s->error, sizeof s->error, "data does not end");
 		return false;
+	case 'K':
+		if (server_chunk(s, text))
+			return true;
+		snprintf(
+		    s->error, sizeof s->error, "no chunk \"%.20s\", got %.150s", text, s->line);
+		return false;
+	case 'L':
+		while (server_chunk(s, ""))
+			server_write(s, "503 5.5.1 no\r\n", 14);
+		return s->line[0] != '\0';
 	case 'T':
 		return server_tls(s);
 	case 'B':
 		server_bomb(s);
 		return true;
 	case 'N':
-		while (server_read(s, &c, 1) == 1)
+		while (server_read(s, waste, sizeof waste) > 0)
 			;
 		return false;
 	case 'Z':
@@ -257,10 +294,15 @@ server_main(void *arg)
 	for (size_t i = 0; i < SESSIONS && s->scripts[i] != NULL; i++) {
 		struct pollfd pfd = { s->listener, POLLIN, 0 };
 
-		if (poll(&pfd, 1, WAIT_MS) != 1 || (s->fd = accept(s->listener, NULL, NULL)) < 0) {
+		struct sockaddr_storage peer;
+		socklen_t len = sizeof peer;
+
+		if (poll(&pfd, 1, WAIT_MS) != 1 ||
+		    (s->fd = accept(s->listener, (struct sockaddr *)&peer, &len)) < 0) {
 			snprintf(s->error, sizeof s->error, "session %zu: nobody came", i);
 			break;
 		}
+		addr_text(&peer, s->from[i]);
 		s->sessions++;
 		server_session(s, s->scripts[i]);
 		SSL_free(s->ssl);
@@ -487,7 +529,9 @@ on_close(void *arg, struct ipc_conn *c, const struct err *why)
 static inline void
 on_password(void *arg, struct ipc_conn *c, struct ipc_in *in)
 {
-	const char *(*table)[2] = in->type == AUTHD_PASSWORD ? t.passwords : t.policies;
+	const char *(*table)[2] = in->type == AUTHD_PASSWORD     ? t.passwords
+				  : in->type == AUTHD_TLS_POLICY ? t.policies
+								 : t.sources;
 	enum authd_status status = AUTHD_NO;
 	const char *value = "";
 	struct ipc_out o;
@@ -528,12 +572,13 @@ on_sts_policy(void *arg, struct ipc_conn *c, struct ipc_in *in)
 	ipc_conn_reply(c, in->id, &o);
 }
 
-static const struct ipc_handler fetchd_handlers[] = { { FETCH_STS_POLICY, "ss", IPC_STATE_ANY,
-							  on_sts_policy },
-	{ 0, NULL, 0, NULL } };
+static const struct ipc_handler fetchd_handlers[] = {
+	{ FETCH_STS_POLICY, "ss", IPC_STATE_ANY, on_sts_policy }, { 0, NULL, 0, NULL }
+};
 static const struct ipc_handler authd_handlers[] = { { AUTHD_PASSWORD, "(us)", IPC_STATE_ANY,
 							 on_password },
-	{ AUTHD_TLS_POLICY, "(us)", IPC_STATE_ANY, on_password }, { 0, NULL, 0, NULL } };
+	{ AUTHD_TLS_POLICY, "(us)", IPC_STATE_ANY, on_password },
+	{ AUTHD_BIND_ADDRESS, "(us)", IPC_STATE_ANY, on_password }, { 0, NULL, 0, NULL } };
 static const struct ipc_handler dnsd_handlers[] = { { DNS_QUERY, "su", IPC_STATE_ANY, on_query },
 	{ 0, NULL, 0, NULL } };
 static const struct ipc_handler qmgr_handlers[] = { { RELAY_RESULT, RELAY_RESULT_SIG, IPC_STATE_ANY,
@@ -549,6 +594,8 @@ struct message {
 	size_t body_len; /* 0: strlen */
 	uint32_t flags;
 	enum relay_protocol protocol;
+	const char *login;
+	const char *client[5]; /* name, address, port, HELO, protocol */
 };
 
 static inline uint32_t
@@ -572,6 +619,9 @@ send_job(const struct message *m, const char *const *rcpts, size_t count)
 	ipc_put_u64(&o, 1);
 	ipc_put_fd(&o, headers);
 	ipc_put_fd(&o, body);
+	ipc_put_str(&o, m->login != NULL ? m->login : "");
+	for (size_t i = 0; i < 5; i++)
+		ipc_put_str(&o, m->client[i] != NULL ? m->client[i] : "");
 	for (size_t i = 0; i < count; i++) {
 		ipc_put_u32(&o, (uint32_t)i);
 		ipc_put_str(&o, rcpts[i]);
@@ -703,6 +753,7 @@ setup(void **state)
 	memset(&t.results, 0, sizeof t.results);
 	memset(&t.passwords, 0, sizeof t.passwords);
 	memset(&t.policies, 0, sizeof t.policies);
+	memset(&t.sources, 0, sizeof t.sources);
 	buf_init(&t.asked, 1 << 16);
 	memset(&t.servers, 0, sizeof t.servers);
 	for (size_t i = 0; i < SERVERS; i++) {
@@ -803,6 +854,7 @@ close_world(void **state)
 #define HELLO "S 220 mx ESMTP\nC EHLO me.test\nS 250-mx\n"
 #define PLAIN_HELLO HELLO "S 250 HELP\n"
 #define PIPE_HELLO HELLO "S 250-SIZE 1000000\nS 250-8BITMIME\nS 250 PIPELINING\n"
+#define CHUNK_HELLO HELLO "S 250-PIPELINING\nS 250 CHUNKING\n"
 #define ENVELOPE "C MAIL\nS 250 2.1.0 ok\nC RCPT\nS 250 2.1.5 ok\n"
 #define DATA "C DATA\nS 354 go\nD\nS 250 2.0.0 Ok: queued as X\n"
 
