@@ -6,6 +6,8 @@
 # Flavours: SAN=address,undefined | SAN=thread | COVERAGE=1
 
 PREFIX    ?= /usr/local
+PYTHON    ?= /usr/bin/python3
+PYTEST     = $(PYTHON) -m pytest
 SYSCONFDIR ?= /etc/estafeta
 SAN       ?=
 COVERAGE  ?=
@@ -110,7 +112,7 @@ layers: all
 # --- the two commands, and the usual ones ---------------------------------------------------------
 demo: deps
 	$(MAKE) -j$(shell nproc) all
-	DEMO_ONCE=$(DEMO_ONCE) python3 conf/demo.py
+	DEMO_ONCE=$(DEMO_ONCE) $(PYTHON) conf/demo.py
 
 check: deps-test
 	$(MAKE) -j$(shell nproc) all unit layers
@@ -126,7 +128,6 @@ deps:
 deps-test:
 	sh conf/install-deps.sh test
 
-PYTEST ?= /usr/bin/python3 -m pytest
 integration: all $(B)/tests/bench/queue_fill $(CRASH)
 	FLAVOUR=$(FLAVOUR) $(PYTEST) -q -p no:cacheprovider -n $(or $(JOBS),3) tests/integration $(PYTEST_ARGS)
 
@@ -160,22 +161,22 @@ clean:
 # million header lines, parameters, parts, and 100,000 handshakes.
 slow: all
 	@for n in "19000 1" "30000 2"; do set -- $$n; SLOW_CLIENTS=$$1 SLOW_PROCESSES=$$2 SLOW_TLS_CLIENTS=5000 FLAVOUR=$(FLAVOUR) \
-		python3 -m pytest -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
-	TEST_SCALE=10 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_hostile_smtp.py -k "case_35_many or 13_to_19"
+		$(PYTEST) -q -p no:cacheprovider tests/integration/test_slow_clients.py || exit 1; done
+	TEST_SCALE=10 FLAVOUR=$(FLAVOUR) $(PYTEST) -q -p no:cacheprovider tests/integration/test_hostile_smtp.py -k "case_35_many or 13_to_19"
 
 # One tenant's hundred thousand messages beside another's single one.
 scheduler-scale: all
-	TEST_SCALE=50 FLAVOUR=$(FLAVOUR) python3 -m pytest -q -p no:cacheprovider tests/integration/test_scheduler.py
+	TEST_SCALE=50 FLAVOUR=$(FLAVOUR) $(PYTEST) -q -p no:cacheprovider tests/integration/test_scheduler.py
 
 # A queue of SCALE deferred messages: its memory, its restart, its list, and new mail beside it, each beside its goal.
 # Needs 5 GB and as many inodes beneath TMPDIR.
 queue-scale: all $(B)/tests/bench/queue_fill
-	SCALE=$(or $(SCALE),1000000) FLAVOUR=$(FLAVOUR) python3 tests/bench/queue_scale.py
+	SCALE=$(or $(SCALE),1000000) FLAVOUR=$(FLAVOUR) $(PYTHON) tests/bench/queue_scale.py
 
 # STATES file systems as a crash may leave them; daemons killed at POINTS system calls, or the call fails.  It takes hours;
 # check has a small share of it.
 crash: all $(CRASH)
-	FLAVOUR=$(FLAVOUR) python3 tests/crash/crash_states.py $(or $(STATES),20000)
-	FLAVOUR=$(FLAVOUR) python3 tests/crash/kill_points.py $(or $(POINTS),10000)
+	FLAVOUR=$(FLAVOUR) $(PYTHON) tests/crash/crash_states.py $(or $(STATES),20000)
+	FLAVOUR=$(FLAVOUR) $(PYTHON) tests/crash/kill_points.py $(or $(POINTS),10000)
 
 .PHONY: all unit queue-scale scheduler-scale crash valgrind lint slow fuzz layers demo check check-sanitize deps deps-test integration install uninstall clean
