@@ -3,10 +3,24 @@
 #include "common/base/mem.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 struct loop {
 	struct event_base *base;
 };
+
+/* libevent's clock stands still for so long at a time, and may be that much late. */
+static int64_t clock_tick_us;
+
+static void
+read_clock_tick(void)
+{
+	struct timespec tick;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) < 0)
+		bug("there is no monotonic clock");
+	clock_tick_us = (int64_t)tick.tv_sec * 1000000 + tick.tv_nsec / 1000 + 1;
+}
 
 struct loop *
 loop_new(void)
@@ -14,8 +28,11 @@ loop_new(void)
 	struct loop *l = x_calloc(1, sizeof *l);
 	struct event_config *cfg = event_config_new();
 
-	/* no environment variable may choose the back end of a privileged process */
+	read_clock_tick();
+	/* No environment variable may choose the back end of a privileged process.  A timer counts
+	 * from when it is started, however long the turn of the loop has already taken. */
 	if (cfg == NULL || event_config_set_flag(cfg, EVENT_BASE_FLAG_IGNORE_ENV) < 0 ||
+	    event_config_set_flag(cfg, EVENT_BASE_FLAG_NO_CACHE_TIME) < 0 ||
 	    (l->base = event_base_new_with_config(cfg)) == NULL)
 		bug("libevent gives no event base");
 	event_config_free(cfg);
@@ -109,12 +126,9 @@ loop_timer_init(struct loop_timer *t, struct loop *l, void (*fn)(void *arg), voi
 void
 loop_timer_start(struct loop_timer *t, int64_t after_ms)
 {
-	struct timeval tv;
+	int64_t after_us = after_ms <= 0 ? 0 : after_ms * 1000 + clock_tick_us;
+	struct timeval tv = { after_us / 1000000, after_us % 1000000 };
 
-	if (after_ms < 0)
-		after_ms = 0;
-	tv.tv_sec = after_ms / 1000;
-	tv.tv_usec = after_ms % 1000 * 1000;
 	if (event_add(&t->ev, &tv) < 0)
 		bug("event_add failed");
 }

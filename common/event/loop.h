@@ -41,7 +41,8 @@ struct loop_timer {
 	void *arg;
 };
 void loop_timer_init(struct loop_timer *t, struct loop *l, void (*fn)(void *arg), void *arg);
-void loop_timer_start(struct loop_timer *t, int64_t after_ms); /* once; restarts a running timer */
+/* Once, never before after_ms have passed; restarts a running timer. */
+void loop_timer_start(struct loop_timer *t, int64_t after_ms);
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_running(const struct loop_timer *t);
 

@@ -879,9 +879,11 @@ start_tls(struct stream *s, SSL *ssl, struct err *err)
 {
 	bool is_open = s->ssl == NULL && s->phase == PHASE_OPEN;
 
-	if (!is_open || ssl == NULL || SSL_set_fd(ssl, s->fd) != 1) {
+	if (!is_open || s->is_told || ssl == NULL || SSL_set_fd(ssl, s->fd) != 1) {
 		SSL_free(ssl);
 		ERR_clear_error();
+		if (s->is_told)
+			return err_set(err, ERR_GONE, "connection closed");
 		return is_open ? err_set(err, ERR_TEMP, "cannot set up TLS")
 			       : err_set(err, ERR_BUG, "stream cannot start TLS now");
 	}

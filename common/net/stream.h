@@ -71,7 +71,7 @@ void stream_set_deadline(struct stream *s, int64_t after_ms);
 
 /* Turns the stream into TLS.  Unread input is dropped (RFC 3207 4.2, NO STARTTLS): what came before the
  * handshake never counts as sent under it.  As server: host is NULL.  As client: host is the SNI name and the
- * name to verify. Output queued before goes out in the clear first. */
+ * name to verify. Output queued before goes out in the clear first.  ERR_GONE: on_close has been called already. */
 int stream_start_tls(struct stream *s, struct tls_context *ctx, const char *host, struct err *err);
 /* The same as client, with all of the handshake set up by the owner; takes ssl. */
 int stream_start_tls_client(struct stream *s, SSL *ssl, struct err *err);

@@ -156,6 +156,7 @@ static const struct session_case cases[] = {
 	{ "RFC 3207 4 STARTTLS takes no argument", WITH_TLS, STRANGER, HELLO "> STARTTLS x\n< 501 5.5.4\n", { 0 } },
 	{ "RFC 3207 4 not twice", WITH_TLS, STRANGER, SECURED "> STARTTLS\n< 554 5.5.1\n", { 0 } },
 	{ "RFC 3207 4.2 what was learnt is forgotten", WITH_TLS "smtpd_helo_required = yes\n", STRANGER, HELLO "> STARTTLS\n< 220\nT\n> MAIL FROM:<a@b.c>\n< 503 5.5.1 Error: send HELO/EHLO first\n", { 0 } },
+	{ "a client gone before its STARTTLS is read", WITH_TLS "smtpd_delay_reject = no\nsmtpd_helo_restrictions = sleep 1\n", STRANGER, "< 220\n>> EHLO c\\r\\nSTARTTLS\\r\\n\nX shut\nE 0\n", { 0 } },
 	{ "CVE-2011-0411 commands injected behind STARTTLS", WITH_TLS, STRANGER, HELLO ">> STARTTLS\\r\\nNOOP\\r\\nRSET\\r\\n\n< 220 2.0.0\nT\n> VRFY x\n< 252 2.5.2\nL bytes behind STARTTLS from\n", { 0 } },
 	{ "RFC 3207 4 smtpd_tls_security_level = encrypt", WITH_TLS "smtpd_tls_security_level = encrypt\n", STRANGER, HELLO "> MAIL FROM:<a@b.c>\n< 530 5.7.0 Must issue a STARTTLS command first\n> NOOP\n< 250\n> STARTTLS\n< 220\nT\n> EHLO c\n< 250\n> MAIL FROM:<a@b.c>\n< 250\n> QUIT\n< 221\n", { 0 } },
 	{ "smtpd_enforce_tls = yes", WITH_TLS "smtpd_enforce_tls = yes\n", STRANGER, HELLO "> MAIL FROM:<a@b.c>\n< 530 5.7.0 Must issue a STARTTLS command first\n", { 0 } },
